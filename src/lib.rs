@@ -1,0 +1,25 @@
+//! Ninefold: an S3-compatible object store. Metadata in PostgreSQL or SQLite, bytes Reed-Solomon 6+3 coded over nine volumes.
+//!
+//! The way of a request, each layer knowing only the one below:
+//!
+//! ```text
+//! server ─ s3 ─ access ─ objects ─┬─ metadata   (SQL: what exists)
+//!                                 └─ chunks ─ volumes   (bytes: encode, place, verify; files)
+//! ```
+//!
+//! `layout` holds the words that `metadata` and `chunks` share, `clock` the one source of time and randomness.
+//! `maintenance` works beside the way, through `metadata` and `chunks` as the request path does.
+
+pub mod access;
+pub mod chunks;
+pub mod cli;
+pub mod clock;
+pub mod config;
+pub mod layout;
+pub mod maintenance;
+pub mod metadata;
+pub mod objects;
+pub mod s3;
+pub mod server;
+pub mod telemetry;
+pub mod volumes;

@@ -1,0 +1,595 @@
+//! What `metadata` takes and gives: rows as the rest of the store sees them, and the transactions' inputs.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::clock::Millis;
+use crate::layout::{ChunkId, NewData, PlacedExtent, Placement, ShardSet, VolumeSlot};
+
+/// A bucket's number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct BucketId(pub i64);
+
+/// The number of a run of immutable bytes that objects refer to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct DataId(pub i64);
+
+/// One start of one process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct InstanceId(pub i64);
+
+/// A multipart upload's name: 32 hexadecimal digits, the first 12 its start in milliseconds, so that ids sort by age.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct UploadId(pub String);
+
+impl fmt::Display for UploadId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A bucket.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Bucket {
+    /// Its number.
+    pub id: BucketId,
+    /// Its name.
+    pub name: String,
+    /// When it was created.
+    pub created: Millis,
+    /// The region it was created in.
+    pub region: String,
+    /// Canonical id of its owner.
+    pub owner: String,
+}
+
+/// A bucket to be created.
+#[derive(Debug, Clone)]
+pub struct NewBucket {
+    /// Its name.
+    pub name: String,
+    /// The region asked for.
+    pub region: String,
+    /// Canonical id of its owner.
+    pub owner: String,
+    /// Now.
+    pub created: Millis,
+}
+
+/// A page of the list of buckets, ordered by name.
+#[derive(Debug, Clone, Default)]
+pub struct BucketQuery {
+    /// Only names that start so.
+    pub prefix: String,
+    /// Only names after this one.
+    pub after: String,
+    /// Only buckets of this owner.
+    pub owner: String,
+    /// Only buckets of this region.
+    pub region: Option<String>,
+    /// At most so many.
+    pub limit: u32,
+}
+
+/// The additional checksums of S3.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum ChecksumAlgorithm {
+    /// CRC-32 (ISO-HDLC).
+    #[serde(rename = "CRC32")]
+    Crc32,
+    /// CRC-32C (Castagnoli).
+    #[serde(rename = "CRC32C")]
+    Crc32c,
+    /// CRC-64/NVME.
+    #[serde(rename = "CRC64NVME")]
+    Crc64Nvme,
+    /// SHA-1.
+    #[serde(rename = "SHA1")]
+    Sha1,
+    /// SHA-256.
+    #[serde(rename = "SHA256")]
+    Sha256,
+}
+
+impl ChecksumAlgorithm {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::Crc32, Self::Crc32c, Self::Crc64Nvme, Self::Sha1, Self::Sha256];
+
+    /// S3's name, as in `x-amz-checksum-algorithm` and in SQL.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Crc32 => "CRC32",
+            Self::Crc32c => "CRC32C",
+            Self::Crc64Nvme => "CRC64NVME",
+            Self::Sha1 => "SHA1",
+            Self::Sha256 => "SHA256",
+        }
+    }
+
+    /// The inverse of [`Self::name`], case-insensitive as S3 takes it.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|a| a.name().eq_ignore_ascii_case(name))
+    }
+}
+
+/// What a checksum is of (`x-amz-checksum-type`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum ChecksumType {
+    /// Of all the object's bytes.
+    #[serde(rename = "FULL_OBJECT")]
+    FullObject,
+    /// Of the parts' checksums.
+    #[serde(rename = "COMPOSITE")]
+    Composite,
+}
+
+impl ChecksumType {
+    /// S3's name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::FullObject => "FULL_OBJECT",
+            Self::Composite => "COMPOSITE",
+        }
+    }
+
+    /// The inverse of [`Self::name`].
+    pub fn from_name(name: &str) -> Option<Self> {
+        [Self::FullObject, Self::Composite].into_iter().find(|t| t.name() == name)
+    }
+}
+
+/// A checksum as S3 shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Checksum {
+    /// How it was computed.
+    pub algorithm: ChecksumAlgorithm,
+    /// Over what.
+    pub kind: ChecksumType,
+    /// Base64; a composite one ends in `-N`.
+    pub value: String,
+}
+
+/// The headers a client stores with an object and gets back with it.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Headers {
+    /// `Content-Type`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub content_type: Option<String>,
+    /// `Content-Encoding`, without `aws-chunked`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub content_encoding: Option<String>,
+    /// `Content-Language`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub content_language: Option<String>,
+    /// `Content-Disposition`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub content_disposition: Option<String>,
+    /// `Cache-Control`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cache_control: Option<String>,
+    /// `Expires`, as text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expires: Option<String>,
+    /// `x-amz-website-redirect-location`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub website_redirect: Option<String>,
+    /// `x-amz-meta-*`, names in lower case without the prefix.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub user: BTreeMap<String, String>,
+}
+
+/// An object's tags.
+pub type Tags = BTreeMap<String, String>;
+
+/// Where an object's bytes are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Content {
+    /// Nowhere: it has none.
+    Empty,
+    /// In extents under this id.
+    Data(DataId),
+}
+
+/// An object's row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Object {
+    /// Its key.
+    pub key: String,
+    /// Length in bytes.
+    pub size: u64,
+    /// Without quotes: hexadecimal MD5, or MD5 of the parts' MD5s with `-N`.
+    pub etag: String,
+    /// When it was written.
+    pub modified: Millis,
+    /// Its additional checksum.
+    pub checksum: Option<Checksum>,
+    /// Headers and user metadata.
+    pub headers: Headers,
+    /// Tags.
+    pub tags: Tags,
+    /// Canonical id of its owner.
+    pub owner: String,
+    /// How many parts it was completed from; `None` if it was put at once.
+    pub parts: Option<u32>,
+    /// Where its bytes are.
+    pub content: Content,
+}
+
+/// What an object is to be, apart from where its bytes are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewObject {
+    /// Its key.
+    pub key: String,
+    /// Without quotes.
+    pub etag: String,
+    /// Now.
+    pub modified: Millis,
+    /// Its additional checksum.
+    pub checksum: Option<Checksum>,
+    /// Headers and user metadata.
+    pub headers: Headers,
+    /// Tags.
+    pub tags: Tags,
+    /// Canonical id of its owner.
+    pub owner: String,
+}
+
+/// What must be true of the current object for a write to happen; tested under the key's lock. Default: nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct WriteCondition {
+    /// `If-None-Match: *`: no object may be there.
+    pub absent: bool,
+    /// `If-Match`: an object with one of these ETags (no quotes; `*` is any) must be there.
+    pub etags: Option<Vec<String>>,
+    /// `x-amz-if-match-size` (DeleteObject).
+    pub size: Option<u64>,
+    /// `x-amz-if-match-last-modified-time` (DeleteObject): equal to the second.
+    pub modified: Option<Millis>,
+}
+
+/// A put: an object and its freshly written bytes, made visible together.
+#[derive(Debug, Clone)]
+pub struct PutCommit {
+    /// Unique id of this commit, by which an unclear outcome is settled (see [`BatchId`]).
+    pub batch: BatchId,
+    /// Name of the bucket.
+    pub bucket: String,
+    /// What it is.
+    pub object: NewObject,
+    /// Its bytes, synced on the volumes. No extents for an empty object.
+    pub data: NewData,
+    /// What must hold.
+    pub condition: WriteCondition,
+}
+
+/// The unique id of a commit: inserted first in its transaction and, if COMMIT's outcome is unclear, once more after it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct BatchId(pub [u8; 16]);
+
+/// Which bytes of an object a read wants, before its size is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReadRange {
+    /// None: HEAD.
+    Nothing,
+    /// All.
+    Whole,
+    /// From a first byte to a last one (inclusive), or to the end.
+    From(u64, Option<u64>),
+    /// The last so many.
+    Suffix(u64),
+    /// Those of one part; part 1 of an object put at once is the whole.
+    Part(u32),
+}
+
+/// An object and the first extents of what was asked of it, from one statement.
+#[derive(Debug, Clone)]
+pub struct Resolved {
+    /// The bucket's number.
+    pub bucket: BucketId,
+    /// The row.
+    pub object: Object,
+    /// The bytes wanted, clipped to the object: first, and one past the last. Equal if empty, unsatisfiable or nothing.
+    pub range: std::ops::Range<u64>,
+    /// The first extents (at most [`EXTENT_PAGE`]) that overlap `range`, in order, with their chunks' placements.
+    pub extents: Vec<PlacedExtent>,
+    /// For [`ReadRange::Part`]: the part, or `None` if the object has no such part (S3: 416 `InvalidPartNumber`).
+    pub part: Option<ObjectPart>,
+}
+
+/// Extents that come with one statement; a reader asks for the next ones as it goes.
+pub const EXTENT_PAGE: u32 = 64;
+
+/// A part of a completed multipart object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ObjectPart {
+    /// Its number, as uploaded.
+    pub number: u32,
+    /// Offset in the object.
+    pub start: u64,
+    /// Length in bytes.
+    pub size: u64,
+    /// Base64 checksum of the part, by the object's algorithm.
+    pub checksum: Option<String>,
+}
+
+/// A listing of objects: keys in byte order.
+#[derive(Debug, Clone, Default)]
+pub struct ListQuery {
+    /// Name of the bucket.
+    pub bucket: String,
+    /// Only keys that start so.
+    pub prefix: String,
+    /// Fold keys that have this behind the prefix into one common prefix. Empty: none.
+    pub delimiter: String,
+    /// Only keys and common prefixes that sort after this. A common prefix equal to it, or whose first keys are not after
+    /// it, is not shown again if `after` starts with it.
+    pub after: String,
+    /// Keys and common prefixes together, at most; 0 gives an empty page that is not truncated.
+    pub limit: u32,
+}
+
+/// What a listing prints of an object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListedObject {
+    /// Key.
+    pub key: String,
+    /// Bytes.
+    pub size: u64,
+    /// Without quotes.
+    pub etag: String,
+    /// When it was written.
+    pub modified: Millis,
+    /// Algorithm and type of its checksum.
+    pub checksum: Option<(ChecksumAlgorithm, ChecksumType)>,
+    /// Canonical id of the owner.
+    pub owner: String,
+}
+
+/// A page of anything listed with prefix and delimiter.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Page<T> {
+    /// The entries, in order.
+    pub entries: Vec<T>,
+    /// The common prefixes, in order.
+    pub common_prefixes: Vec<String>,
+    /// Whether there is more.
+    pub truncated: bool,
+    /// The last entry's key or common prefix of this page, whichever sorts later: pass it as `after` to go on. For uploads
+    /// together with `next_upload`.
+    pub next: Option<String>,
+    /// Uploads only: the last upload's id if `next` is a key.
+    pub next_upload: Option<UploadId>,
+}
+
+/// A delete of one key.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct DeleteKey {
+    /// The key.
+    pub key: String,
+    /// What must hold.
+    pub condition: WriteCondition,
+}
+
+/// A multipart upload to be started.
+#[derive(Debug, Clone)]
+pub struct NewUpload {
+    /// Its id.
+    pub id: UploadId,
+    /// Name of the bucket.
+    pub bucket: String,
+    /// What the completed object is to be, as the client said at the start.
+    pub template: UploadTemplate,
+    /// Now.
+    pub started: Millis,
+}
+
+/// What an upload remembers for the object it will become.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UploadTemplate {
+    /// The key.
+    pub key: String,
+    /// Headers and user metadata.
+    pub headers: Headers,
+    /// Tags.
+    pub tags: Tags,
+    /// Canonical id of the owner and initiator.
+    pub owner: String,
+    /// The checksum announced for parts and object.
+    pub checksum: Option<(ChecksumAlgorithm, ChecksumType)>,
+}
+
+/// A running upload.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Upload {
+    /// Its id.
+    pub id: UploadId,
+    /// What the object will be.
+    pub template: UploadTemplate,
+    /// When it was started.
+    pub started: Millis,
+}
+
+/// A part to be made part of an upload. A part of the same number is replaced and its data released.
+#[derive(Debug, Clone)]
+pub struct PartCommit {
+    /// Unique id of this commit.
+    pub batch: BatchId,
+    /// Name of the bucket.
+    pub bucket: String,
+    /// The upload's key.
+    pub key: String,
+    /// The upload.
+    pub upload: UploadId,
+    /// 1 to 10,000.
+    pub number: u32,
+    /// Hexadecimal MD5.
+    pub etag: String,
+    /// Its additional checksum.
+    pub checksum: Option<Checksum>,
+    /// Now.
+    pub modified: Millis,
+    /// Where its bytes come from.
+    pub source: PartSource,
+}
+
+/// Where a part's bytes come from.
+#[derive(Debug, Clone)]
+pub enum PartSource {
+    /// Bytes that were just written.
+    New(NewData),
+    /// A range of another object's bytes: references to the same chunks, which must still be what was resolved.
+    Range {
+        /// The data referred to.
+        data: DataId,
+        /// First byte, and one past the last.
+        range: std::ops::Range<u64>,
+    },
+}
+
+/// A part of a running upload.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Part {
+    /// Its number.
+    pub number: u32,
+    /// Bytes.
+    pub size: u64,
+    /// Hexadecimal MD5.
+    pub etag: String,
+    /// Its additional checksum.
+    pub checksum: Option<Checksum>,
+    /// When it was uploaded.
+    pub modified: Millis,
+}
+
+/// The completion of an upload: no byte moves, its parts' extents become the object's.
+#[derive(Debug, Clone)]
+pub struct CompleteCommit {
+    /// Unique id of this commit.
+    pub batch: BatchId,
+    /// Name of the bucket.
+    pub bucket: String,
+    /// The upload's key.
+    pub key: String,
+    /// The upload.
+    pub upload: UploadId,
+    /// The parts as they were when validated, ascending; if one is another now, the answer is [`super::Error::InvalidPart`].
+    pub parts: Vec<Part>,
+    /// The object; key, headers, tags and owner as the upload's template says.
+    pub object: NewObject,
+    /// What must hold.
+    pub condition: WriteCondition,
+}
+
+/// A copy that refers to the source's data.
+#[derive(Debug, Clone)]
+pub struct CopyCommit {
+    /// Unique id of this commit.
+    pub batch: BatchId,
+    /// Name of the destination bucket.
+    pub bucket: String,
+    /// The destination.
+    pub object: NewObject,
+    /// The source's data; must still be alive.
+    pub data: DataId,
+    /// The source's size, to be the copy's.
+    pub size: u64,
+    /// The source's number of parts, to be the copy's.
+    pub parts: Option<u32>,
+    /// What must hold of the destination.
+    pub condition: WriteCondition,
+}
+
+/// Chunk ids that one instance may use, reserved before any is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct IdRange {
+    /// First sequence number.
+    pub first: u64,
+    /// Last sequence number.
+    pub last: u64,
+    /// The nonce of all its ids.
+    pub nonce: u64,
+}
+
+/// A job's lease.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lease {
+    /// The job.
+    pub job: String,
+    /// Fencing token: larger than every earlier holder's.
+    pub token: i64,
+}
+
+/// What an operator says of a volume.
+#[derive(Debug, Clone, PartialEq)]
+pub struct VolumeSpec {
+    /// Its name, unique in the deployment.
+    pub id: String,
+    /// Directory.
+    pub path: String,
+    /// The node that carries it.
+    pub node: String,
+    /// The node's zone.
+    pub zone: String,
+    /// The zone's region.
+    pub region: String,
+    /// Share of the data relative to other volumes; above 0.
+    pub weight: f64,
+    /// Bytes it may hold; `None`: what the file system has.
+    pub capacity: Option<u64>,
+}
+
+/// A registered volume.
+#[derive(Debug, Clone, PartialEq)]
+pub struct VolumeRow {
+    /// Its number.
+    pub slot: VolumeSlot,
+    /// What the operator says.
+    pub spec: VolumeSpec,
+    /// Whether its operator wants it emptied.
+    pub draining: bool,
+}
+
+/// A chunk whose files are due for removal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeadChunk {
+    /// The chunk.
+    pub id: ChunkId,
+    /// Where its shards are.
+    pub placement: Placement,
+    /// Shards that never were there.
+    pub missing: ShardSet,
+}
+
+/// What a round of folding `released` did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Folded {
+    /// Rows of `released` taken.
+    pub rows: u64,
+    /// Data that nobody refers to any more, now gone.
+    pub data: u64,
+    /// Chunks found without a live byte.
+    pub chunks: u64,
+}
+
+/// Extents for a reader that is past its first page.
+#[derive(Debug, Clone, Copy)]
+pub struct ExtentQuery {
+    /// The data.
+    pub data: DataId,
+    /// Bytes wanted.
+    pub from: u64,
+    /// One past the last byte wanted.
+    pub to: u64,
+}
+
+/// An upload's parts, or a completed object's, from a number on.
+#[derive(Debug, Clone, Copy)]
+pub struct PartQuery {
+    /// Only numbers above this.
+    pub after: u32,
+    /// At most so many.
+    pub limit: u32,
+}
