@@ -48,7 +48,8 @@ def database(request):
 @pytest.fixture(scope="session")
 def server(database, tmp_path_factory):
     """The server that most tests share, one a database."""
-    running = servers.Server(tmp_path_factory.mktemp("server"), database_url=database()).start()
+    home = tmp_path_factory.mktemp("server")
+    running = servers.Server(home, database_url=database(), args=["--domain", "localhost"]).start()
     yield running
     code = running.stop()
     assert code == 0, f"the server ended with {code}:\n{running.output[-4000:]}"
