@@ -10,6 +10,7 @@ use std::time::Duration;
 use crate::clock::Millis;
 use crate::layout::{ChunkId, PlacedExtent, Placement, Slot, VolumeSlot};
 
+pub use crate::layout::IdRange;
 pub use types::*;
 
 /// What a transaction may answer instead of doing what it was asked.

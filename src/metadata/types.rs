@@ -5,6 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::Error;
 use crate::clock::Millis;
 use crate::layout::{ChunkId, NewData, PlacedExtent, Placement, ShardSet, VolumeSlot};
 
@@ -502,17 +503,6 @@ pub struct CopyCommit {
     pub condition: WriteCondition,
 }
 
-/// Chunk ids that one instance may use, reserved before any is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct IdRange {
-    /// First sequence number.
-    pub first: u64,
-    /// Last sequence number.
-    pub last: u64,
-    /// The nonce of all its ids.
-    pub nonce: u64,
-}
-
 /// A job's lease.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lease {
@@ -592,4 +582,33 @@ pub struct PartQuery {
     pub after: u32,
     /// At most so many.
     pub limit: u32,
+}
+
+impl WriteCondition {
+    /// Tests the condition against the current object of a key.
+    ///
+    /// # Errors
+    /// [`Error::PreconditionFailed`]; [`Error::NoSuchKey`] if it asks for an object and there is none.
+    pub fn check(&self, bucket: &str, key: &str, current: Option<&Object>) -> Result<(), Error> {
+        let failed = |header| Err(Error::PreconditionFailed { bucket: bucket.to_owned(), key: key.to_owned(), header });
+        let Some(object) = current else {
+            if self.etags.is_some() || self.size.is_some() || self.modified.is_some() {
+                return Err(Error::NoSuchKey { bucket: bucket.to_owned(), key: key.to_owned() });
+            }
+            return Ok(());
+        };
+        if self.absent {
+            return failed("If-None-Match");
+        }
+        if self.etags.as_ref().is_some_and(|etags| etags.iter().all(|etag| etag != "*" && *etag != object.etag)) {
+            return failed("If-Match");
+        }
+        if self.size.is_some_and(|size| size != object.size) {
+            return failed("x-amz-if-match-size");
+        }
+        if self.modified.is_some_and(|at| at.div_euclid(1000) != object.modified.div_euclid(1000)) {
+            return failed("x-amz-if-match-last-modified-time");
+        }
+        Ok(())
+    }
 }

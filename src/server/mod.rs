@@ -1,1 +1,3 @@
-//! (outline)
+//! stub
+#[derive(Debug, Clone, Copy)]
+pub struct StatusOverride(pub http::StatusCode);
