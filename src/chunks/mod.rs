@@ -11,10 +11,12 @@ pub mod format;
 mod ids;
 pub mod placement;
 mod read;
+#[cfg(test)]
+mod tests;
 mod write;
 
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -26,7 +28,7 @@ use codec::{Codec, CodecError};
 use format::FormatError;
 pub use format::Owner;
 use ids::IdSource;
-use placement::{PlacementError, Ring};
+use placement::{PlacementError, Placer};
 pub use read::{ByteRange, ReadStream};
 pub use write::{Body, BodyError, Digest};
 
@@ -161,8 +163,7 @@ struct Inner {
     ids: IdSource,
     codec: Codec,
     config: ChunkConfig,
-    /// The ring made from the volumes as they were at a change count of theirs.
-    ring: Mutex<Option<(u64, Arc<Ring>)>>,
+    placer: Placer,
 }
 
 impl ChunkStore {
@@ -173,26 +174,13 @@ impl ChunkStore {
     pub fn new(volumes: VolumeSet, ledger: Arc<dyn Ledger>, config: ChunkConfig) -> Result<Self, CodecError> {
         let ids = IdSource::new(config.ids_per_range);
         let codec = Codec::new()?;
-        Ok(Self { inner: Arc::new(Inner { volumes, ledger, ids, codec, config, ring: Mutex::new(None) }) })
+        let placer = Placer::new(volumes.clone());
+        Ok(Self { inner: Arc::new(Inner { volumes, ledger, ids, codec, config, placer }) })
     }
 
     /// The volumes.
     pub fn volumes(&self) -> &VolumeSet {
         &self.inner.volumes
-    }
-
-    /// The ring of the volumes as they are now.
-    fn ring(&self) -> Arc<Ring> {
-        let changes = self.inner.volumes.changes();
-        let mut cached = self.inner.ring.lock().unwrap_or_else(PoisonError::into_inner);
-        match &*cached {
-            Some((at, ring)) if *at == changes => Arc::clone(ring),
-            _ => {
-                let ring = Arc::new(Ring::of(&self.inner.volumes));
-                *cached = Some((changes, Arc::clone(&ring)));
-                ring
-            }
-        }
     }
 
     /// Forgets the ids reserved so far: they belong to an instance that this process no longer is.
@@ -202,8 +190,7 @@ impl ChunkStore {
 
     /// Whether enough volumes can be used for a write to succeed.
     pub fn writable(&self) -> bool {
-        let usable = self.inner.volumes.members().values().filter(|member| member.takes_writes()).count();
-        usable >= DATA_SHARDS
+        self.inner.placer.ring().usable() >= DATA_SHARDS
     }
 
     /// Removes the files of chunks that no commit will ever make known. What cannot be removed stays behind, unreferenced, for the

@@ -129,7 +129,7 @@ fn stripes_of(placed: PlacedExtent, range: &Range<u64>) -> Result<Vec<Stripe>, C
     let bad = || ChunkError::BadExtent { chunk: extent.chunk, position: extent.position };
     let stripe_len = u64::from(extent.stripe_len);
     let size = block_size(extent.stripe_len);
-    if stripe_len == 0 || extent.position < HEADER_LEN || (extent.position - HEADER_LEN) % size != 0 {
+    if stripe_len == 0 || extent.position < HEADER_LEN || !(extent.position - HEADER_LEN).is_multiple_of(size) {
         return Err(bad());
     }
     // The number in its chunk of the extent's first stripe.

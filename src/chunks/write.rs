@@ -17,7 +17,7 @@ use super::format::{EncodedStripe, Header, Owner, Trailer, block_size, encode_st
 use super::{ChunkError, ChunkStore};
 use crate::clock::random_bytes;
 use crate::layout::{
-    ChunkId, DATA_SHARDS, Extent, NewChunk, NewData, Placement, SHARDS, STRIPE_LEN, ShardSet, VolumeSlot,
+    ChunkId, DATA_SHARDS, Extent, NewChunk, NewData, Placement, SHARDS, STRIPE_LEN, ShardSet, Slot, VolumeSlot,
 };
 use crate::volumes::VolumeError;
 
@@ -205,7 +205,7 @@ impl Writer {
 
     /// Creates a chunk's files with their first block. Shards that fail go to other volumes, while there are any.
     async fn begin(&mut self, chunk: ChunkId, first: &EncodedStripe) -> Result<(), ChunkError> {
-        let ring = self.store.ring();
+        let ring = self.store.inner.placer.ring();
         let placement = match ring.place(chunk, &self.avoid) {
             Ok(placement) => placement,
             // Better on a volume that failed once than nowhere.
@@ -226,26 +226,26 @@ impl Writer {
             open.missing.insert(shard);
         }
         for round in 0..=REPLACEMENTS {
-            let mut lost = Vec::new();
+            let mut lost = ShardSet::default();
             for (shard, outcome) in self.store.put_blocks(open, first, targets.iter().copied(), Some(&self.owner)).await
             {
                 match outcome {
                     Ok(()) => open.missing.remove(shard),
                     Err(error) => {
                         open.lose(shard, error, &mut self.avoid);
-                        lost.push(shard);
+                        lost.insert(shard);
                     }
                 }
             }
             if lost.is_empty() || round == REPLACEMENTS {
                 break;
             }
-            let better = ring.replace(chunk, &open.placement, &lost, &self.avoid);
+            let better = ring.replace(chunk, &open.placement, lost, &self.avoid);
             targets.clear();
-            for shard in lost {
-                let Some(slot) = better.0[shard] else { continue };
-                if let Some((volume, file)) = open.placement.file(chunk, shard) {
-                    let member = self.store.inner.volumes.get(volume);
+            for shard in lost.iter() {
+                let Some(volume) = better[shard] else { continue };
+                if let Some((before, file)) = open.placement.file(chunk, shard) {
+                    let member = self.store.inner.volumes.get(before);
                     // What a failed creation may have left is of no use; the volume may well refuse this, too.
                     tokio::spawn(async move {
                         if let Some(member) = member {
@@ -253,7 +253,7 @@ impl Writer {
                         }
                     });
                 }
-                open.placement.0[shard] = Some(slot);
+                open.placement.0[shard] = Some(Slot { volume, generation: 0 });
                 targets.push(shard);
             }
             if targets.is_empty() {

@@ -83,7 +83,7 @@ pub(super) async fn create_bucket(
     let name = input.bucket;
     let location = format!("/{name}");
     api.store.create_bucket(name, api.region.clone(), owner).await.map_err(from_objects)?;
-    Ok(S3Response::new(CreateBucketOutput { location: Some(location), ..Default::default() }))
+    Ok(S3Response::new(CreateBucketOutput { location: Some(location) }))
 }
 
 pub(super) async fn head_bucket(

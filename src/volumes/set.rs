@@ -242,7 +242,9 @@ impl Member {
             return;
         }
         tracing::warn!(volume = %self.name(), %before, %after, because = %why, "a volume's status changed");
-        self.changed();
+        if before.takes_writes() != after.takes_writes() {
+            self.changed();
+        }
         // It was draining when it failed, or its operator decided so meanwhile.
         if before == Status::Failed && self.drain.load(Ordering::Acquire) {
             self.happened(Event::Drain, "its operator says so");
@@ -313,7 +315,7 @@ impl VolumeSet {
         outcome
     }
 
-    /// How often anything changed that placement depends on: members, their status, whether they are full. Who builds
+    /// How often anything changed that placement depends on: members, and which of them take writes. Who builds
     /// something from the members asks for this first.
     pub fn changes(&self) -> u64 {
         self.0.changes.load(Ordering::Acquire)
