@@ -15,6 +15,13 @@ pub const SHARDS: usize = DATA_SHARDS + PARITY_SHARDS;
 pub const CHUNK_LEN: u64 = 64 << 20;
 /// Object bytes coded at once at most.
 pub const STRIPE_LEN: u32 = 1 << 20;
+/// Bytes before each block's own in a shard file.
+pub const BLOCK_HEADER_LEN: u64 = 32;
+
+/// Bytes of a stripe of `stripe_len` bytes in one shard, without the header.
+pub fn block_len(stripe_len: u32) -> u32 {
+    stripe_len.div_ceil(DATA_SHARDS as u32)
+}
 
 /// A chunk's name: a sequence number that is reserved in SQL before it is used, and the random nonce of the
 /// reserved range it came from, so that a database restored from an older state cannot issue the same name again.
