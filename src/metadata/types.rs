@@ -188,7 +188,7 @@ pub type Tags = BTreeMap<String, String>;
 /// Where an object's bytes are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Content {
-    /// Nowhere: it has none.
+    /// Nowhere: it has none. (An object completed from empty parts has data without extents, which knows the parts.)
     Empty,
     /// In extents under this id.
     Data(DataId),
@@ -325,11 +325,32 @@ pub struct ListQuery {
     pub prefix: String,
     /// Fold keys that have this behind the prefix into one common prefix. Empty: none.
     pub delimiter: String,
-    /// Only keys and common prefixes that sort after this. A common prefix equal to it, or whose first keys are not after
-    /// it, is not shown again if `after` starts with it.
+    /// Only keys that sort after this. If this is a common prefix of the listing, all keys in it are skipped; if it lies
+    /// within one, that one is shown if keys after this remain in it. See [`ListQuery::after_marker`] and
+    /// [`ListQuery::after_key`] for what clients say.
     pub after: String,
     /// Keys and common prefixes together, at most; 0 gives an empty page that is not truncated.
     pub limit: u32,
+}
+
+impl ListQuery {
+    /// Goes on after a ListObjects `marker` (or a `key-marker` of the other listings): as S3 has it, a common prefix that
+    /// the marker lies within is not shown.
+    pub fn after_marker(mut self, marker: &str) -> Self {
+        let within = marker.strip_prefix(&self.prefix).filter(|_| !self.delimiter.is_empty());
+        let end =
+            within.and_then(|rest| rest.find(&self.delimiter)).map(|at| self.prefix.len() + at + self.delimiter.len());
+        self.after = marker.get(..end.unwrap_or(marker.len())).unwrap_or(marker).to_owned();
+        self
+    }
+
+    /// Starts after a ListObjectsV2 `start-after`: as S3 has it, keys count alone, so that a common prefix is shown if any key
+    /// in it is after this, were this the common prefix itself.
+    pub fn after_key(mut self, key: &str) -> Self {
+        // No key holds a zero byte: the same keys are after this as after the key, and no common prefix is equal to it.
+        self.after = if key.is_empty() { String::new() } else { format!("{key}\0") };
+        self
+    }
 }
 
 /// What a listing prints of an object.
@@ -358,10 +379,10 @@ pub struct Page<T> {
     pub common_prefixes: Vec<String>,
     /// Whether there is more.
     pub truncated: bool,
-    /// The last entry's key or common prefix of this page, whichever sorts later: pass it as `after` to go on. For uploads
-    /// together with `next_upload`.
+    /// If there is more: the last key or common prefix of this page, whichever sorts later. Pass it as `after` to go on; for
+    /// uploads together with `next_upload`.
     pub next: Option<String>,
-    /// Uploads only: the last upload's id if `next` is a key.
+    /// Uploads only: the last upload's id, if there is more and `next` is a key.
     pub next_upload: Option<UploadId>,
 }
 
@@ -551,6 +572,21 @@ pub struct DeadChunk {
     pub placement: Placement,
     /// Shards that never were there.
     pub missing: ShardSet,
+}
+
+/// A shard that waits for healing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HealTask {
+    /// Its chunk.
+    pub chunk: ChunkId,
+    /// Its index.
+    pub shard: u8,
+    /// What was found.
+    pub reason: String,
+    /// When it was noted first.
+    pub queued: Millis,
+    /// How often it was noted.
+    pub noted: i64,
 }
 
 /// What a round of folding `released` did.

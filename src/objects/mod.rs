@@ -31,7 +31,6 @@ pub use delete::{DeleteOutcome, DeleteRequest};
 pub use error::{BodyProblem, Error, Result};
 pub use get::{Attributes, GetRequest, Got, PartsPage};
 pub use ledger::{Lifeline, MetadataLedger};
-pub use list::{ListRequest, Listing, UploadListRequest, UploadListing};
 pub use multipart::{CompletePart, CompleteRequest, CompletedUpload, PartRequest, StartUpload, UploadedPart};
 pub use put::{PutRequest, Stored};
 

@@ -8,8 +8,7 @@ use s3s::{S3Request, S3Response, S3Result};
 use super::error::{from_objects, invalid_argument};
 use super::values::{Encoding, etag, page_limit, signed, signed32, timestamp};
 use super::{Api, Who, check_owner, identity};
-use crate::metadata::{ListedObject, UploadId};
-use crate::objects::{ListRequest, UploadListRequest};
+use crate::metadata::{ListQuery, ListedObject, UploadId};
 
 fn owner_of(id: &str, who: &Who) -> Owner {
     let display_name = (who.id == id).then(|| who.display_name.clone());
@@ -36,6 +35,16 @@ fn prefixes(prefixes: &[String], encoding: Encoding) -> Option<Vec<CommonPrefix>
     (!prefixes.is_empty()).then(|| shown.collect())
 }
 
+fn query(bucket: &str, prefix: Option<&String>, delimiter: Option<&String>, limit: u32) -> ListQuery {
+    ListQuery {
+        bucket: bucket.to_owned(),
+        prefix: prefix.cloned().unwrap_or_default(),
+        delimiter: delimiter.cloned().unwrap_or_default(),
+        after: String::new(),
+        limit,
+    }
+}
+
 /// An empty delimiter is none.
 fn delimiter(asked: Option<&String>) -> Option<String> {
     asked.filter(|delimiter| !delimiter.is_empty()).cloned()
@@ -51,20 +60,15 @@ pub(super) async fn list_objects(
     let encoding = Encoding::parse(input.encoding_type.as_ref().map(EncodingType::as_str))?;
     let limit = page_limit("max-keys", input.max_keys)?;
     let delimiter = delimiter(input.delimiter.as_ref());
-    let list = ListRequest {
-        bucket: input.bucket.clone(),
-        prefix: input.prefix.clone().unwrap_or_default(),
-        delimiter: delimiter.clone().unwrap_or_default(),
-        after: input.marker.clone().unwrap_or_default(),
-        limit,
-    };
+    let marker = input.marker.clone().unwrap_or_default();
+    let list = query(&input.bucket, input.prefix.as_ref(), delimiter.as_ref(), limit).after_marker(&marker);
     let page = api.store.list(&list).await.map_err(from_objects)?;
     // Without a delimiter the last key is the next marker, and S3 leaves it to the client to know that.
     let next_marker = page.next.as_ref().filter(|_| page.truncated && delimiter.is_some());
     let output = ListObjectsOutput {
         name: Some(input.bucket),
         prefix: Some(encoding.apply(&list.prefix)),
-        marker: Some(encoding.apply(&list.after)),
+        marker: Some(encoding.apply(&marker)),
         max_keys: Some(signed32(limit)),
         is_truncated: Some(page.truncated),
         next_marker: next_marker.map(|marker| encoding.apply(marker)),
@@ -95,22 +99,17 @@ pub(super) async fn list_objects_v2(
     let encoding = Encoding::parse(input.encoding_type.as_ref().map(EncodingType::as_str))?;
     let limit = page_limit("max-keys", input.max_keys)?;
     let delimiter = delimiter(input.delimiter.as_ref());
+    let list = query(&input.bucket, input.prefix.as_ref(), delimiter.as_ref(), limit);
     // The token says where the page before ended, whatever start-after says.
-    let after = match &input.continuation_token {
+    let list = match &input.continuation_token {
         Some(token) => {
             let decoded = BASE64_URL_SAFE_NO_PAD.decode(token).ok().and_then(|bytes| String::from_utf8(bytes).ok());
-            decoded.filter(|after| !after.is_empty()).ok_or_else(|| {
+            let after = decoded.filter(|after| !after.is_empty()).ok_or_else(|| {
                 invalid_argument("continuation-token", token, "The continuation token provided is incorrect")
-            })?
+            })?;
+            ListQuery { after, ..list }
         }
-        None => input.start_after.clone().unwrap_or_default(),
-    };
-    let list = ListRequest {
-        bucket: input.bucket.clone(),
-        prefix: input.prefix.clone().unwrap_or_default(),
-        delimiter: delimiter.clone().unwrap_or_default(),
-        after,
-        limit,
+        None => list.after_key(input.start_after.as_deref().unwrap_or_default()),
     };
     let page = api.store.list(&list).await.map_err(from_objects)?;
     let token = page.next.as_ref().filter(|_| page.truncated).map(|next| BASE64_URL_SAFE_NO_PAD.encode(next));
@@ -152,22 +151,15 @@ pub(super) async fn list_multipart_uploads(
     let limit = page_limit("max-uploads", input.max_uploads)?;
     let delimiter = delimiter(input.delimiter.as_ref());
     let key_marker = input.key_marker.clone().unwrap_or_default();
-    let list = UploadListRequest {
-        keys: ListRequest {
-            bucket: input.bucket.clone(),
-            prefix: input.prefix.clone().unwrap_or_default(),
-            delimiter: delimiter.clone().unwrap_or_default(),
-            after: key_marker.clone(),
-            limit,
-        },
-        // Without a key marker an upload marker means nothing.
-        after_upload: input
-            .upload_id_marker
-            .clone()
-            .filter(|id| !id.is_empty() && !key_marker.is_empty())
-            .map(UploadId),
+    // Without a key marker an upload marker means nothing.
+    let upload_marker = input.upload_id_marker.as_ref().filter(|id| !id.is_empty() && !key_marker.is_empty());
+    let after_upload = upload_marker.cloned().map(UploadId);
+    let list = query(&input.bucket, input.prefix.as_ref(), delimiter.as_ref(), limit);
+    let list = match after_upload {
+        Some(_) => ListQuery { after: key_marker.clone(), ..list },
+        None => list.after_marker(&key_marker),
     };
-    let page = api.store.list_uploads(&list).await.map_err(from_objects)?;
+    let page = api.store.list_uploads(&list, after_upload.as_ref()).await.map_err(from_objects)?;
     let uploads = page.entries.into_iter().map(|upload| {
         let owner = owner_of(&upload.template.owner, &who);
         MultipartUpload {
@@ -191,7 +183,7 @@ pub(super) async fn list_multipart_uploads(
         max_uploads: Some(signed32(limit)),
         next_key_marker: page.next.as_ref().filter(|_| page.truncated).map(|next| encoding.apply(next)),
         next_upload_id_marker: page.next_upload.filter(|_| page.truncated).map(|id| id.0),
-        prefix: Some(encoding.apply(&list.keys.prefix)),
+        prefix: Some(encoding.apply(&list.prefix)),
         upload_id_marker: Some(input.upload_id_marker.unwrap_or_default()),
         uploads: Some(uploads.collect()),
         ..Default::default()
