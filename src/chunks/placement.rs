@@ -238,7 +238,8 @@ impl Ring {
         volumes
     }
 
-    /// How many shards of a chunk the volume is to hold on average, by its weight and the rules: at most 1.
+    /// How many shards of a chunk the volume is to hold on average, by its weight and the rules: at most 1. The ring keeps to
+    /// it within a tenth where the rules leave weights alone, within a fifth where zones differ so much that they do not.
     pub fn share(&self, volume: VolumeSlot) -> f64 {
         self.by_slot.get(&volume).and_then(|&member| self.shares.get(usize::from(member))).copied().unwrap_or(0.0)
     }
