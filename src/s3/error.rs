@@ -2,18 +2,14 @@
 //!
 //! Source: "Error responses" in the Amazon S3 API reference.
 
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use http::{HeaderMap, HeaderValue, StatusCode};
 use s3s::{S3Error, S3ErrorCode};
 
 use super::values::http_date;
 use crate::chunks::ChunkError;
 use crate::metadata::Error as MetadataError;
 use crate::objects::{BodyProblem, Error};
-
-/// Header that carries an extra element of the error document, `Name=percent-encoded value`, to the layer that writes the document;
-/// it never leaves the server.
-pub const DETAIL: HeaderName = HeaderName::from_static("x-ninefold-error-detail");
+use crate::server::ErrorDetails;
 
 /// An S3 error of any code.
 pub(super) fn s3_error(code: &str, status: StatusCode, message: impl Into<String>) -> S3Error {
@@ -25,12 +21,9 @@ pub(super) fn s3_error(code: &str, status: StatusCode, message: impl Into<String
 
 /// Adds an element to the error document.
 pub(super) fn with_detail(mut error: S3Error, name: &str, value: impl AsRef<str>) -> S3Error {
-    let encoded = utf8_percent_encode(value.as_ref(), NON_ALPHANUMERIC);
-    if let Ok(value) = HeaderValue::from_str(&format!("{name}={encoded}")) {
-        let mut headers = error.headers().cloned().unwrap_or_default();
-        headers.append(DETAIL, value);
-        error.set_headers(headers);
-    }
+    let mut headers = error.headers().cloned().unwrap_or_default();
+    ErrorDetails(vec![(name.to_owned().into(), value.as_ref().to_owned())]).put(&mut headers);
+    error.set_headers(headers);
     error
 }
 

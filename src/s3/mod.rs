@@ -3,10 +3,13 @@
 //! Nothing here decides what S3 means; it translates between s3s's types and those of [`crate::objects`]. Apart from the server's layers
 //! and the authentication glue, no other room knows s3s.
 
+pub mod auth;
 mod body;
 mod buckets;
 mod copy;
 mod error;
+pub mod guard;
+pub mod host;
 mod listing;
 mod multipart;
 mod objects;
@@ -17,8 +20,6 @@ use s3s::{S3, S3Request, S3Response, S3Result};
 
 use crate::access::Identity;
 use crate::objects::Store;
-
-pub use error::DETAIL;
 
 /// The implementation of S3 over a [`Store`].
 #[derive(Debug, Clone)]
