@@ -18,7 +18,8 @@ CREATE TABLE volumes (
     region TEXT NOT NULL,
     weight DOUBLE PRECISION NOT NULL CHECK (weight > 0),
     capacity BIGINT CHECK (capacity >= 0),
-    draining BIGINT NOT NULL DEFAULT 0 CHECK (draining IN (0, 1))
+    draining BIGINT NOT NULL DEFAULT 0 CHECK (draining IN (0, 1)),
+    formatted BIGINT NOT NULL DEFAULT 0 CHECK (formatted IN (0, 1))
 );
 
 CREATE TABLE instances (

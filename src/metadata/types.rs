@@ -561,6 +561,8 @@ pub struct VolumeRow {
     pub spec: VolumeSpec,
     /// Whether its operator wants it emptied.
     pub draining: bool,
+    /// Whether its directory was made once.
+    pub formatted: bool,
 }
 
 /// A chunk whose files are due for removal.

@@ -8,7 +8,7 @@ use super::{Error, Metadata, Result, VolumeRow, VolumeSpec};
 use crate::layout::VolumeSlot;
 
 const VOLUMES: &str =
-    "SELECT slot, id, path, node, zone, region, weight, capacity, draining FROM volumes ORDER BY slot";
+    "SELECT slot, id, path, node, zone, region, weight, capacity, draining, formatted FROM volumes ORDER BY slot";
 
 impl Metadata {
     /// Registers volumes that are not yet, updates node, zone, region, weight, capacity and path of those that are; answers
@@ -56,6 +56,23 @@ impl Metadata {
         .await
     }
 
+    /// Remembers that the volume's directory was made: it is never made again, however empty its path is found.
+    ///
+    /// # Errors
+    /// [`Error::VolumeMismatch`] if there is no such volume.
+    pub async fn set_formatted(&self, slot: VolumeSlot) -> Result<()> {
+        retrying(|| async {
+            let mut tx = self.db.begin(None).await?;
+            let sql = "UPDATE volumes SET formatted = 1 WHERE slot = $1";
+            let result = match tx.execute(sql, values![i64::from(slot.0)]).await {
+                Ok(0) => Err(mismatch(&slot.to_string(), "is not registered")),
+                other => other.map(|_| ()),
+            };
+            tx.end(result).await
+        })
+        .await
+    }
+
     /// Forgets a volume to which no chunk refers, and what was still to be removed from it. It should have been draining
     /// for longer than a write takes: a write that had chosen it before is not held up, and its shard there is then lost.
     ///
@@ -88,6 +105,7 @@ fn volume(row: &Row) -> Result<VolumeRow> {
             capacity: row.opt_number("capacity")?,
         },
         draining: row.int("draining")? != 0,
+        formatted: row.int("formatted")? != 0,
     })
 }
 
