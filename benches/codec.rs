@@ -2,6 +2,8 @@
 //!
 //! Ours with the kernel chosen for this processor, ours with plain Rust, and `reed-solomon-erasure` as it comes.
 
+#![allow(clippy::expect_used)]
+
 use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};

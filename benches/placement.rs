@@ -1,5 +1,7 @@
 //! Placement alone: choosing the nine volumes of a chunk, and making the ring after a change.
 
+#![allow(clippy::expect_used)]
+
 use std::hint::black_box;
 use std::sync::Arc;
 

@@ -93,6 +93,8 @@ struct Entry {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Rules {
     want: usize,
+    /// Whether all volumes there are for it are wanted.
+    all: bool,
     zone: usize,
     node: usize,
 }
@@ -159,7 +161,7 @@ impl Ring {
             points: Vec::new(),
             owners: Vec::new(),
             shares: Vec::new(),
-            rules: Rules { want: 0, zone: SHARDS, node: SHARDS },
+            rules: Rules { want: 0, all: true, zone: SHARDS, node: SHARDS },
         };
         ring.rules = ring.rules(&Chosen::default(), SHARDS, &[]);
         ring.shares = ring.fair_shares();
@@ -255,6 +257,14 @@ impl Ring {
         let admits = |chosen: &Chosen, member: Index, entry: &Entry| {
             !chosen.has(member) && chosen.admits(entry, rules) && !exclude.contains(&entry.slot)
         };
+        if rules.all {
+            for (i, entry) in (0..).zip(&self.members) {
+                if entry.usable && admits(chosen, i, entry) {
+                    chosen.add(i, entry);
+                }
+            }
+            return;
+        }
         let start = self.points.partition_point(|&point| point < hash);
         let walk = self.owners[start..].iter().chain(&self.owners[..start]);
         for &member in walk.take(WALK_PER_MEMBER * self.members.len()) {
@@ -290,7 +300,8 @@ impl Ring {
                 nodes[usize::from(entry.node)].1 += 1;
             }
         }
-        let want = want.min(nodes.iter().map(|node| node.1).sum());
+        let available = nodes.iter().map(|node| node.1).sum();
+        let want = want.min(available);
         let mut room_in_zone = vec![(0usize, 0usize); self.zones];
         let mut room = |zone_cap: usize, node_cap: usize| -> usize {
             room_in_zone.fill((0, 0));
@@ -311,7 +322,7 @@ impl Ring {
             zones => SHARDS.div_ceil(zones.max(1)),
         };
         let zone = (strictest..SHARDS).find(|&zone| room(zone, node) >= want).unwrap_or(SHARDS);
-        Rules { want, zone, node }
+        Rules { want, all: want == available, zone, node }
     }
 
     /// The expected shards a chunk of each member: by weight, as far as the rules allow; what one cannot take the others share.
@@ -365,7 +376,8 @@ impl Ring {
         pour(self.rules.want as f64, &usable, &weights, &vec![1.0; weights.len()], &mut shares);
         let total: f64 = usable.iter().map(|&i| weights[i]).sum();
         let lightest = usable.iter().map(|&i| weights[i]).fold(f64::INFINITY, f64::min);
-        if !lightest.is_finite() || !total.is_finite() {
+        // With nine or fewer all are chosen, which needs no ring.
+        if usable.len() <= SHARDS || !lightest.is_finite() || !total.is_finite() {
             return;
         }
         // A unit that stays the same when volumes come and go, lest all points be laid anew: the pull of a weight that is a

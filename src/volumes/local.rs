@@ -124,7 +124,9 @@ impl LocalVolume {
         let (jobs, queue) = crossbeam_channel::unbounded();
         for _ in 0..threads {
             let (shared, queue) = (Arc::clone(&shared), queue.clone());
-            thread::Builder::new().name(format!("io-{}", shared.name)).spawn(move || work(&shared, &queue))?;
+            // A thread's name must not hold a NUL, which a configuration file may.
+            let name = format!("io-{}", shared.name.replace('\0', ""));
+            thread::Builder::new().name(name).spawn(move || work(&shared, &queue))?;
         }
         Ok(Self { shared, jobs, places: Arc::new(Semaphore::new(places)) })
     }

@@ -11,7 +11,7 @@ pub enum Status {
     Healthy,
     /// Errors or slow answers: still in use, but what can be read elsewhere is.
     Degraded,
-    /// Nothing is asked of it but probes.
+    /// Nothing is written to it, and nothing read that can be had elsewhere, until a probe brings it back.
     Failed,
     /// Its operator wants it emptied: read from, not written to.
     Draining,

@@ -16,7 +16,7 @@ use crate::layout::{DATA_SHARDS, PARITY_SHARDS, SHARDS};
 
 /// Bytes of a shard that are coded at a time: small enough that the three outputs and an input stay in the first-level cache
 /// while every input is added to every output.
-const TILE: usize = 8 << 10;
+const TILE: usize = 16 << 10;
 
 /// What cannot be coded.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -131,11 +131,28 @@ impl<K: Kernel> Codec<K> {
     /// # Errors
     /// [`CodecError::TooFewShards`] with fewer than six shards, [`CodecError::UnequalLengths`], [`CodecError::NoSuchShard`].
     pub fn rebuild(&self, shards: &[Option<&[u8]>; SHARDS], wanted: &[usize]) -> Result<Vec<Vec<u8>>, CodecError> {
+        let len = shards.iter().flatten().next().map_or(0, |shard| shard.len());
+        let mut outputs: Vec<Vec<u8>> = wanted.iter().map(|_| vec![0; len]).collect();
+        self.rebuild_into(shards, wanted.iter().copied().zip(outputs.iter_mut().map(|output| &mut output[..])))?;
+        Ok(outputs)
+    }
+
+    /// [`Codec::rebuild`] into buffers of the caller's, each as long as the shards: their content is overwritten.
+    ///
+    /// # Errors
+    /// As [`Codec::rebuild`]; the buffers' lengths are checked like those of shards.
+    pub fn rebuild_into<'a>(
+        &self,
+        shards: &[Option<&[u8]>; SHARDS],
+        wanted: impl IntoIterator<Item = (usize, &'a mut [u8])>,
+    ) -> Result<(), CodecError> {
+        let (wanted, mut outputs): (Vec<usize>, Vec<&mut [u8]>) = wanted.into_iter().unzip();
         if let Some(&shard) = wanted.iter().find(|&&shard| shard >= SHARDS) {
             return Err(CodecError::NoSuchShard { shard });
         }
         let given = || shards.iter().enumerate().filter_map(|(index, shard)| Some((index, (*shard)?)));
-        let len = equal_lengths(given().map(|(index, shard)| (index, shard.len())))?;
+        let buffers = wanted.iter().zip(&outputs).map(|(&index, buffer)| (index, buffer.len()));
+        let len = equal_lengths(given().map(|(index, shard)| (index, shard.len())).chain(buffers))?;
         // Wanted shards come last, so that they are computed from the others where that is possible.
         let sources = given().filter(|(index, _)| !wanted.contains(index));
         let sources = sources.chain(given().filter(|(index, _)| wanted.contains(index)));
@@ -151,20 +168,22 @@ impl<K: Kernel> Codec<K> {
             return Err(CodecError::TooFewShards { present });
         }
 
-        let rows = self.decode_rows(inputs.map(|(index, _)| index), wanted)?;
-        let mut outputs: Vec<Vec<u8>> = wanted.iter().map(|_| vec![0; len]).collect();
+        let rows = self.decode_rows(inputs.map(|(index, _)| index), &wanted)?;
         let mut start = 0;
         while start < len {
             let tile = start..len.min(start + TILE);
             start = tile.end;
             for (row, output) in rows.iter().zip(&mut outputs) {
                 let output = &mut output[tile.clone()];
-                for (&coefficient, (_, input)) in row.iter().zip(&inputs) {
-                    K::mul_add(coefficient, &input[tile.clone()], output);
+                for (i, (&coefficient, (_, input))) in row.iter().zip(&inputs).enumerate() {
+                    match i {
+                        0 => K::mul(coefficient, &input[tile.clone()], output),
+                        _ => K::mul_add(coefficient, &input[tile.clone()], output),
+                    }
                 }
             }
         }
-        Ok(outputs)
+        Ok(())
     }
 
     /// How each wanted shard comes from the six sources: its row of the code's matrix times the inverse of the sources' rows.

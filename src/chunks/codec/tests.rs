@@ -73,6 +73,18 @@ fn a_shard_that_is_given_is_computed_from_the_others_when_it_is_wanted() {
 }
 
 #[test]
+fn buffers_of_the_callers_are_overwritten_and_checked() {
+    let codec = Codec::new().unwrap();
+    let whole = encoded(&codec, &stripe(5000, 9));
+    let shards = std::array::from_fn(|i| (i != 1 && i != 7).then_some(&whole[i][..]));
+    let (mut data, mut parity) = (vec![7; 5000], vec![8; 5000]);
+    codec.rebuild_into(&shards, [(1, &mut data[..]), (7, &mut parity[..])]).unwrap();
+    assert!(data == whole[1] && parity == whole[7]);
+    let short = codec.rebuild_into(&shards, [(1, &mut data[..4999])]);
+    assert_eq!(short, Err(CodecError::UnequalLengths { shard: 1, len: 4999, expected: 5000 }));
+}
+
+#[test]
 fn unequal_lengths_and_unknown_shards_are_refused() {
     let codec = Codec::new().unwrap();
     let (long, short) = ([1u8; 8], [1u8; 7]);
