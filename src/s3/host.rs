@@ -40,6 +40,22 @@ impl S3Host for Domains {
     }
 }
 
+/// Whether S3 takes `name` for a bucket.
+pub fn is_bucket_name(name: &str) -> bool {
+    s3s::path::check_bucket_name(name)
+}
+
+/// Whether `name` can be a domain: labels of letters, digits and inner hyphens.
+pub fn is_domain(name: &str) -> bool {
+    let label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+    };
+    name.len() <= 253 && name.split('.').all(label)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -266,7 +266,7 @@ mod tests {
         }
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn a_silent_client_is_given_up() {
         struct Silent;
         impl Body for Silent {
@@ -280,7 +280,7 @@ mod tests {
             }
         }
         let watch = BodyWatch::default();
-        let body = Watching::new(Silent, watch.clone(), Duration::from_secs(60), None);
+        let body = Watching::new(Silent, watch.clone(), Duration::from_millis(1), None);
         assert_eq!(body.collect().await.unwrap_err(), BrokenBody(BodyFault::TimedOut));
         assert_eq!(watch.fault(), Some(BodyFault::TimedOut));
     }

@@ -106,10 +106,10 @@ mod tests {
     use super::*;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex};
 
-    const OPENING: Duration = Duration::from_secs(10);
-    const STALL: Duration = Duration::from_secs(100);
+    const OPENING: Duration = Duration::from_millis(20);
+    const STALL: Duration = Duration::from_millis(20);
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn a_connection_that_does_not_begin_is_ended() {
         for sent in [&b""[..], b"PRI * HTTP/2.0\r\n"] {
             let (mut client, server) = duplex(1024);
@@ -120,7 +120,7 @@ mod tests {
         }
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn one_that_has_begun_may_be_silent_here() {
         for sent in [&b"GET / HTTP/1.1\r\n"[..], b"PUT", PREFACE] {
             let (mut client, server) = duplex(1024);
@@ -134,7 +134,7 @@ mod tests {
         }
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn a_client_that_does_not_read_is_given_up() {
         let (client, server) = duplex(10);
         let mut server = Timed::new(server, OPENING, STALL);

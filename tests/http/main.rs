@@ -3,6 +3,7 @@
 
 mod answers;
 mod bodies;
+mod command;
 mod guards;
 mod recording;
 mod serving;
