@@ -1,1 +1,525 @@
-//! (outline)
+//! Configuration: a file, under the environment, under the command line's flags.
+
+pub mod values;
+pub mod volumes;
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use crate::access::Secret;
+use crate::metadata::{DatabaseConfig, VolumeSpec};
+use crate::s3::host::{is_bucket_name, is_domain};
+use crate::server::Limits;
+use crate::telemetry::LogFormat;
+use values::Span;
+use volumes::VolumeEntry;
+
+/// Why a configuration cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// A file cannot be read.
+    #[error("cannot read {}: {source}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// The system's error.
+        source: std::io::Error,
+    },
+    /// The configuration file is not as it should be.
+    #[error("{}: {reason}", path.display())]
+    Toml {
+        /// The file.
+        path: PathBuf,
+        /// Where and what, without the line itself.
+        reason: String,
+    },
+    /// A setting has a value that it cannot have.
+    #[error("{setting}: {reason}")]
+    Value {
+        /// Its name, as the operator wrote it.
+        setting: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A volume cannot be as it is given.
+    #[error("volume {volume}: {reason}")]
+    Volume {
+        /// Its path.
+        volume: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Chunks could not be placed.
+    #[error("{0} volumes are too few: an object's shards need 6 at least, and 9 to survive the loss of any three")]
+    TooFewVolumes(usize),
+}
+
+/// Settings of one source; what is `None` or empty is left to the next one.
+#[derive(Debug, Clone, Default, Deserialize, clap::Args)]
+#[serde(deny_unknown_fields, default)]
+pub struct Settings {
+    /// Directory for credentials, lock, and by default database and volumes [default: ./data]
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// Address that S3 is served at; port 0 takes any free one [default: 127.0.0.1:9000]
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub listen: Option<String>,
+    /// postgres://... or sqlite:PATH [default: sqlite, in the data directory]
+    #[arg(long, value_name = "URL")]
+    pub database_url: Option<Secret>,
+    /// File that holds the database's URL
+    #[arg(long, value_name = "FILE", conflicts_with = "database_url")]
+    pub database_url_file: Option<PathBuf>,
+    /// Connections to the database at most [default: 16]
+    #[arg(long, value_name = "NUMBER")]
+    pub database_connections: Option<u32>,
+    /// How long to wait for a connection to the database [default: 10s]
+    #[arg(long, value_name = "TIME")]
+    pub database_connect_timeout: Option<Span>,
+    /// How long a statement may run [default: 30s]
+    #[arg(long, value_name = "TIME")]
+    pub database_statement_timeout: Option<Span>,
+    /// A volume: PATH, or path=...,id=...,node=...,zone=...,region=...,weight=...,capacity=...; {1...9} counts.
+    /// Repeatable [default: nine, in the data directory]
+    #[arg(long, value_name = "VOLUME")]
+    pub volume: Vec<VolumeEntry>,
+    /// Bucket to create at the start. Repeatable
+    #[arg(long, value_name = "NAME")]
+    pub bucket: Vec<String>,
+    /// Region that requests are signed for [default: us-east-1]
+    #[arg(long, value_name = "NAME")]
+    pub region: Option<String>,
+    /// Domain whose sub-domains are buckets. Repeatable
+    #[arg(long, value_name = "DOMAIN")]
+    pub domain: Vec<String>,
+    /// Connections of clients at most [default: 4096]
+    #[arg(long, value_name = "NUMBER")]
+    pub max_connections: Option<usize>,
+    /// How long a request's head may take, and a connection be without a request [default: 30s]
+    #[arg(long, value_name = "TIME")]
+    pub head_timeout: Option<Span>,
+    /// How long a client may neither send nor take anything [default: 60s]
+    #[arg(long, value_name = "TIME")]
+    pub idle_timeout: Option<Span>,
+    /// How long requests may go on after the order to stop [default: 30s]
+    #[arg(long, value_name = "TIME")]
+    pub drain_timeout: Option<Span>,
+    /// How long the files of dead data are kept [default: 24h]
+    #[arg(long, value_name = "TIME")]
+    pub gc_grace: Option<Span>,
+    /// Days without a part after which a multipart upload is aborted [default: 7]
+    #[arg(long, value_name = "DAYS")]
+    pub upload_expiry_days: Option<u32>,
+    /// text or json [default: text on a terminal, json elsewhere]
+    #[arg(long, value_name = "FORMAT")]
+    pub log_format: Option<LogFormat>,
+    /// What to log, as in RUST_LOG [default: info]
+    #[arg(long, value_name = "FILTER")]
+    pub log: Option<String>,
+}
+
+/// The configuration of a server.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The data directory, absolute.
+    pub data: PathBuf,
+    /// Address to listen at.
+    pub listen: String,
+    /// The database's URL.
+    pub database_url: Secret,
+    /// Connections to the database at most.
+    pub database_connections: u32,
+    /// How long to wait for a connection to the database.
+    pub database_connect_timeout: Duration,
+    /// How long a statement may run.
+    pub database_statement_timeout: Duration,
+    /// The volumes, at least six.
+    pub volumes: Vec<VolumeSpec>,
+    /// Buckets to create at the start.
+    pub buckets: Vec<String>,
+    /// Region that requests are signed for.
+    pub region: String,
+    /// Domains whose sub-domains are buckets.
+    pub domains: Vec<String>,
+    /// What connections may take.
+    pub limits: Limits,
+    /// How long the files of dead data are kept.
+    pub gc_grace: Duration,
+    /// How long a multipart upload may be without a new part.
+    pub upload_expiry: Duration,
+    /// How logs are written.
+    pub log_format: LogFormat,
+    /// What is logged.
+    pub log: Option<String>,
+    /// The root user, if configured.
+    pub root_user: Option<String>,
+    /// The root user's password, if configured.
+    pub root_password: Option<Secret>,
+}
+
+/// The environment, as a function so that tests need not change the process's.
+pub type Environment<'a> = &'a dyn Fn(&str) -> Option<OsString>;
+
+impl Config {
+    /// Puts the configuration together. `file` names the configuration file where the environment
+    /// (`NINEFOLD_CONFIG`) does not matter. Reads files, so it blocks.
+    ///
+    /// # Errors
+    /// [`ConfigError`] names the setting that is wrong.
+    pub fn load(file: Option<&Path>, environment: Environment<'_>, flags: Settings) -> Result<Self, ConfigError> {
+        let environment = Variables(environment);
+        let file = match file {
+            Some(path) => Some(path.to_owned()),
+            None => environment.text("NINEFOLD_CONFIG")?.map(PathBuf::from),
+        };
+        let from_file = match file {
+            Some(path) => read_toml(&path)?,
+            None => Settings::default(),
+        };
+        let settings = flags.over(environment.settings()?).over(from_file);
+        let user = environment.secret(&["NINEFOLD_ROOT_USER", "MINIO_ROOT_USER"])?;
+        let password = environment.secret(&["NINEFOLD_ROOT_PASSWORD", "MINIO_ROOT_PASSWORD"])?;
+        Self::resolve(settings, user.map(|user| user.expose().to_owned()), password)
+    }
+
+    fn resolve(
+        settings: Settings,
+        root_user: Option<String>,
+        root_password: Option<Secret>,
+    ) -> Result<Self, ConfigError> {
+        let data = settings.data.unwrap_or_else(|| PathBuf::from("data"));
+        let data = std::path::absolute(&data).map_err(|error| wrong("data", error))?;
+        let listen = settings.listen.unwrap_or_else(|| "127.0.0.1:9000".to_owned());
+        // `:9000` is what other servers call "at every address".
+        let listen = if listen.starts_with(':') { format!("[::]{listen}") } else { listen };
+        if !listen.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok()) {
+            return Err(wrong("listen", format!("{listen:?} is not ADDR:PORT")));
+        }
+        let database_url = match (settings.database_url, settings.database_url_file) {
+            (Some(url), _) => url,
+            (None, Some(file)) => Secret::new(read_text(&file)?),
+            (None, None) => Secret::new(format!("sqlite:{}", data.join("metadata.sqlite").display())),
+        };
+        if !["postgres://", "postgresql://", "sqlite:"].iter().any(|scheme| database_url.expose().starts_with(scheme)) {
+            return Err(wrong("database_url", "it must start with postgres:// or sqlite:"));
+        }
+        let region = settings.region.unwrap_or_else(|| "us-east-1".to_owned());
+        let legible = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+        if region.is_empty() || region.len() > 63 || !region.bytes().all(legible) {
+            return Err(wrong("region", format!("{region:?} is not a region: lower-case letters, digits and '-'")));
+        }
+        if let Some(name) = settings.bucket.iter().find(|name| !is_bucket_name(name)) {
+            return Err(wrong("bucket", format!("{name:?} is not a bucket name")));
+        }
+        if let Some(name) = settings.domain.iter().find(|name| !is_domain(name)) {
+            return Err(wrong("domain", format!("{name:?} is not a domain")));
+        }
+        let entries = if settings.volume.is_empty() { volumes::defaults(&data) } else { settings.volume };
+        let volumes = volumes::resolve(&entries, &region)?;
+        let usual = Limits::default();
+        let limits = Limits {
+            connections: positive("max_connections", settings.max_connections, usual.connections)?,
+            head: lasting("head_timeout", settings.head_timeout, usual.head)?,
+            silence: lasting("idle_timeout", settings.idle_timeout, usual.silence)?,
+            drain: settings.drain_timeout.map_or(usual.drain, |span| span.0),
+            ..usual
+        };
+        let days = positive("upload_expiry_days", settings.upload_expiry_days.map(|days| days as usize), 7)?;
+        let connections =
+            positive("database_connections", settings.database_connections.map(|number| number as usize), 16)?;
+        Ok(Self {
+            data,
+            listen,
+            database_url,
+            database_connections: u32::try_from(connections).unwrap_or(u32::MAX),
+            database_connect_timeout: lasting(
+                "database_connect_timeout",
+                settings.database_connect_timeout,
+                Duration::from_secs(10),
+            )?,
+            database_statement_timeout: lasting(
+                "database_statement_timeout",
+                settings.database_statement_timeout,
+                Duration::from_secs(30),
+            )?,
+            volumes,
+            buckets: settings.bucket,
+            region,
+            domains: settings.domain,
+            limits,
+            gc_grace: settings.gc_grace.map_or(Duration::from_secs(24 * 60 * 60), |span| span.0),
+            upload_expiry: Duration::from_secs(days as u64 * 24 * 60 * 60),
+            log_format: settings.log_format.unwrap_or_else(LogFormat::suited),
+            log: settings.log,
+            root_user,
+            root_password,
+        })
+    }
+
+    /// How to reach the database.
+    pub fn database(&self) -> DatabaseConfig {
+        DatabaseConfig {
+            url: self.database_url.expose().to_owned(),
+            max_connections: self.database_connections,
+            connect_timeout: self.database_connect_timeout,
+            statement_timeout: self.database_statement_timeout,
+        }
+    }
+}
+
+impl Settings {
+    /// These settings, and where they say nothing, `others`.
+    fn over(self, others: Self) -> Self {
+        fn list<T>(first: Vec<T>, second: Vec<T>) -> Vec<T> {
+            if first.is_empty() { second } else { first }
+        }
+        let url_given = self.database_url.is_some() || self.database_url_file.is_some();
+        let (database_url, database_url_file) = if url_given {
+            (self.database_url, self.database_url_file)
+        } else {
+            (others.database_url, others.database_url_file)
+        };
+        Self {
+            data: self.data.or(others.data),
+            listen: self.listen.or(others.listen),
+            database_url,
+            database_url_file,
+            database_connections: self.database_connections.or(others.database_connections),
+            database_connect_timeout: self.database_connect_timeout.or(others.database_connect_timeout),
+            database_statement_timeout: self.database_statement_timeout.or(others.database_statement_timeout),
+            volume: list(self.volume, others.volume),
+            bucket: list(self.bucket, others.bucket),
+            region: self.region.or(others.region),
+            domain: list(self.domain, others.domain),
+            max_connections: self.max_connections.or(others.max_connections),
+            head_timeout: self.head_timeout.or(others.head_timeout),
+            idle_timeout: self.idle_timeout.or(others.idle_timeout),
+            drain_timeout: self.drain_timeout.or(others.drain_timeout),
+            gc_grace: self.gc_grace.or(others.gc_grace),
+            upload_expiry_days: self.upload_expiry_days.or(others.upload_expiry_days),
+            log_format: self.log_format.or(others.log_format),
+            log: self.log.or(others.log),
+        }
+    }
+}
+
+/// Settings in environment variables. An empty variable says nothing.
+struct Variables<'a>(Environment<'a>);
+
+impl Variables<'_> {
+    fn settings(&self) -> Result<Settings, ConfigError> {
+        Ok(Settings {
+            data: self.text("NINEFOLD_DATA")?.map(PathBuf::from),
+            listen: self.text("NINEFOLD_LISTEN")?,
+            database_url: self.secret(&["NINEFOLD_DATABASE_URL"])?,
+            database_url_file: None,
+            database_connections: self.value("NINEFOLD_DATABASE_CONNECTIONS")?,
+            database_connect_timeout: self.value("NINEFOLD_DATABASE_CONNECT_TIMEOUT")?,
+            database_statement_timeout: self.value("NINEFOLD_DATABASE_STATEMENT_TIMEOUT")?,
+            volume: self.list(&["NINEFOLD_VOLUMES", "MINIO_VOLUMES"], char::is_whitespace)?,
+            bucket: self.list(&["NINEFOLD_BUCKETS"], |c| c == ',')?,
+            region: self.text("NINEFOLD_REGION")?,
+            domain: self.list(&["NINEFOLD_DOMAINS", "MINIO_DOMAIN"], |c| c == ',')?,
+            max_connections: self.value("NINEFOLD_MAX_CONNECTIONS")?,
+            head_timeout: self.value("NINEFOLD_HEAD_TIMEOUT")?,
+            idle_timeout: self.value("NINEFOLD_IDLE_TIMEOUT")?,
+            drain_timeout: self.value("NINEFOLD_DRAIN_TIMEOUT")?,
+            gc_grace: self.value("NINEFOLD_GC_GRACE")?,
+            upload_expiry_days: self.value("NINEFOLD_UPLOAD_EXPIRY_DAYS")?,
+            log_format: self.value("NINEFOLD_LOG_FORMAT")?,
+            log: match self.text("NINEFOLD_LOG")? {
+                Some(filter) => Some(filter),
+                None => self.text("RUST_LOG")?,
+            },
+        })
+    }
+
+    fn text(&self, name: &str) -> Result<Option<String>, ConfigError> {
+        match (self.0)(name).filter(|value| !value.is_empty()).map(OsString::into_string) {
+            Some(Ok(text)) => Ok(Some(text)),
+            Some(Err(_)) => Err(wrong(name, "it is not UTF-8")),
+            None => Ok(None),
+        }
+    }
+
+    fn value<T>(&self, name: &str) -> Result<Option<T>, ConfigError>
+    where
+        T: FromStr,
+        T::Err: std::fmt::Display,
+    {
+        self.text(name)?.map(|text| text.trim().parse().map_err(|error| wrong(name, error))).transpose()
+    }
+
+    fn list<T>(&self, names: &[&str], separator: fn(char) -> bool) -> Result<Vec<T>, ConfigError>
+    where
+        T: FromStr,
+        T::Err: std::fmt::Display,
+    {
+        for name in names {
+            if let Some(text) = self.text(name)? {
+                let items = text.split(separator).map(str::trim).filter(|item| !item.is_empty());
+                return items.map(|item| item.parse().map_err(|error| wrong(name, error))).collect();
+            }
+        }
+        Ok(Vec::new())
+    }
+
+    /// The first of the variables that is set, itself or as the name of a file (`…_FILE`).
+    fn secret(&self, names: &[&str]) -> Result<Option<Secret>, ConfigError> {
+        for name in names {
+            let of_file = format!("{name}_FILE");
+            match (self.text(name)?, self.text(&of_file)?) {
+                (Some(_), Some(_)) => return Err(wrong(name, format!("{of_file} is set as well"))),
+                (Some(text), None) => return Ok(Some(Secret::new(text))),
+                (None, Some(path)) => return Ok(Some(Secret::new(read_text(Path::new(&path))?))),
+                (None, None) => {}
+            }
+        }
+        Ok(None)
+    }
+}
+
+fn wrong(setting: &str, reason: impl std::fmt::Display) -> ConfigError {
+    ConfigError::Value { setting: setting.to_owned(), reason: reason.to_string() }
+}
+
+fn positive(setting: &str, given: Option<usize>, usual: usize) -> Result<usize, ConfigError> {
+    match given {
+        Some(0) => Err(wrong(setting, "it must be above 0")),
+        _ => Ok(given.unwrap_or(usual)),
+    }
+}
+
+fn lasting(setting: &str, given: Option<Span>, usual: Duration) -> Result<Duration, ConfigError> {
+    match given {
+        Some(Span(Duration::ZERO)) => Err(wrong(setting, "it must be above 0")),
+        _ => Ok(given.map_or(usual, |span| span.0)),
+    }
+}
+
+/// A file's text without the line's end that editors put there.
+fn read_text(path: &Path) -> Result<String, ConfigError> {
+    let text = std::fs::read_to_string(path);
+    let text = text.map_err(|source| ConfigError::File { path: path.to_owned(), source })?;
+    Ok(text.trim_end_matches(['\r', '\n']).to_owned())
+}
+
+fn read_toml(path: &Path) -> Result<Settings, ConfigError> {
+    let text = read_text(path)?;
+    toml::from_str(&text).map_err(|error| {
+        // Without the line itself, which may hold the database's password.
+        let line = error.span().map(|span| text.get(..span.start).unwrap_or_default().lines().count().max(1));
+        let place = line.map_or(String::new(), |line| format!("line {line}: "));
+        ConfigError::Toml { path: path.to_owned(), reason: format!("{place}{}", error.message()) }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    fn load(file: &str, environment: &[(&str, &str)], flags: Settings) -> Result<Config, ConfigError> {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("ninefold.toml");
+        std::fs::write(&path, file).unwrap();
+        let variables =
+            |name: &str| environment.iter().find(|(known, _)| *known == name).map(|(_, value)| OsString::from(value));
+        Config::load(Some(&path), &variables, flags)
+    }
+
+    fn refused(file: &str, environment: &[(&str, &str)]) -> String {
+        load(file, environment, Settings::default()).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn nothing_configured_is_a_working_server() {
+        let config = load("", &[], Settings::default()).unwrap();
+        assert_eq!(config.listen, "127.0.0.1:9000");
+        assert_eq!(config.region, "us-east-1");
+        assert!(config.data.is_absolute() && config.data.ends_with("data"));
+        assert!(config.database_url.expose().starts_with("sqlite:/"));
+        assert!(config.database_url.expose().ends_with("data/metadata.sqlite"));
+        let ids: Vec<&str> = config.volumes.iter().map(|volume| volume.id.as_str()).collect();
+        assert_eq!(ids, ["v1", "v2", "v3", "v4", "v5", "v6", "v7", "v8", "v9"]);
+        assert!(config.volumes[8].path.ends_with("data/volumes/v9"));
+        assert_eq!(config.upload_expiry, Duration::from_secs(7 * 86_400));
+    }
+
+    #[test]
+    fn flags_count_more_than_the_environment_and_that_more_than_the_file() {
+        let file = "region = \"file-1\"\nlisten = \"127.0.0.1:1\"\ndata = \"/file\"\nmax_connections = 5\n";
+        let environment =
+            [("NINEFOLD_REGION", "env-1"), ("NINEFOLD_LISTEN", "127.0.0.1:2"), ("NINEFOLD_IDLE_TIMEOUT", "5s")];
+        let flags = Settings { region: Some("flag-1".into()), ..Settings::default() };
+        let config = load(file, &environment, flags).unwrap();
+        assert_eq!((config.region.as_str(), config.listen.as_str()), ("flag-1", "127.0.0.1:2"));
+        assert_eq!((config.data.as_path(), config.limits.connections), (Path::new("/file"), 5));
+        assert_eq!(config.limits.silence, Duration::from_secs(5));
+    }
+
+    #[test]
+    fn volumes_come_whole_from_one_source() {
+        let file = "[[volume]]\npath = \"/file{1...9}\"\nnode = \"a\"\nweight = 2.0\ncapacity = \"1TiB\"\n";
+        let config = load(file, &[], Settings::default()).unwrap();
+        assert_eq!((config.volumes.len(), config.volumes[0].node.as_str()), (9, "a"));
+        let config = load(file, &[("MINIO_VOLUMES", "/env{1...4} /other{1...4}")], Settings::default()).unwrap();
+        assert_eq!((config.volumes.len(), config.volumes[7].path.as_str()), (8, "/other4"));
+        let flags = Settings { volume: vec!["/flag{1...6}".parse().unwrap()], ..Settings::default() };
+        assert_eq!(load(file, &[], flags).unwrap().volumes[5].id, "flag6");
+    }
+
+    #[test]
+    fn secrets_come_from_variables_or_files_and_never_show() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("url");
+        std::fs::write(&path, "postgres://u:hush@db/x\n").unwrap();
+        let environment = [
+            ("NINEFOLD_DATABASE_URL_FILE", path.to_str().unwrap()),
+            ("MINIO_ROOT_USER", "somebody"),
+            ("MINIO_ROOT_PASSWORD", "hush-hush"),
+        ];
+        let config = load("", &environment, Settings::default()).unwrap();
+        assert_eq!(config.database_url.expose(), "postgres://u:hush@db/x");
+        assert_eq!(config.root_user.as_deref(), Some("somebody"));
+        assert!(!format!("{config:?}").contains("hush"));
+        let both = [("NINEFOLD_DATABASE_URL", "sqlite:x"), ("NINEFOLD_DATABASE_URL_FILE", "/x")];
+        assert!(refused("", &both).contains("NINEFOLD_DATABASE_URL_FILE"));
+        let first = [("NINEFOLD_ROOT_USER", "first"), ("MINIO_ROOT_USER", "second")];
+        assert_eq!(load("", &first, Settings::default()).unwrap().root_user.as_deref(), Some("first"));
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        assert!(refused("regoin = \"x\"", &[]).contains("regoin"));
+        assert!(refused("[[volume]]\npath = \"/a\"\ncolour = \"red\"", &[]).contains("colour"));
+        let quoted = refused("region = \"a\"\ndatabase_url = \"postgres://u:hush@db\" oops", &[]);
+        assert!(quoted.contains("line 2") && !quoted.contains("hush"), "{quoted}");
+        for (name, value) in [
+            ("NINEFOLD_LISTEN", "9000"),
+            ("NINEFOLD_LISTEN", "127.0.0.1:99999"),
+            ("NINEFOLD_REGION", "EU West"),
+            ("NINEFOLD_BUCKETS", "Good_Bucket"),
+            ("NINEFOLD_DOMAINS", "no domain"),
+            ("NINEFOLD_DATABASE_URL", "mysql://x"),
+            ("NINEFOLD_MAX_CONNECTIONS", "0"),
+            ("NINEFOLD_MAX_CONNECTIONS", "many"),
+            ("NINEFOLD_IDLE_TIMEOUT", "0s"),
+            ("NINEFOLD_GC_GRACE", "a day"),
+            ("NINEFOLD_LOG_FORMAT", "xml"),
+            ("NINEFOLD_UPLOAD_EXPIRY_DAYS", "0"),
+            ("NINEFOLD_VOLUMES", "/d{1...5}"),
+            ("NINEFOLD_VOLUMES", "path=/d{1...9},x=y"),
+            ("NINEFOLD_ROOT_PASSWORD_FILE", "/nowhere/at/all"),
+        ] {
+            assert!(load("", &[(name, value)], Settings::default()).is_err(), "{name}={value}");
+        }
+        let absent = Config::load(Some(Path::new("/nowhere/ninefold.toml")), &|_| None, Settings::default());
+        assert!(matches!(absent, Err(ConfigError::File { .. })));
+    }
+}

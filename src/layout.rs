@@ -15,6 +15,13 @@ pub const SHARDS: usize = DATA_SHARDS + PARITY_SHARDS;
 pub const CHUNK_LEN: u64 = 64 << 20;
 /// Object bytes coded at once at most.
 pub const STRIPE_LEN: u32 = 1 << 20;
+/// Bytes of a block's header in a shard file.
+pub const BLOCK_HEADER_LEN: u64 = 32;
+
+/// Length of each of a stripe's nine blocks, without header, in bytes; the last data block is padded with zeros.
+pub fn block_len(stripe_len: u32) -> u32 {
+    stripe_len.div_ceil(DATA_SHARDS as u32)
+}
 
 /// A chunk's name: a sequence number that is reserved in SQL before it is used, and the random nonce of the
 /// reserved range it came from, so that a database restored from an older state cannot issue the same name again.
@@ -83,6 +90,17 @@ impl FromStr for ChunkId {
             _ => Err(ParseError::new("chunk id", text)),
         }
     }
+}
+
+/// Chunk ids that one instance may use, reserved before any is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct IdRange {
+    /// First sequence number.
+    pub first: u64,
+    /// Last sequence number.
+    pub last: u64,
+    /// The nonce of all its ids.
+    pub nonce: u64,
 }
 
 /// A volume's number in SQL and in `volume.json`; given at registration, never reused.

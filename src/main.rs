@@ -1,5 +1,5 @@
 //! The `ninefold` command.
 
 fn main() -> std::process::ExitCode {
-    std::process::ExitCode::SUCCESS
+    ninefold::cli::run()
 }

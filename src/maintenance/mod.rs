@@ -1,1 +1,120 @@
-//! (outline)
+//! What happens beside requests: the heartbeat, reclaiming what nobody refers to, expiring idle uploads.
+//!
+//! Every [`Job`] holds a lease in the database while it works, so that one instance of many runs it, and does its work in rounds
+//! that can be stopped between any two.
+
+mod heartbeat;
+mod reclaim;
+mod uploads;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use crate::metadata::{self, InstanceId, Lease, Metadata};
+use crate::objects::Store;
+
+pub use heartbeat::Heartbeat;
+pub use reclaim::Reclaim;
+pub use uploads::ExpireUploads;
+
+/// How long a job's lease lasts without being renewed; a round must be shorter.
+const LEASE: Duration = Duration::from_secs(120);
+
+/// When maintenance does what.
+#[derive(Debug, Clone)]
+pub struct MaintenanceConfig {
+    /// How often this instance says that it lives.
+    pub heartbeat: Duration,
+    /// After how long without a heartbeat other instances may judge this one dead. It stops writing after half of it.
+    pub instance_timeout: Duration,
+    /// How long the files of a dead chunk stay, for readers that may still be at them.
+    pub grace: Duration,
+    /// How long an upload may go without a new part.
+    pub upload_expiry: Duration,
+    /// How often each job looks for work.
+    pub interval: Duration,
+}
+
+impl Default for MaintenanceConfig {
+    fn default() -> Self {
+        Self {
+            heartbeat: Duration::from_secs(5),
+            instance_timeout: Duration::from_secs(60),
+            grace: Duration::from_secs(3600),
+            upload_expiry: Duration::from_secs(7 * 24 * 3600),
+            interval: Duration::from_secs(10),
+        }
+    }
+}
+
+/// Why a job's round ended early.
+#[derive(Debug, thiserror::Error)]
+pub enum JobError {
+    /// The database's answer.
+    #[error(transparent)]
+    Metadata(#[from] metadata::Error),
+}
+
+/// Work done in rounds, under a lease.
+#[async_trait]
+pub trait Job: Send + Sync + 'static {
+    /// The lease's name.
+    fn name(&self) -> &'static str;
+
+    /// Does a bounded piece of work; answers whether there is more to do at once.
+    async fn round(&self, lease: &Lease) -> Result<bool, JobError>;
+}
+
+/// Runs a job's rounds until there is nothing to do, if its lease can be had; answers whether it could.
+///
+/// # Errors
+/// The database's or the job's own.
+pub async fn run_once(metadata: &Metadata, instance: InstanceId, job: &dyn Job) -> Result<bool, JobError> {
+    loop {
+        // Acquiring a lease one holds renews it.
+        let Some(lease) = metadata.acquire_lease(job.name(), instance, LEASE).await? else { return Ok(false) };
+        let more = job.round(&lease).await;
+        if !matches!(more, Ok(true)) {
+            metadata.release_lease(&lease, instance).await?;
+            return more.map(|_| true);
+        }
+    }
+}
+
+/// Runs all maintenance of this instance until `shutdown` says stop.
+pub async fn run(store: Store, heartbeat: Heartbeat, config: MaintenanceConfig, shutdown: watch::Receiver<bool>) {
+    let jobs: [Arc<dyn Job>; 2] = [
+        Arc::new(Reclaim::new(store.clone(), config.grace)),
+        Arc::new(ExpireUploads::new(store.clone(), config.upload_expiry)),
+    ];
+    let mut tasks = JoinSet::new();
+    for job in jobs {
+        let (metadata, heartbeat, stop) = (store.metadata().clone(), heartbeat.clone(), shutdown.clone());
+        tasks.spawn(async move {
+            while pause(config.interval, stop.clone()).await {
+                if let Err(error) = run_once(&metadata, heartbeat.instance(), &*job).await {
+                    tracing::warn!(job = job.name(), %error, "maintenance goes on later");
+                }
+            }
+        });
+    }
+    tasks.spawn(async move {
+        while pause(config.heartbeat, shutdown.clone()).await {
+            heartbeat.beat().await;
+        }
+    });
+    while tasks.join_next().await.is_some() {}
+}
+
+/// Waits; answers whether to go on.
+async fn pause(time: Duration, mut shutdown: watch::Receiver<bool>) -> bool {
+    tokio::select! {
+        () = tokio::time::sleep(time) => true,
+        // The sender's end counts as the signal.
+        _ = shutdown.wait_for(|stop| *stop) => false,
+    }
+}

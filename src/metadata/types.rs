@@ -5,6 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::Error;
 use crate::clock::Millis;
 use crate::layout::{ChunkId, NewData, PlacedExtent, Placement, ShardSet, VolumeSlot};
 
@@ -187,7 +188,7 @@ pub type Tags = BTreeMap<String, String>;
 /// Where an object's bytes are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Content {
-    /// Nowhere: it has none.
+    /// Nowhere: it has none. (An object completed from empty parts has data without extents, which knows the parts.)
     Empty,
     /// In extents under this id.
     Data(DataId),
@@ -324,11 +325,32 @@ pub struct ListQuery {
     pub prefix: String,
     /// Fold keys that have this behind the prefix into one common prefix. Empty: none.
     pub delimiter: String,
-    /// Only keys and common prefixes that sort after this. A common prefix equal to it, or whose first keys are not after
-    /// it, is not shown again if `after` starts with it.
+    /// Only keys that sort after this. If this is a common prefix of the listing, all keys in it are skipped; if it lies
+    /// within one, that one is shown if keys after this remain in it. See [`ListQuery::after_marker`] and
+    /// [`ListQuery::after_key`] for what clients say.
     pub after: String,
     /// Keys and common prefixes together, at most; 0 gives an empty page that is not truncated.
     pub limit: u32,
+}
+
+impl ListQuery {
+    /// Goes on after a ListObjects `marker` (or a `key-marker` of the other listings): as S3 has it, a common prefix that
+    /// the marker lies within is not shown.
+    pub fn after_marker(mut self, marker: &str) -> Self {
+        let within = marker.strip_prefix(&self.prefix).filter(|_| !self.delimiter.is_empty());
+        let end =
+            within.and_then(|rest| rest.find(&self.delimiter)).map(|at| self.prefix.len() + at + self.delimiter.len());
+        self.after = marker.get(..end.unwrap_or(marker.len())).unwrap_or(marker).to_owned();
+        self
+    }
+
+    /// Starts after a ListObjectsV2 `start-after`: as S3 has it, keys count alone, so that a common prefix is shown if any key
+    /// in it is after this, were this the common prefix itself.
+    pub fn after_key(mut self, key: &str) -> Self {
+        // No key holds a zero byte: the same keys are after this as after the key, and no common prefix is equal to it.
+        self.after = if key.is_empty() { String::new() } else { format!("{key}\0") };
+        self
+    }
 }
 
 /// What a listing prints of an object.
@@ -357,10 +379,10 @@ pub struct Page<T> {
     pub common_prefixes: Vec<String>,
     /// Whether there is more.
     pub truncated: bool,
-    /// The last entry's key or common prefix of this page, whichever sorts later: pass it as `after` to go on. For uploads
-    /// together with `next_upload`.
+    /// If there is more: the last key or common prefix of this page, whichever sorts later. Pass it as `after` to go on; for
+    /// uploads together with `next_upload`.
     pub next: Option<String>,
-    /// Uploads only: the last upload's id if `next` is a key.
+    /// Uploads only: the last upload's id, if there is more and `next` is a key.
     pub next_upload: Option<UploadId>,
 }
 
@@ -502,17 +524,6 @@ pub struct CopyCommit {
     pub condition: WriteCondition,
 }
 
-/// Chunk ids that one instance may use, reserved before any is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct IdRange {
-    /// First sequence number.
-    pub first: u64,
-    /// Last sequence number.
-    pub last: u64,
-    /// The nonce of all its ids.
-    pub nonce: u64,
-}
-
 /// A job's lease.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lease {
@@ -550,6 +561,8 @@ pub struct VolumeRow {
     pub spec: VolumeSpec,
     /// Whether its operator wants it emptied.
     pub draining: bool,
+    /// Whether its directory was made once.
+    pub formatted: bool,
 }
 
 /// A chunk whose files are due for removal.
@@ -561,6 +574,21 @@ pub struct DeadChunk {
     pub placement: Placement,
     /// Shards that never were there.
     pub missing: ShardSet,
+}
+
+/// A shard that waits for healing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HealTask {
+    /// Its chunk.
+    pub chunk: ChunkId,
+    /// Its index.
+    pub shard: u8,
+    /// What was found.
+    pub reason: String,
+    /// When it was noted first.
+    pub queued: Millis,
+    /// How often it was noted.
+    pub noted: i64,
 }
 
 /// What a round of folding `released` did.
@@ -592,4 +620,33 @@ pub struct PartQuery {
     pub after: u32,
     /// At most so many.
     pub limit: u32,
+}
+
+impl WriteCondition {
+    /// Tests the condition against the current object of a key.
+    ///
+    /// # Errors
+    /// [`Error::PreconditionFailed`]; [`Error::NoSuchKey`] if it asks for an object and there is none.
+    pub fn check(&self, bucket: &str, key: &str, current: Option<&Object>) -> Result<(), Error> {
+        let failed = |header| Err(Error::PreconditionFailed { bucket: bucket.to_owned(), key: key.to_owned(), header });
+        let Some(object) = current else {
+            if self.etags.is_some() || self.size.is_some() || self.modified.is_some() {
+                return Err(Error::NoSuchKey { bucket: bucket.to_owned(), key: key.to_owned() });
+            }
+            return Ok(());
+        };
+        if self.absent {
+            return failed("If-None-Match");
+        }
+        if self.etags.as_ref().is_some_and(|etags| etags.iter().all(|etag| etag != "*" && *etag != object.etag)) {
+            return failed("If-Match");
+        }
+        if self.size.is_some_and(|size| size != object.size) {
+            return failed("x-amz-if-match-size");
+        }
+        if self.modified.is_some_and(|at| at.div_euclid(1000) != object.modified.div_euclid(1000)) {
+            return failed("x-amz-if-match-last-modified-time");
+        }
+        Ok(())
+    }
 }

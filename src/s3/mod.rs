@@ -1,1 +1,104 @@
-//! (outline)
+//! The S3 surface: one thin implementation of s3s's trait, a module for each family of operations.
+//!
+//! Nothing here decides what S3 means; it translates between s3s's types and those of [`crate::objects`]. Apart from the server's layers
+//! and the authentication glue, no other room knows s3s.
+
+pub mod auth;
+mod body;
+mod buckets;
+mod copy;
+mod error;
+pub mod guard;
+pub mod host;
+mod listing;
+mod multipart;
+mod objects;
+mod values;
+
+use s3s::dto::*;
+use s3s::{S3, S3Request, S3Response, S3Result};
+
+use crate::access::Identity;
+use crate::objects::Store;
+
+/// The implementation of S3 over a [`Store`].
+#[derive(Debug, Clone)]
+pub struct Api {
+    store: Store,
+    region: String,
+}
+
+impl Api {
+    /// The API of `store`, whose buckets are all in `region`.
+    pub fn new(store: Store, region: impl Into<String>) -> Self {
+        Self { store, region: region.into() }
+    }
+}
+
+/// Who asks, in S3's terms.
+#[derive(Debug, Clone)]
+struct Who {
+    /// Canonical user id.
+    id: String,
+    display_name: String,
+}
+
+/// Who asks; put into the request by the guard, without which no method is reached.
+fn identity<T>(request: &S3Request<T>) -> S3Result<Who> {
+    match request.extensions.get::<Identity>() {
+        Some(identity) => {
+            Ok(Who { id: identity.canonical_id.to_string(), display_name: identity.display_name.to_string() })
+        }
+        None => Err(error::s3_error("AccessDenied", http::StatusCode::FORBIDDEN, "Access Denied")),
+    }
+}
+
+/// `x-amz-expected-bucket-owner`: all buckets belong to whoever may use them at all.
+fn check_owner<T>(request: &S3Request<T>, expected: Option<&String>) -> S3Result<()> {
+    let id = identity(request)?.id;
+    match expected {
+        Some(expected) if *expected != id => {
+            Err(error::s3_error("AccessDenied", http::StatusCode::FORBIDDEN, "Access Denied"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Methods that check the expected bucket owner and what is not built, then delegate to their module.
+macro_rules! operations {
+    ($($method:ident: $input:ident => $output:ident, $module:ident;)*) => {
+        #[async_trait::async_trait]
+        impl S3 for Api {
+            $(
+                async fn $method(&self, request: S3Request<$input>) -> S3Result<S3Response<$output>> {
+                    values::refuse_unbuilt_headers(&request.headers)?;
+                    $module::$method(self, request).await
+                }
+            )*
+        }
+    };
+}
+
+operations! {
+    list_buckets: ListBucketsInput => ListBucketsOutput, buckets;
+    create_bucket: CreateBucketInput => CreateBucketOutput, buckets;
+    head_bucket: HeadBucketInput => HeadBucketOutput, buckets;
+    delete_bucket: DeleteBucketInput => DeleteBucketOutput, buckets;
+    get_bucket_location: GetBucketLocationInput => GetBucketLocationOutput, buckets;
+    put_object: PutObjectInput => PutObjectOutput, objects;
+    get_object: GetObjectInput => GetObjectOutput, objects;
+    head_object: HeadObjectInput => HeadObjectOutput, objects;
+    delete_object: DeleteObjectInput => DeleteObjectOutput, objects;
+    delete_objects: DeleteObjectsInput => DeleteObjectsOutput, objects;
+    get_object_attributes: GetObjectAttributesInput => GetObjectAttributesOutput, objects;
+    copy_object: CopyObjectInput => CopyObjectOutput, copy;
+    upload_part_copy: UploadPartCopyInput => UploadPartCopyOutput, copy;
+    list_objects: ListObjectsInput => ListObjectsOutput, listing;
+    list_objects_v2: ListObjectsV2Input => ListObjectsV2Output, listing;
+    list_multipart_uploads: ListMultipartUploadsInput => ListMultipartUploadsOutput, listing;
+    create_multipart_upload: CreateMultipartUploadInput => CreateMultipartUploadOutput, multipart;
+    upload_part: UploadPartInput => UploadPartOutput, multipart;
+    complete_multipart_upload: CompleteMultipartUploadInput => CompleteMultipartUploadOutput, multipart;
+    abort_multipart_upload: AbortMultipartUploadInput => AbortMultipartUploadOutput, multipart;
+    list_parts: ListPartsInput => ListPartsOutput, multipart;
+}

@@ -2,6 +2,19 @@
 //!
 //! [`Volume`] is the seam: a local directory, a fault-injecting wrapper for tests, later a volume of another node.
 
+mod directory;
+pub mod fault;
+mod identity;
+mod local;
+pub mod prober;
+mod set;
+pub mod status;
+
+pub use identity::{FormatError, Identity, IdentityError};
+pub use local::{IoConfig, LocalVolume};
+pub use set::{Location, Member, VolumeSet};
+pub use status::Status;
+
 use std::fmt;
 use std::io;
 use std::sync::Arc;

@@ -1,0 +1,84 @@
+//! A query string as its names and values, read the way the signature was made over it.
+
+use percent_encoding::percent_decode;
+
+/// A query string that no request may have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum QueryError {
+    /// A name or value is not UTF-8 once percent-decoded.
+    #[error("the query string is not UTF-8")]
+    NotUtf8,
+    /// A name or value holds a NUL, which no key or name may.
+    #[error("the query string holds a NUL")]
+    Nul,
+    /// A parameter is there twice, and which one counts would be anyone's guess.
+    #[error("a query parameter occurs twice")]
+    Duplicate,
+}
+
+/// The parameters of a query string, in the order they came, decoded.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Query(Vec<(String, String)>);
+
+impl Query {
+    /// Reads a raw query string: `&` separates, `+` is a blank, the first `=` ends the name.
+    ///
+    /// # Errors
+    /// [`QueryError`] says what is wrong with it.
+    pub fn parse(raw: Option<&str>) -> Result<Self, QueryError> {
+        let mut pairs: Vec<(String, String)> = Vec::new();
+        for piece in raw.unwrap_or_default().split('&').filter(|piece| !piece.is_empty()) {
+            let (name, value) = piece.split_once('=').unwrap_or((piece, ""));
+            let (name, value) = (decode(name)?, decode(value)?);
+            if pairs.iter().any(|(known, _)| *known == name) {
+                return Err(QueryError::Duplicate);
+            }
+            pairs.push((name, value));
+        }
+        Ok(Self(pairs))
+    }
+
+    /// The value of a parameter; empty if it has none.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.0.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+
+    /// Whether the parameter is there, with or without a value.
+    pub fn has(&self, name: &str) -> bool {
+        self.get(name).is_some()
+    }
+
+    /// All parameters.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+}
+
+fn decode(raw: &str) -> Result<String, QueryError> {
+    let blanks = raw.replace('+', " ");
+    let bytes: Vec<u8> = percent_decode(blanks.as_bytes()).collect();
+    if bytes.contains(&0) {
+        return Err(QueryError::Nul);
+    }
+    String::from_utf8(bytes).map_err(|_| QueryError::NotUtf8)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_and_values_are_decoded() {
+        let query = Query::parse(Some("a=1&&b&c=%2F+x=y&d=")).unwrap_or_default();
+        assert_eq!(query.iter().collect::<Vec<_>>(), [("a", "1"), ("b", ""), ("c", "/ x=y"), ("d", "")]);
+        assert!(query.has("b") && !query.has("e"));
+        assert_eq!(Query::parse(None), Ok(Query::default()));
+    }
+
+    #[test]
+    fn what_no_request_may_have_is_refused() {
+        assert_eq!(Query::parse(Some("a=%00")), Err(QueryError::Nul));
+        assert_eq!(Query::parse(Some("a=%ff")), Err(QueryError::NotUtf8));
+        assert_eq!(Query::parse(Some("a=1&b&a=1")), Err(QueryError::Duplicate));
+    }
+}

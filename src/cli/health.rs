@@ -1,0 +1,80 @@
+//! `ninefold health`: for containers, which have no other client in them.
+
+use std::io::{self, Read as _, Write as _};
+use std::net::{TcpStream, ToSocketAddrs as _};
+use std::time::Duration;
+
+/// Longer than readiness itself may take.
+const PATIENCE: Duration = Duration::from_secs(8);
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    /// Address of the server
+    #[arg(long, value_name = "ADDR:PORT", env = "NINEFOLD_LISTEN", default_value = "127.0.0.1:9000")]
+    listen: String,
+    /// Ask whether it can serve requests, not only whether it runs
+    #[arg(long)]
+    ready: bool,
+}
+
+/// Why a server is not well.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum HealthError {
+    #[error("no answer from {address}: {source}")]
+    Silent { address: String, source: io::Error },
+    #[error("{address} answers: {answer}")]
+    Unwell { address: String, answer: String },
+}
+
+pub(super) fn run(arguments: &Arguments) -> Result<(), HealthError> {
+    let path = if arguments.ready { "/health/ready" } else { "/health/live" };
+    let address = reachable(&arguments.listen);
+    let answer = ask(&address, path).map_err(|source| HealthError::Silent { address: address.clone(), source })?;
+    let status = answer.lines().next().unwrap_or_default();
+    if status.split(' ').nth(1) == Some("200") {
+        return Ok(());
+    }
+    let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body);
+    Err(HealthError::Unwell { address, answer: format!("{status} {body}").trim().to_owned() })
+}
+
+/// Where a server that listens at `listen` can be reached from its own machine.
+fn reachable(listen: &str) -> String {
+    match listen.rsplit_once(':') {
+        Some(("" | "0.0.0.0", port)) => format!("127.0.0.1:{port}"),
+        Some(("[::]", port)) => format!("[::1]:{port}"),
+        _ => listen.to_owned(),
+    }
+}
+
+fn ask(address: &str, path: &str) -> io::Result<String> {
+    let mut last = io::Error::new(io::ErrorKind::NotFound, "the address stands for none");
+    for target in address.to_socket_addrs()? {
+        match TcpStream::connect_timeout(&target, PATIENCE) {
+            Ok(mut stream) => {
+                stream.set_read_timeout(Some(PATIENCE))?;
+                stream.set_write_timeout(Some(PATIENCE))?;
+                write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")?;
+                let mut answer = String::new();
+                // The answer is small; more is no answer of ours.
+                stream.take(1 << 16).read_to_string(&mut answer)?;
+                return Ok(answer);
+            }
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_at_every_address_is_asked_at_home() {
+        assert_eq!(reachable("0.0.0.0:9000"), "127.0.0.1:9000");
+        assert_eq!(reachable(":9000"), "127.0.0.1:9000");
+        assert_eq!(reachable("[::]:9000"), "[::1]:9000");
+        assert_eq!(reachable("192.0.2.1:80"), "192.0.2.1:80");
+    }
+}

@@ -1,0 +1,438 @@
+//! The one place that knows which database runs.
+//!
+//! Statements are written once, in what PostgreSQL and SQLite both speak. What they do not share is written as a word in
+//! braces, which this file replaces:
+//!
+//! | word | PostgreSQL | SQLite |
+//! |---|---|---|
+//! | `{share}` | `FOR SHARE` | nothing: there is one writer |
+//! | `{update}` | `FOR UPDATE` | nothing |
+//! | `{skip}` | `FOR UPDATE SKIP LOCKED` | nothing |
+//! | `{now}` | the database's clock in milliseconds | the same |
+//! | `{blob}` | the type of bytes in a `CAST` | the same |
+//! | `{input:a,b}` | rows of columns `a` and `b`, by `UNNEST` | the same, by `json_each` |
+//!
+//! Each transaction that changes what clients see has a [`BatchId`]: see [`Tx::end`].
+
+mod error;
+mod open;
+mod value;
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use sqlx::pool::PoolConnection;
+use sqlx::{Executor, PgPool, Postgres, Sqlite, SqlitePool, Transaction};
+
+use self::error::Kind;
+pub(crate) use self::error::retrying;
+pub(crate) use self::value::{Column, Row, Value, values};
+use super::{BatchId, Error, Result};
+use crate::clock::random_bytes;
+
+/// A connected database. Clones share its connections.
+#[derive(Debug, Clone)]
+pub(crate) enum Db {
+    /// PostgreSQL.
+    Postgres {
+        pool: PgPool,
+        /// How long to wait for an answer before the connection counts as lost: longer than the server lets a statement run.
+        patience: Duration,
+    },
+    /// SQLite.
+    Sqlite {
+        read: SqlitePool,
+        /// One connection.
+        write: SqlitePool,
+        patience: Duration,
+    },
+}
+
+/// How often a statement is tried on another connection if the pooled one turns out to be dead.
+const CONNECTIONS_TRIED: u32 = 3;
+/// How often the outcome of a COMMIT is asked for, and the first pause between; it doubles.
+const SETTLE_TRIES: u32 = 7;
+const SETTLE_PAUSE: Duration = Duration::from_millis(100);
+
+impl Db {
+    /// The rows of a statement that changes nothing.
+    pub(crate) async fn query(&self, sql: &str, values: &[Value<'_>]) -> Result<Vec<Row>> {
+        match self {
+            Self::Postgres { pool, patience } => {
+                let sql = postgres_text(sql, values.len(), &[]);
+                for _ in 1..CONNECTIONS_TRIED {
+                    match Held::new(pool).await?.rows(*patience, &sql, values, &[]).await {
+                        // A reader may simply ask again.
+                        Err(error) if error::kind(&error) == Kind::Lost => {}
+                        other => return other.map_err(error::refused),
+                    }
+                }
+                Held::new(pool).await?.rows(*patience, &sql, values, &[]).await.map_err(error::refused)
+            }
+            Self::Sqlite { read, patience, .. } => {
+                let sql = sqlite_text(sql, values.len(), &[]);
+                let query = sqlx::query_with(&sql, value::sqlite_arguments(values, &[])?).fetch_all(read);
+                let rows = within(*patience, query).await.map_err(error::refused)?;
+                Ok(rows.into_iter().map(Row::Sqlite).collect())
+            }
+        }
+    }
+
+    /// The first row of a statement that changes nothing.
+    pub(crate) async fn first(&self, sql: &str, values: &[Value<'_>]) -> Result<Option<Row>> {
+        Ok(self.query(sql, values).await?.into_iter().next())
+    }
+
+    /// Begins a transaction that writes. With a batch, its id is the first row that it inserts.
+    pub(crate) async fn begin(&self, batch: Option<BatchId>) -> Result<Tx> {
+        let mut tx = Tx { on: self.begin_bare().await?, db: self.clone(), batch };
+        if let Some(batch) = batch {
+            let sql = "INSERT INTO commits (batch_id, kept, at) VALUES ($1, 1, {now})";
+            if let Err(error) = tx.execute(sql, values![&batch.0]).await {
+                return tx.end(Err(error)).await;
+            }
+        }
+        Ok(tx)
+    }
+
+    async fn begin_bare(&self) -> Result<On> {
+        match self {
+            Self::Postgres { pool, patience } => {
+                for attempt in 1.. {
+                    let mut held = Held::new(pool).await?;
+                    held.busy = true;
+                    match within(*patience, held.connection.execute("BEGIN ISOLATION LEVEL READ COMMITTED")).await {
+                        Ok(_) => return Ok(On::Postgres(held, *patience)),
+                        Err(error) if error::kind(&error) == Kind::Lost && attempt < CONNECTIONS_TRIED => {}
+                        Err(error) => return Err(error::refused(error)),
+                    }
+                }
+                Err(Error::Unavailable("no connection could begin a transaction".into()))
+            }
+            Self::Sqlite { write, patience, .. } => {
+                let tx = within(*patience, write.begin_with("BEGIN IMMEDIATE")).await.map_err(error::refused)?;
+                Ok(On::Sqlite(tx))
+            }
+        }
+    }
+
+    /// Finds out what became of a transaction whose COMMIT went unanswered.
+    ///
+    /// Its id is inserted once more. If it is there, the transaction was committed. If it is not, the insert waits for the
+    /// transaction if it still runs, and once it succeeded the transaction can never be committed. The row says
+    /// which of the two inserted it, so that an answer lost here changes nothing.
+    async fn settle(&self, batch: BatchId, why: String) -> Result<()> {
+        let sql = "INSERT INTO commits (batch_id, kept, at) VALUES ($1, 0, {now}) \
+                   ON CONFLICT (batch_id) DO UPDATE SET at = commits.at RETURNING kept";
+        let mut pause = SETTLE_PAUSE;
+        for _ in 0..SETTLE_TRIES {
+            match self.write_once(sql, values![&batch.0]).await {
+                Ok(rows) => {
+                    let kept = rows.first().map(|row| row.int("kept")).transpose()?;
+                    return match kept {
+                        Some(1) => Ok(()),
+                        _ => Err(Error::Unavailable(format!("the transaction was not committed: {why}"))),
+                    };
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "cannot yet learn what became of a commit");
+                    tokio::time::sleep(pause).await;
+                    pause *= 2;
+                }
+            }
+        }
+        Err(Error::Ambiguous(why))
+    }
+
+    /// One statement that is a transaction.
+    async fn write_once(&self, sql: &str, values: &[Value<'_>]) -> Result<Vec<Row>> {
+        match self {
+            Self::Postgres { pool, patience } => {
+                let sql = postgres_text(sql, values.len(), &[]);
+                Held::new(pool).await?.rows(*patience, &sql, values, &[]).await.map_err(error::refused)
+            }
+            Self::Sqlite { write, patience, .. } => {
+                let sql = sqlite_text(sql, values.len(), &[]);
+                let query = sqlx::query_with(&sql, value::sqlite_arguments(values, &[])?).fetch_all(write);
+                let rows = within(*patience, query).await.map_err(error::refused)?;
+                Ok(rows.into_iter().map(Row::Sqlite).collect())
+            }
+        }
+    }
+
+    /// Closes all connections, once those in use are given back.
+    pub(crate) async fn close(&self) {
+        match self {
+            Self::Postgres { pool, .. } => pool.close().await,
+            Self::Sqlite { read, write, .. } => {
+                read.close().await;
+                write.close().await;
+            }
+        }
+    }
+}
+
+/// A pooled PostgreSQL connection that is thrown away rather than given back if it was left in the middle of something:
+/// a future that was dropped, an answer that did not come.
+struct Held {
+    connection: PoolConnection<Postgres>,
+    busy: bool,
+}
+
+impl Held {
+    async fn new(pool: &PgPool) -> Result<Self> {
+        Ok(Self { connection: pool.acquire().await.map_err(error::refused)?, busy: false })
+    }
+
+    async fn rows(
+        &mut self,
+        patience: Duration,
+        sql: &str,
+        values: &[Value<'_>],
+        columns: &[Column<'_>],
+    ) -> Result<Vec<Row>, sqlx::Error> {
+        let arguments = value::postgres_arguments(values, columns).map_err(unencodable)?;
+        let busy = std::mem::replace(&mut self.busy, true);
+        let rows = within(patience, sqlx::query_with(sql, arguments).fetch_all(&mut *self.connection)).await;
+        self.busy = busy || rows.as_ref().is_err_and(|error| error::kind(error) == Kind::Lost);
+        Ok(rows?.into_iter().map(Row::Postgres).collect())
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        if self.busy {
+            self.connection.close_on_drop();
+        }
+    }
+}
+
+fn unencodable(error: Error) -> sqlx::Error {
+    sqlx::Error::InvalidArgument(error.to_string())
+}
+
+/// A database's answer, or the loss of the connection if it takes too long.
+async fn within<T>(patience: Duration, answer: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, sqlx::Error> {
+    tokio::time::timeout(patience, answer).await.unwrap_or_else(|_| {
+        Err(sqlx::Error::Io(std::io::Error::new(std::io::ErrorKind::TimedOut, "the database did not answer")))
+    })
+}
+
+enum On {
+    Postgres(Held, Duration),
+    Sqlite(Transaction<'static, Sqlite>),
+}
+
+/// A transaction that writes. Dropped, it is rolled back.
+pub(crate) struct Tx {
+    on: On,
+    db: Db,
+    batch: Option<BatchId>,
+}
+
+impl Tx {
+    /// The rows of a statement.
+    pub(crate) async fn query(&mut self, sql: &str, values: &[Value<'_>]) -> Result<Vec<Row>> {
+        self.query_many(sql, values, &[]).await
+    }
+
+    /// The first row of a statement.
+    pub(crate) async fn first(&mut self, sql: &str, values: &[Value<'_>]) -> Result<Option<Row>> {
+        Ok(self.query(sql, values).await?.into_iter().next())
+    }
+
+    /// The rows of a statement with an `{input:…}` of these columns, which are all of one length.
+    pub(crate) async fn query_many(
+        &mut self,
+        sql: &str,
+        values: &[Value<'_>],
+        columns: &[Column<'_>],
+    ) -> Result<Vec<Row>> {
+        match &mut self.on {
+            On::Postgres(held, patience) => {
+                let sql = postgres_text(sql, values.len(), columns);
+                held.rows(*patience, &sql, values, columns).await.map_err(error::refused)
+            }
+            On::Sqlite(tx) => {
+                let sql = sqlite_text(sql, values.len(), columns);
+                let query = sqlx::query_with(&sql, value::sqlite_arguments(values, columns)?);
+                let rows = query.fetch_all(&mut **tx).await.map_err(error::refused)?;
+                Ok(rows.into_iter().map(Row::Sqlite).collect())
+            }
+        }
+    }
+
+    /// How many rows a statement changed.
+    pub(crate) async fn execute(&mut self, sql: &str, values: &[Value<'_>]) -> Result<u64> {
+        self.execute_many(sql, values, &[]).await
+    }
+
+    /// How many rows a statement with an `{input:…}` of these columns changed.
+    pub(crate) async fn execute_many(
+        &mut self,
+        sql: &str,
+        values: &[Value<'_>],
+        columns: &[Column<'_>],
+    ) -> Result<u64> {
+        match &mut self.on {
+            On::Postgres(held, patience) => {
+                let sql = postgres_text(sql, values.len(), columns);
+                let arguments = value::postgres_arguments(values, columns)?;
+                let done = sqlx::query_with(&sql, arguments).execute(&mut *held.connection);
+                Ok(within(*patience, done).await.map_err(error::refused)?.rows_affected())
+            }
+            On::Sqlite(tx) => {
+                let sql = sqlite_text(sql, values.len(), columns);
+                let query = sqlx::query_with(&sql, value::sqlite_arguments(values, columns)?);
+                Ok(query.execute(&mut **tx).await.map_err(error::refused)?.rows_affected())
+            }
+        }
+    }
+
+    /// Locks names of rows that may not exist, until the transaction ends. Sorted, so that two transactions that lock
+    /// the same names never wait for each other. On SQLite the transaction is alone anyway.
+    pub(crate) async fn lock_names(&mut self, mut names: Vec<i64>) -> Result<()> {
+        if let On::Postgres(..) = self.on {
+            names.sort_unstable();
+            names.dedup();
+            let sql = "SELECT CAST(pg_advisory_xact_lock(name) AS TEXT) AS locked \
+                       FROM (SELECT name FROM {input:name} ORDER BY name) AS names";
+            self.query_many(sql, &[], &[Column::Ints(names)]).await?;
+        }
+        Ok(())
+    }
+
+    /// Ends the transaction: commits what succeeded, rolls back what did not.
+    ///
+    /// If no one answers the COMMIT of a batch, its outcome is found out before anything is said (see [`Db::settle`]).
+    pub(crate) async fn end<T>(self, result: Result<T>) -> Result<T> {
+        let Self { on, db, batch } = self;
+        let value = match result {
+            Ok(value) => value,
+            Err(error) => {
+                on.roll_back().await;
+                return Err(error);
+            }
+        };
+        match (on.commit().await, batch) {
+            (Ok(()), _) => Ok(value),
+            (Err(error), Some(batch)) if error::kind(&error) == Kind::Lost => {
+                tracing::warn!(%error, "a commit was not answered");
+                db.settle(batch, error.to_string()).await.map(|()| value)
+            }
+            (Err(error), _) => Err(error::refused(error)),
+        }
+    }
+}
+
+impl On {
+    async fn commit(self) -> Result<(), sqlx::Error> {
+        match self {
+            Self::Postgres(mut held, patience) => {
+                within(patience, held.connection.execute("COMMIT")).await?;
+                held.busy = false;
+                Ok(())
+            }
+            Self::Sqlite(tx) => tx.commit().await,
+        }
+    }
+
+    async fn roll_back(self) {
+        let result = match self {
+            Self::Postgres(mut held, patience) => {
+                let result = within(patience, held.connection.execute("ROLLBACK")).await;
+                held.busy = result.is_err();
+                result.map(|_| ())
+            }
+            Self::Sqlite(tx) => tx.rollback().await,
+        };
+        if let Err(error) = result {
+            tracing::debug!(%error, "a rollback failed; the connection is closed");
+        }
+    }
+}
+
+/// A fresh id, for transactions whose callers bring none.
+pub(crate) fn fresh_batch() -> BatchId {
+    BatchId(random_bytes())
+}
+
+fn postgres_text<'a>(sql: &'a str, values: usize, columns: &[Column<'_>]) -> Cow<'a, str> {
+    replace(sql, |word, out| match word {
+        "share" => out.push_str("FOR SHARE"),
+        "update" => out.push_str("FOR UPDATE"),
+        "skip" => out.push_str("FOR UPDATE SKIP LOCKED"),
+        "now" => out.push_str("CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT)"),
+        "blob" => out.push_str("BYTEA"),
+        _ => {
+            let names = word.strip_prefix("input:").unwrap_or(word);
+            let arrays: Vec<_> = columns
+                .iter()
+                .enumerate()
+                .map(|(i, column)| format!("CAST(${} AS {})", values + 1 + i, column.array()))
+                .collect();
+            out.push_str(&format!("UNNEST({}) AS input({names})", arrays.join(", ")));
+        }
+    })
+}
+
+fn sqlite_text<'a>(sql: &'a str, values: usize, columns: &[Column<'_>]) -> Cow<'a, str> {
+    replace(sql, |word, out| match word {
+        "share" | "update" | "skip" => {}
+        "now" => out.push_str("CAST(unixepoch('subsec') * 1000 AS INTEGER)"),
+        "blob" => out.push_str("BLOB"),
+        _ => {
+            let names = word.strip_prefix("input:").unwrap_or(word).split(',');
+            let fields: Vec<_> = columns
+                .iter()
+                .zip(names)
+                .enumerate()
+                .map(|(i, (column, name))| format!("{} AS {}", column.extract(i), name.trim()))
+                .collect();
+            out.push_str(&format!("(SELECT {} FROM json_each(${})) AS input", fields.join(", "), values + 1));
+        }
+    })
+}
+
+/// Replaces each word in braces.
+fn replace(sql: &str, word: impl Fn(&str, &mut String)) -> Cow<'_, str> {
+    let Some((before, mut rest)) = sql.split_once('{') else { return Cow::Borrowed(sql) };
+    let mut out = String::with_capacity(sql.len() + 128);
+    out.push_str(before);
+    while let Some((name, after)) = rest.split_once('}') {
+        word(name, &mut out);
+        match after.split_once('{') {
+            Some((between, next)) => {
+                out.push_str(between);
+                rest = next;
+            }
+            None => {
+                out.push_str(after);
+                break;
+            }
+        }
+    }
+    Cow::Owned(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_in_braces_become_what_each_database_speaks() {
+        let columns = [Column::Ints(vec![1]), Column::Bytes(vec![b"x"])];
+        let sql = "SELECT a FROM t JOIN {input:a,b} ON t.a = input.a WHERE c = $1 {update}";
+        assert_eq!(
+            postgres_text(sql, 1, &columns),
+            "SELECT a FROM t JOIN UNNEST(CAST($2 AS bigint[]), CAST($3 AS bytea[])) AS input(a,b) ON t.a = input.a \
+             WHERE c = $1 FOR UPDATE"
+        );
+        assert_eq!(
+            sqlite_text(sql, 1, &columns),
+            "SELECT a FROM t JOIN (SELECT value->>0 AS a, unhex(value->>1) AS b FROM json_each($2)) AS input \
+             ON t.a = input.a WHERE c = $1 "
+        );
+        assert!(matches!(postgres_text("SELECT 1", 0, &[]), Cow::Borrowed("SELECT 1")));
+    }
+}

@@ -1,0 +1,160 @@
+//! Reading: from a key to the bytes' places.
+
+use super::dialect::values;
+use super::rows::{self, int};
+use super::{
+    BucketId, Content, DataId, EXTENT_PAGE, Error, ExtentQuery, Metadata, ObjectPart, PartQuery, ReadRange, Resolved,
+    Result,
+};
+use crate::layout::{ChunkId, PlacedExtent, Placement};
+
+/// One row for each extent, the object's columns in the first; one row without an extent if there is none.
+///
+/// `$3` is what is wanted: 0 nothing, 1 from byte `$4` to byte `$5` (exclusive), 2 the last `$4` bytes, 3 part `$4`.
+const RESOLVE: &str = "\
+    WITH found AS ( \
+        SELECT b.bucket_id AS bucket, {object}, \
+            p.number AS part_number, p.start AS part_start, p.size AS part_size, p.checksum AS part_checksum \
+        FROM buckets b \
+        LEFT JOIN objects o ON o.bucket_id = b.bucket_id AND o.key = $2 \
+        LEFT JOIN data_parts p ON $3 = 3 AND p.data_id = o.data_id AND p.number = $4 \
+        WHERE b.name = $1), \
+    wanted AS ( \
+        SELECT found.*, \
+            CASE $3 WHEN 1 THEN CASE WHEN size < $4 THEN size ELSE $4 END \
+                WHEN 2 THEN CASE WHEN size > $4 THEN size - $4 ELSE 0 END \
+                WHEN 3 THEN COALESCE(part_start, 0) ELSE 0 END AS wanted_from, \
+            CASE $3 WHEN 1 THEN CASE WHEN size < $5 THEN size ELSE $5 END \
+                WHEN 2 THEN size \
+                WHEN 3 THEN CASE WHEN part_number IS NOT NULL THEN part_start + part_size \
+                    WHEN parts IS NULL AND $4 = 1 THEN size ELSE 0 END \
+                ELSE 0 END AS wanted_to \
+        FROM found), \
+    w AS MATERIALIZED ( \
+        SELECT wanted.*, (SELECT MAX(x.start) FROM extents x \
+            WHERE x.data_id = wanted.data_id AND x.start <= wanted.wanted_from) AS first_start \
+        FROM wanted) \
+    SELECT w.bucket, w.key, w.size, w.etag, w.modified, w.checksum_algorithm, w.checksum_type, w.checksum, w.owner, \
+        CASE WHEN e.start IS NULL OR e.start = w.first_start THEN w.headers END AS headers, \
+        CASE WHEN e.start IS NULL OR e.start = w.first_start THEN w.tags END AS tags, \
+        w.parts, w.data_id, w.packed, w.wanted_from, w.wanted_to, \
+        w.part_number, w.part_start, w.part_size, w.part_checksum, \
+        {placed_extent} \
+    FROM w \
+    LEFT JOIN extents e ON e.data_id = w.data_id AND e.start >= w.first_start AND e.start < w.wanted_to \
+        AND w.wanted_from < w.wanted_to \
+    LEFT JOIN chunks c ON c.chunk_id = e.chunk_id \
+    ORDER BY e.start LIMIT $6";
+
+static RESOLVE_SQL: std::sync::LazyLock<String> = std::sync::LazyLock::new(|| {
+    RESOLVE.replace("{object}", rows::OBJECT).replace("{placed_extent}", rows::PLACED_EXTENT)
+});
+
+static EXTENTS_SQL: std::sync::LazyLock<String> = std::sync::LazyLock::new(|| {
+    format!(
+        "SELECT {} FROM extents e JOIN chunks c ON c.chunk_id = e.chunk_id \
+         WHERE e.data_id = $1 AND e.start < $3 AND e.start >= \
+         (SELECT COALESCE(MAX(x.start), 0) FROM extents x WHERE x.data_id = $1 AND x.start <= $2) \
+         ORDER BY e.start LIMIT $4",
+        rows::PLACED_EXTENT
+    )
+});
+
+impl Metadata {
+    /// An object and the first extents of the bytes wanted of it, from one statement.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchBucket`], [`Error::NoSuchKey`].
+    pub async fn resolve(&self, bucket: &str, key: &str, range: ReadRange) -> Result<Resolved> {
+        let (kind, a, b) = match range {
+            ReadRange::Nothing => (0, 0, 0),
+            ReadRange::Whole => (1, 0, i64::MAX),
+            ReadRange::From(first, None) => (1, int(first), i64::MAX),
+            ReadRange::From(first, Some(last)) => (1, int(first), int(last.saturating_add(1))),
+            ReadRange::Suffix(len) => (2, int(len), 0),
+            ReadRange::Part(number) => (3, i64::from(number), 0),
+        };
+        let values = values![bucket, key.as_bytes(), kind, a, b, i64::from(EXTENT_PAGE)];
+        let rows = self.db.query(&RESOLVE_SQL, values).await?;
+        let row = rows.first().ok_or_else(|| Error::NoSuchBucket(bucket.into()))?;
+        if row.opt_bytes("key")?.is_none() {
+            return Err(Error::NoSuchKey { bucket: bucket.into(), key: key.into() });
+        }
+        let object = rows::object(row)?;
+        let from: u64 = row.number("wanted_from")?;
+        let to: u64 = row.number("wanted_to")?;
+        let part = match range {
+            ReadRange::Part(number) => match row.opt_number("part_number")? {
+                Some(number) => Some(ObjectPart {
+                    number,
+                    start: row.number("part_start")?,
+                    size: row.number("part_size")?,
+                    checksum: row.opt_text("part_checksum")?,
+                }),
+                None if number == 1 && object.parts.is_none() => Some(ObjectPart {
+                    number,
+                    start: 0,
+                    size: object.size,
+                    checksum: object.checksum.as_ref().map(|checksum| checksum.value.clone()),
+                }),
+                None => None,
+            },
+            _ => None,
+        };
+        let mut extents = Vec::with_capacity(rows.len());
+        for row in &rows {
+            if row.opt_int("extent_start")?.is_some() {
+                extents.push(rows::placed_extent(row)?);
+            }
+        }
+        if from < to && extents.is_empty() {
+            return Err(Error::Corrupt(format!("{} of {key} in bucket {bucket} has no extents", Name(object.content))));
+        }
+        Ok(Resolved { bucket: BucketId(row.int("bucket")?), object, range: from..to.max(from), extents, part })
+    }
+
+    /// The extents that overlap a range, at most [`EXTENT_PAGE`]. None if the data is gone.
+    pub async fn extents(&self, query: ExtentQuery) -> Result<Vec<PlacedExtent>> {
+        if query.from >= query.to {
+            return Ok(Vec::new());
+        }
+        let values = values![query.data.0, int(query.from), int(query.to), i64::from(EXTENT_PAGE)];
+        self.db.query(&EXTENTS_SQL, values).await?.iter().map(rows::placed_extent).collect()
+    }
+
+    /// Where a chunk's shards are now; `None` if the chunk is gone or dead.
+    pub async fn placement(&self, chunk: ChunkId) -> Result<Option<Placement>> {
+        let sql = "SELECT slots FROM chunks WHERE chunk_id = $1 AND state <> 'dead'";
+        let row = self.db.first(sql, values![&chunk.to_bytes()]).await?;
+        row.map(|row| row.parse("slots")).transpose()
+    }
+
+    /// The parts that a multipart object was completed from.
+    pub async fn object_parts(&self, data: DataId, query: PartQuery) -> Result<Vec<ObjectPart>> {
+        let sql = "SELECT number, start, size, checksum FROM data_parts WHERE data_id = $1 AND number > $2 \
+                   ORDER BY number LIMIT $3";
+        let rows = self.db.query(sql, values![data.0, i64::from(query.after), i64::from(query.limit)]).await?;
+        rows.iter()
+            .map(|row| {
+                Ok(ObjectPart {
+                    number: row.number("number")?,
+                    start: row.number("start")?,
+                    size: row.number("size")?,
+                    checksum: row.opt_text("checksum")?,
+                })
+            })
+            .collect()
+    }
+}
+
+/// A content's name in an error.
+struct Name(Content);
+
+impl std::fmt::Display for Name {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.0 {
+            Content::Empty => f.write_str("empty content"),
+            Content::Data(data) => write!(f, "data {}", data.0),
+        }
+    }
+}

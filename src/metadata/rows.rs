@@ -1,0 +1,137 @@
+//! Rows as values of the rest of the store, and back.
+
+use super::dialect::Row;
+use super::{
+    Bucket, BucketId, Checksum, ChecksumAlgorithm, ChecksumType, Content, DataId, Error, Headers, Object, Part, Result,
+    Tags, Upload, UploadId, UploadTemplate,
+};
+use crate::layout::{ChunkId, Extent, PlacedExtent, ShardSet};
+
+/// A length or offset as SQL has it. What does not fit is beyond all that can be.
+pub(super) fn int(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+pub(super) fn to_json(what: &impl serde::Serialize) -> Result<String> {
+    serde_json::to_string(what).map_err(|error| Error::Corrupt(error.to_string()))
+}
+
+pub(super) fn from_json<T: serde::de::DeserializeOwned>(row: &Row, column: &str) -> Result<T> {
+    serde_json::from_str(&row.text(column)?).map_err(|error| Error::Corrupt(format!("column {column}: {error}")))
+}
+
+impl Row {
+    pub(super) fn chunk_id(&self, column: &str) -> Result<ChunkId> {
+        let bytes = self.bytes(column)?;
+        let bytes = bytes.try_into().map_err(|_| Error::Corrupt(format!("column {column} is no chunk id")))?;
+        Ok(ChunkId::from_bytes(bytes))
+    }
+
+    pub(super) fn shard_set(&self, column: &str) -> Result<ShardSet> {
+        Ok(ShardSet(self.number(column)?))
+    }
+}
+
+pub(super) fn bucket(row: &Row) -> Result<Bucket> {
+    Ok(Bucket {
+        id: BucketId(row.int("bucket_id")?),
+        name: row.text("name")?,
+        created: row.int("created")?,
+        region: row.text("region")?,
+        owner: row.text("owner")?,
+    })
+}
+
+/// The columns `checksum_algorithm` and `checksum_type`.
+pub(super) fn checksum_kind(row: &Row) -> Result<Option<(ChecksumAlgorithm, ChecksumType)>> {
+    let (Some(algorithm), Some(kind)) = (row.opt_text("checksum_algorithm")?, row.opt_text("checksum_type")?) else {
+        return Ok(None);
+    };
+    match (ChecksumAlgorithm::from_name(&algorithm), ChecksumType::from_name(&kind)) {
+        (Some(algorithm), Some(kind)) => Ok(Some((algorithm, kind))),
+        _ => Err(Error::Corrupt(format!("there is no checksum {algorithm} {kind}"))),
+    }
+}
+
+/// The columns `checksum_algorithm`, `checksum_type` and `checksum`.
+pub(super) fn checksum(row: &Row) -> Result<Option<Checksum>> {
+    let value = row.opt_text("checksum")?;
+    Ok(match (checksum_kind(row)?, value) {
+        (Some((algorithm, kind)), Some(value)) => Some(Checksum { algorithm, kind, value }),
+        _ => None,
+    })
+}
+
+/// The columns of [`object`], of a table `o`.
+pub(super) const OBJECT: &str = "o.key, o.size, o.etag, o.modified, o.checksum_algorithm, o.checksum_type, o.checksum, \
+     o.owner, o.headers, o.tags, o.parts, o.data_id, o.chunk_id AS packed";
+
+pub(super) fn object(row: &Row) -> Result<Object> {
+    let key = row.key("key")?;
+    let content = match (row.opt_int("data_id")?, row.opt_bytes("packed")?) {
+        (Some(data), None) => Content::Data(DataId(data)),
+        (None, None) => Content::Empty,
+        _ => return Err(Error::Corrupt(format!("object {key} is packed"))),
+    };
+    Ok(Object {
+        size: row.number("size")?,
+        etag: row.text("etag")?,
+        modified: row.int("modified")?,
+        checksum: checksum(row)?,
+        headers: from_json::<Headers>(row, "headers")?,
+        tags: from_json::<Tags>(row, "tags")?,
+        owner: row.text("owner")?,
+        parts: row.opt_number("parts")?,
+        content,
+        key,
+    })
+}
+
+/// The columns of [`placed_extent`], of tables `e` and `c`.
+pub(super) const PLACED_EXTENT: &str = "e.start AS extent_start, e.chunk_id AS extent_chunk, e.position AS extent_position, \
+     e.stripe_len AS extent_stripe_len, e.skip AS extent_skip, e.len AS extent_len, \
+     c.len AS chunk_len, c.slots AS chunk_slots, c.missing AS chunk_missing";
+
+pub(super) fn placed_extent(row: &Row) -> Result<PlacedExtent> {
+    Ok(PlacedExtent {
+        extent: Extent {
+            start: row.number("extent_start")?,
+            chunk: row.chunk_id("extent_chunk")?,
+            position: row.number("extent_position")?,
+            stripe_len: row.number("extent_stripe_len")?,
+            skip: row.number("extent_skip")?,
+            len: row.number("extent_len")?,
+        },
+        chunk_len: row.number("chunk_len")?,
+        placement: row.parse("chunk_slots")?,
+        missing: row.shard_set("chunk_missing")?,
+    })
+}
+
+/// The columns of [`upload`], of a table `u`.
+pub(super) const UPLOAD: &str = "u.upload_id, u.key, u.owner, u.headers, u.tags, u.checksum_algorithm, u.checksum_type, \
+     u.started";
+
+pub(super) fn upload(row: &Row) -> Result<Upload> {
+    Ok(Upload {
+        id: UploadId(row.text("upload_id")?),
+        template: UploadTemplate {
+            key: row.key("key")?,
+            headers: from_json(row, "headers")?,
+            tags: from_json(row, "tags")?,
+            owner: row.text("owner")?,
+            checksum: checksum_kind(row)?,
+        },
+        started: row.int("started")?,
+    })
+}
+
+pub(super) fn part(row: &Row) -> Result<Part> {
+    Ok(Part {
+        number: row.number("number")?,
+        size: row.number("size")?,
+        etag: row.text("etag")?,
+        checksum: checksum(row)?,
+        modified: row.int("modified")?,
+    })
+}

@@ -1,0 +1,422 @@
+//! Multipart uploads.
+
+use std::collections::{BTreeMap, HashMap};
+use std::ops::Range;
+
+use super::dialect::{Column, Tx, fresh_batch, retrying, values};
+use super::listing::upload_entry;
+use super::rows::{self, int, to_json};
+use super::write::{self, Put};
+use super::{
+    BatchId, BucketId, CompleteCommit, Content, DataId, Error, Lease, Metadata, NewUpload, Part, PartCommit, PartQuery,
+    PartSource, Result, Upload, UploadId, buckets, instances, objects,
+};
+use crate::clock::Millis;
+use crate::layout::{BLOCK_HEADER_LEN, Extent, block_len};
+
+impl Metadata {
+    /// Starts an upload.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchBucket`].
+    pub async fn create_upload(&self, upload: &NewUpload) -> Result<()> {
+        let batch = fresh_batch();
+        retrying(|| async {
+            let mut tx = self.db.begin(Some(batch)).await?;
+            let result = create(&mut tx, upload).await;
+            tx.end(result).await
+        })
+        .await
+    }
+
+    /// A running upload.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchBucket`], [`Error::NoSuchUpload`].
+    pub async fn upload(&self, bucket: &str, key: &str, id: &UploadId) -> Result<Upload> {
+        let sql = format!(
+            "SELECT {} FROM buckets b LEFT JOIN uploads u \
+             ON u.upload_id = $3 AND u.bucket_id = b.bucket_id AND u.key = $2 WHERE b.name = $1",
+            rows::UPLOAD
+        );
+        let row = self.db.first(&sql, values![bucket, key.as_bytes(), &id.0]).await?;
+        let row = row.ok_or_else(|| Error::NoSuchBucket(bucket.into()))?;
+        match row.opt_text("upload_id")? {
+            Some(_) => rows::upload(&row),
+            None => Err(no_such_upload(bucket, key, id)),
+        }
+    }
+
+    /// A page of a running upload's parts, by number.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchBucket`], [`Error::NoSuchUpload`].
+    pub async fn parts(&self, bucket: &str, key: &str, id: &UploadId, query: PartQuery) -> Result<Vec<Part>> {
+        let sql = "SELECT u.upload_id, p.number, p.size, p.etag, p.checksum_algorithm, p.checksum_type, p.checksum, \
+                   p.modified FROM buckets b LEFT JOIN uploads u \
+                   ON u.upload_id = $3 AND u.bucket_id = b.bucket_id AND u.key = $2 \
+                   LEFT JOIN parts p ON p.upload_id = u.upload_id AND p.number > $4 \
+                   WHERE b.name = $1 ORDER BY p.number LIMIT $5";
+        // One row says whether the upload is there, were no part wanted.
+        let limit = i64::from(query.limit.max(1));
+        let values = values![bucket, key.as_bytes(), &id.0, i64::from(query.after), limit];
+        let found = self.db.query(sql, values).await?;
+        let first = found.first().ok_or_else(|| Error::NoSuchBucket(bucket.into()))?;
+        if first.opt_text("upload_id")?.is_none() {
+            return Err(no_such_upload(bucket, key, id));
+        }
+        let mut parts = Vec::with_capacity(found.len());
+        for row in found.iter().take(query.limit as usize) {
+            if row.opt_int("number")?.is_some() {
+                parts.push(rows::part(row)?);
+            }
+        }
+        Ok(parts)
+    }
+
+    /// Makes bytes a part of an upload, in place of the part of that number. Answers the part's size.
+    ///
+    /// A caller that drops this future before it answered knows as little as after [`Error::Ambiguous`]: run it to its end.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchBucket`], [`Error::NoSuchUpload`], [`Error::RangeClosed`], [`Error::SourceChanged`].
+    pub async fn commit_part(&self, commit: &PartCommit) -> Result<u64> {
+        retrying(|| async {
+            let mut tx = self.db.begin(Some(commit.batch)).await?;
+            let result = part(&mut tx, commit).await;
+            tx.end(result).await
+        })
+        .await
+    }
+
+    /// Makes an object of an upload's parts: their extents become the object's, parts that are not wanted are released.
+    ///
+    /// # Errors
+    /// As [`Self::commit_put`], and [`Error::NoSuchUpload`], [`Error::InvalidPart`].
+    pub async fn complete_upload(&self, commit: &CompleteCommit) -> Result<()> {
+        retrying(|| async {
+            let mut tx = self.db.begin(Some(commit.batch)).await?;
+            let result = complete(&mut tx, commit).await;
+            tx.end(result).await
+        })
+        .await
+    }
+
+    /// Ends an upload and releases its parts.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchBucket`], [`Error::NoSuchUpload`].
+    pub async fn abort_upload(&self, bucket: &str, key: &str, id: &UploadId, now: Millis) -> Result<()> {
+        let batch = fresh_batch();
+        retrying(|| async {
+            let mut tx = self.db.begin(Some(batch)).await?;
+            let result = async {
+                let held = buckets::hold(&mut tx, bucket).await?;
+                lock(&mut tx, held, bucket, key, id).await?;
+                abort(&mut tx, &id.0, now).await
+            };
+            let result = result.await;
+            tx.end(result).await
+        })
+        .await
+    }
+
+    /// Aborts at most `limit` uploads whose newest part (or start) is older than `idle_since`; answers how many.
+    ///
+    /// # Errors
+    /// [`Error::LeaseLost`].
+    pub async fn expire_uploads(&self, lease: &Lease, idle_since: Millis, now: Millis, limit: u32) -> Result<u64> {
+        retrying(|| async {
+            let mut tx = self.db.begin(None).await?;
+            let result = expire(&mut tx, lease, idle_since, now, limit).await;
+            tx.end(result).await
+        })
+        .await
+    }
+}
+
+fn no_such_upload(bucket: &str, key: &str, id: &UploadId) -> Error {
+    Error::NoSuchUpload { bucket: bucket.into(), key: key.into(), upload: id.clone() }
+}
+
+async fn create(tx: &mut Tx, upload: &NewUpload) -> Result<()> {
+    let bucket = buckets::hold(tx, &upload.bucket).await?;
+    let template = &upload.template;
+    let sql = "INSERT INTO uploads (upload_id, bucket_id, key, entry, owner, headers, tags, checksum_algorithm, \
+               checksum_type, started) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
+    let entry = upload_entry(&template.key, &upload.id);
+    let (headers, tags) = (to_json(&template.headers)?, to_json(&template.tags)?);
+    let values = values![
+        &upload.id.0,
+        bucket.0,
+        template.key.as_bytes(),
+        &entry,
+        &template.owner,
+        &headers,
+        &tags,
+        template.checksum.map(|(algorithm, _)| algorithm.name()),
+        template.checksum.map(|(_, kind)| kind.name()),
+        upload.started,
+    ];
+    tx.execute(sql, values).await.map(|_| ())
+}
+
+/// Locks an upload against everyone who adds parts to it, completes or aborts it.
+async fn lock(tx: &mut Tx, held: BucketId, bucket: &str, key: &str, id: &UploadId) -> Result<()> {
+    let sql = "SELECT upload_id FROM uploads WHERE upload_id = $1 AND bucket_id = $2 AND key = $3 {update}";
+    let row = tx.first(sql, values![&id.0, held.0, key.as_bytes()]).await?;
+    row.map(|_| ()).ok_or_else(|| no_such_upload(bucket, key, id))
+}
+
+/// Holds an upload open; others may add parts at the same time.
+async fn hold(tx: &mut Tx, held: BucketId, bucket: &str, key: &str, id: &UploadId) -> Result<()> {
+    let sql = "SELECT upload_id FROM uploads WHERE upload_id = $1 AND bucket_id = $2 AND key = $3 {share}";
+    let row = tx.first(sql, values![&id.0, held.0, key.as_bytes()]).await?;
+    row.map(|_| ()).ok_or_else(|| no_such_upload(bucket, key, id))
+}
+
+async fn part(tx: &mut Tx, commit: &PartCommit) -> Result<u64> {
+    let PartCommit { batch: BatchId(_), bucket: name, key, upload, number, etag, checksum, modified, source } = commit;
+    let bucket = buckets::hold(tx, name).await?;
+    if let PartSource::New(data) = source {
+        objects::check_data(name, key, data)?;
+        write::hold_ranges(tx, &data.chunks).await?;
+    }
+    hold(tx, bucket, name, key, upload).await?;
+    tx.lock_names(vec![write::part_name(upload, *number)]).await?;
+    let sql = "SELECT data_id FROM parts WHERE upload_id = $1 AND number = $2";
+    let replaced = tx.first(sql, values![&upload.0, i64::from(*number)]).await?;
+    let (size, data) = match source {
+        PartSource::New(data) => (data.len, write::insert_data(tx, data, *modified).await?),
+        PartSource::Range { data, range } => {
+            (range.end.saturating_sub(range.start), refer(tx, *data, range.clone()).await?)
+        }
+    };
+    let sql = "INSERT INTO parts (upload_id, number, size, etag, checksum_algorithm, checksum_type, checksum, modified, \
+               data_id) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) \
+               ON CONFLICT (upload_id, number) DO UPDATE SET size = excluded.size, etag = excluded.etag, \
+               checksum_algorithm = excluded.checksum_algorithm, checksum_type = excluded.checksum_type, \
+               checksum = excluded.checksum, modified = excluded.modified, data_id = excluded.data_id";
+    let checksum = checksum.as_ref();
+    let values = values![
+        &upload.0,
+        i64::from(*number),
+        int(size),
+        etag,
+        checksum.map(|checksum| checksum.algorithm.name()),
+        checksum.map(|checksum| checksum.kind.name()),
+        checksum.map(|checksum| checksum.value.as_str()),
+        *modified,
+        data.map(|data| data.0),
+    ];
+    tx.execute(sql, values).await?;
+    if let Some(replaced) = replaced.map(|row| row.opt_int("data_id")).transpose()?.flatten() {
+        write::release_data(tx, vec![replaced], *modified).await?;
+    }
+    Ok(size)
+}
+
+/// Makes data that refers to a range of other data's chunks. `None` if the range is empty.
+async fn refer(tx: &mut Tx, source: DataId, range: Range<u64>) -> Result<Option<DataId>> {
+    // While this row is held, nobody counts the source's references down to nothing.
+    let row = tx.first("SELECT refs, len FROM data WHERE data_id = $1 {share}", values![source.0]).await?;
+    let row = row.ok_or(Error::SourceChanged)?;
+    if row.int("refs")? < 1 || row.number::<u64>("len")? < range.end {
+        return Err(Error::SourceChanged);
+    }
+    if range.is_empty() {
+        return Ok(None);
+    }
+    let sql = "SELECT start, chunk_id, position, stripe_len, skip, len FROM extents \
+               WHERE data_id = $1 AND start < $3 AND start >= \
+               (SELECT COALESCE(MAX(x.start), 0) FROM extents x WHERE x.data_id = $1 AND x.start <= $2) ORDER BY start";
+    let mut extents = Vec::new();
+    let mut live = BTreeMap::<[u8; 16], u64>::new();
+    for row in tx.query(sql, values![source.0, int(range.start), int(range.end)]).await? {
+        let extent = Extent {
+            start: row.number("start")?,
+            chunk: row.chunk_id("chunk_id")?,
+            position: row.number("position")?,
+            stripe_len: row.number("stripe_len")?,
+            skip: row.number("skip")?,
+            len: row.number("len")?,
+        };
+        if let Some(extent) = clip(&extent, &range) {
+            *live.entry(extent.chunk.to_bytes()).or_default() += extent.len;
+            extents.push(extent);
+        }
+    }
+    if extents.iter().map(|extent| extent.len).sum::<u64>() != range.end - range.start {
+        return Err(Error::Corrupt(format!("extents of data {} leave a gap within {range:?}", source.0)));
+    }
+
+    let ids = || Column::Bytes(live.keys().map(<[u8; 16]>::as_slice).collect());
+    let sql = "SELECT state FROM chunks WHERE chunk_id IN (SELECT input.id FROM {input:id}) ORDER BY chunk_id {update}";
+    for row in tx.query_many(sql, &[], &[ids()]).await? {
+        if row.text("state")? == "dead" {
+            return Err(Error::Corrupt(format!("data {} refers to a dead chunk", source.0)));
+        }
+    }
+    let sql = "UPDATE chunks SET live = live + input.bytes FROM {input:id,bytes} WHERE chunks.chunk_id = input.id";
+    tx.execute_many(sql, &[], &[ids(), Column::Ints(live.values().map(|&bytes| int(bytes)).collect())]).await?;
+    let data = write::insert_data_row(tx, range.end - range.start).await?;
+    write::insert_extents(tx, data, &extents).await?;
+    Ok(Some(data))
+}
+
+/// The part of an extent that is in a range, its start counted from the range's. The extent's own data is the range's too.
+fn clip(extent: &Extent, range: &Range<u64>) -> Option<Extent> {
+    let from = range.start.max(extent.start);
+    let to = range.end.min(extent.start.saturating_add(extent.len));
+    let stripe_len = u64::from(extent.stripe_len);
+    if from >= to || stripe_len == 0 {
+        return None;
+    }
+    // All stripes before the one that holds the first byte are whole: only a chunk's last is not.
+    let skip = u64::from(extent.skip) + (from - extent.start);
+    let stripes = skip / stripe_len;
+    Some(Extent {
+        start: from - range.start,
+        chunk: extent.chunk,
+        position: extent.position + stripes * (BLOCK_HEADER_LEN + u64::from(block_len(extent.stripe_len))),
+        stripe_len: extent.stripe_len,
+        skip: (skip % stripe_len) as u32,
+        len: to - from,
+    })
+}
+
+struct StoredPart {
+    part: Part,
+    data: Option<i64>,
+}
+
+async fn complete(tx: &mut Tx, commit: &CompleteCommit) -> Result<()> {
+    let CompleteCommit { batch: BatchId(_), bucket: name, key, upload, parts, object, condition } = commit;
+    let bucket = buckets::hold(tx, name).await?;
+    lock(tx, bucket, name, key, upload).await?;
+    tx.lock_names(vec![write::key_name(bucket, key)]).await?;
+    let current = write::current(tx, bucket, &[key]).await?.pop().flatten();
+    write::check(condition, name, key, current.as_ref())?;
+
+    let sql = "SELECT number, size, etag, checksum_algorithm, checksum_type, checksum, modified, data_id FROM parts \
+               WHERE upload_id = $1";
+    let mut stored = HashMap::new();
+    for row in tx.query(sql, values![&upload.0]).await? {
+        let part = rows::part(&row)?;
+        stored.insert(part.number, StoredPart { data: row.opt_int("data_id")?, part });
+    }
+    let mut chosen = Vec::with_capacity(parts.len());
+    let mut starts = Vec::with_capacity(parts.len());
+    let mut size = 0u64;
+    for part in parts {
+        let found = stored.remove(&part.number);
+        let found = found.filter(|found| found.part.etag == part.etag && found.part.size == part.size);
+        let found = found.ok_or_else(|| Error::InvalidPart { upload: upload.clone(), number: part.number })?;
+        starts.push(size);
+        size = size.saturating_add(part.size);
+        chosen.push(found);
+    }
+
+    let data = write::insert_data_row(tx, size).await?;
+    let sql = "INSERT INTO data_parts (data_id, number, start, size, checksum) \
+               SELECT $1, input.number, input.start, input.size, input.checksum FROM {input:number,start,size,checksum}";
+    let checksum = |chosen: &'_ StoredPart| chosen.part.checksum.as_ref().map(|checksum| checksum.value.clone());
+    let checksums: Vec<_> = chosen.iter().map(checksum).collect();
+    let columns = [
+        Column::Ints(chosen.iter().map(|chosen| i64::from(chosen.part.number)).collect()),
+        Column::Ints(starts.iter().map(|&start| int(start)).collect()),
+        Column::Ints(chosen.iter().map(|chosen| int(chosen.part.size)).collect()),
+        Column::OptTexts(checksums.iter().map(Option::as_deref).collect()),
+    ];
+    tx.execute_many(sql, values![data.0], &columns).await?;
+
+    let (moved, offsets): (Vec<i64>, Vec<i64>) =
+        chosen.iter().zip(&starts).filter_map(|(chosen, &start)| Some((chosen.data?, int(start)))).unzip();
+    take_extents(tx, data, &upload.0, moved, offsets).await?;
+    let unwanted = stored.into_values().filter_map(|stored| stored.data).collect();
+    write::release_data(tx, unwanted, object.modified).await?;
+    tx.execute("DELETE FROM uploads WHERE upload_id = $1", values![&upload.0]).await?;
+
+    let parts = u32::try_from(chosen.len()).ok();
+    let put = Put { bucket, object, size, parts, content: Content::Data(data) };
+    write::put(tx, &put, current.as_ref()).await
+}
+
+/// Makes the extents of parts' data, each moved by its offset, those of `data`. The parts' rows and data go.
+async fn take_extents(tx: &mut Tx, data: DataId, upload: &str, moved: Vec<i64>, offsets: Vec<i64>) -> Result<()> {
+    let ids = || Column::Ints(moved.clone());
+    let sql =
+        "SELECT data_id, refs FROM data WHERE data_id IN (SELECT input.id FROM {input:id}) ORDER BY data_id {update}";
+    for row in tx.query_many(sql, &[], &[ids()]).await? {
+        // Only objects' data is ever referred to a second time.
+        if row.int("refs")? != 1 {
+            return Err(Error::Corrupt(format!(
+                "data {} of a part has {} references",
+                row.int("data_id")?,
+                row.int("refs")?
+            )));
+        }
+    }
+    let sql = "UPDATE extents SET data_id = $1, start = start + input.moved_by FROM {input:id,moved_by} \
+               WHERE extents.data_id = input.id";
+    tx.execute_many(sql, values![data.0], &[ids(), Column::Ints(offsets)]).await?;
+    tx.execute("DELETE FROM parts WHERE upload_id = $1", values![upload]).await?;
+    tx.execute_many("DELETE FROM data WHERE data_id IN (SELECT input.id FROM {input:id})", &[], &[ids()]).await?;
+    Ok(())
+}
+
+/// Ends an upload whose row is locked.
+async fn abort(tx: &mut Tx, upload: &str, now: Millis) -> Result<()> {
+    let sql = "INSERT INTO released (data_id, at) SELECT data_id, $2 FROM parts \
+               WHERE upload_id = $1 AND data_id IS NOT NULL";
+    tx.execute(sql, values![upload, now]).await?;
+    tx.execute("DELETE FROM parts WHERE upload_id = $1", values![upload]).await?;
+    tx.execute("DELETE FROM uploads WHERE upload_id = $1", values![upload]).await?;
+    Ok(())
+}
+
+async fn expire(tx: &mut Tx, lease: &Lease, idle_since: Millis, now: Millis, limit: u32) -> Result<u64> {
+    instances::hold_lease(tx, lease).await?;
+    let idle = "started < $1 AND NOT EXISTS \
+                (SELECT 1 FROM parts WHERE parts.upload_id = uploads.upload_id AND parts.modified >= $1)";
+    let sql = format!("SELECT upload_id FROM uploads WHERE {idle} ORDER BY started LIMIT $2");
+    let mut candidates = Vec::new();
+    for row in tx.query(&sql, values![idle_since, i64::from(limit)]).await? {
+        candidates.push(row.text("upload_id")?);
+    }
+    candidates.sort_unstable();
+    let mut expired = 0;
+    for upload in &candidates {
+        // Once the row is locked nobody adds a part; one added before is seen by the statement after.
+        let sql = "SELECT upload_id FROM uploads WHERE upload_id = $1 {update}";
+        if tx.first(sql, values![upload]).await?.is_none() {
+            continue;
+        }
+        let sql = format!("SELECT upload_id FROM uploads WHERE {idle} AND upload_id = $2");
+        if tx.first(&sql, values![idle_since, upload]).await?.is_some() {
+            abort(tx, upload, now).await?;
+            expired += 1;
+        }
+    }
+    Ok(expired)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::layout::ChunkId;
+
+    #[test]
+    fn a_clipped_extent_begins_in_the_stripe_that_holds_its_first_byte() {
+        let chunk = ChunkId { seq: 1, nonce: 2 };
+        let extent = Extent { start: 100, chunk, position: 64, stripe_len: 1000, skip: 300, len: 5000 };
+        // Byte 2,000 of the data is byte 300 + 1,900 behind the extent's first stripe's beginning.
+        let clipped = clip(&extent, &(2000..2500));
+        let position = 64 + 2 * (32 + 167);
+        assert_eq!(clipped, Some(Extent { start: 0, chunk, position, stripe_len: 1000, skip: 200, len: 500 }));
+        let whole = clip(&extent, &(0..1 << 40));
+        assert_eq!(whole, Some(extent));
+        assert_eq!(clip(&extent, &(5100..6000)), None);
+        assert_eq!(clip(&extent, &(0..100)), None);
+    }
+}

@@ -1,0 +1,246 @@
+//! The pieces that commit transactions are made of.
+//!
+//! Every transaction locks in this order, each kind sorted and in a statement of its own: lease → bucket → id ranges →
+//! upload → keys → data → chunks. A statement that both locked and read would read what was there before it had to wait.
+
+use xxhash_rust::xxh3::xxh3_64_with_seed;
+
+use super::dialect::{Column, Tx, values};
+use super::rows::{int, to_json};
+use super::{BucketId, Content, DataId, Error, NewObject, Result, UploadId, WriteCondition};
+use crate::clock::Millis;
+use crate::layout::{ChunkId, Extent, NewChunk, NewData};
+
+/// The name under which a key that may have no row is locked. Two keys that share one only wait for each other.
+pub(super) fn key_name(bucket: BucketId, key: &str) -> i64 {
+    xxh3_64_with_seed(key.as_bytes(), bucket.0 as u64) as i64
+}
+
+/// The name under which a part that may have no row is locked.
+pub(super) fn part_name(upload: &UploadId, number: u32) -> i64 {
+    xxh3_64_with_seed(upload.0.as_bytes(), !u64::from(number)) as i64
+}
+
+/// Holds the id ranges that the chunks' names come from; they must be open, or the instance was judged dead.
+pub(super) async fn hold_ranges(tx: &mut Tx, chunks: &[NewChunk]) -> Result<()> {
+    let sql = "SELECT last, nonce, state FROM id_ranges WHERE first <= $1 ORDER BY first DESC LIMIT 1 {share}";
+    let mut ids: Vec<ChunkId> = chunks.iter().map(|chunk| chunk.id).collect();
+    ids.sort_unstable();
+    let mut held: Option<(u64, u64)> = None;
+    for id in ids {
+        let (last, nonce) = match held {
+            Some(range) if id.seq <= range.0 => range,
+            _ => {
+                let row = tx.first(sql, values![int(id.seq)]).await?.ok_or(Error::RangeClosed)?;
+                if row.text("state")? != "open" {
+                    return Err(Error::RangeClosed);
+                }
+                (row.number("last")?, row.int("nonce")? as u64)
+            }
+        };
+        if id.seq > last || id.nonce != nonce {
+            return Err(Error::RangeClosed);
+        }
+        held = Some((last, nonce));
+    }
+    Ok(())
+}
+
+/// What a write needs to know of the object that it replaces.
+#[derive(Debug, Clone)]
+pub(super) struct Current {
+    pub(super) seq: i64,
+    size: u64,
+    etag: String,
+    modified: Millis,
+    data: Option<i64>,
+    packed: Option<Vec<u8>>,
+}
+
+/// The objects of keys that are locked, in the keys' order.
+pub(super) async fn current(tx: &mut Tx, bucket: BucketId, keys: &[&str]) -> Result<Vec<Option<Current>>> {
+    let sql = "SELECT input.number, o.seq, o.size, o.etag, o.modified, o.data_id, o.chunk_id \
+               FROM {input:number,key} JOIN objects o ON o.bucket_id = $1 AND o.key = input.key";
+    let numbers = Column::Ints((0..keys.len() as i64).collect());
+    let columns = [numbers, Column::Bytes(keys.iter().map(|key| key.as_bytes()).collect())];
+    let mut found = vec![None; keys.len()];
+    for row in tx.query_many(sql, values![bucket.0], &columns).await? {
+        let number: usize = row.number("number")?;
+        if let Some(place) = found.get_mut(number) {
+            *place = Some(Current {
+                seq: row.int("seq")?,
+                size: row.number("size")?,
+                etag: row.text("etag")?,
+                modified: row.int("modified")?,
+                data: row.opt_int("data_id")?,
+                packed: row.opt_bytes("chunk_id")?,
+            });
+        }
+    }
+    Ok(found)
+}
+
+/// Whether a condition holds of the object that is there, whose key is locked.
+pub(super) fn check(condition: &WriteCondition, bucket: &str, key: &str, current: Option<&Current>) -> Result<()> {
+    let failed = |header| Err(Error::PreconditionFailed { bucket: bucket.into(), key: key.into(), header });
+    let WriteCondition { absent, etags, size, modified } = condition;
+    let Some(current) = current else {
+        return if etags.is_some() || size.is_some() || modified.is_some() {
+            Err(Error::NoSuchKey { bucket: bucket.into(), key: key.into() })
+        } else {
+            Ok(())
+        };
+    };
+    if *absent {
+        return failed("If-None-Match");
+    }
+    if etags.as_ref().is_some_and(|etags| !etags.iter().any(|etag| etag == "*" || *etag == current.etag)) {
+        return failed("If-Match");
+    }
+    if size.is_some_and(|size| size != current.size) {
+        return failed("x-amz-if-match-size");
+    }
+    if modified.is_some_and(|modified| modified.div_euclid(1000) != current.modified.div_euclid(1000)) {
+        return failed("x-amz-if-match-last-modified-time");
+    }
+    Ok(())
+}
+
+/// Notes that references were dropped. What they referred to is counted down later, by `fold_released`.
+pub(super) async fn release<'a>(
+    tx: &mut Tx,
+    dropped: impl IntoIterator<Item = &'a Current>,
+    now: Millis,
+) -> Result<()> {
+    let mut data = Vec::new();
+    for current in dropped {
+        if let Some(id) = current.data {
+            data.push(id);
+        } else if let Some(chunk) = &current.packed {
+            let sql = "INSERT INTO released (chunk_id, bytes, at) VALUES ($1, $2, $3)";
+            tx.execute(sql, values![chunk, int(current.size), now]).await?;
+        }
+    }
+    release_data(tx, data, now).await
+}
+
+/// Notes that one reference of each of these was dropped.
+pub(super) async fn release_data(tx: &mut Tx, data: Vec<i64>, now: Millis) -> Result<()> {
+    if !data.is_empty() {
+        let sql = "INSERT INTO released (data_id, at) SELECT input.data_id, $1 FROM {input:data_id}";
+        tx.execute_many(sql, values![now], &[Column::Ints(data)]).await?;
+    }
+    Ok(())
+}
+
+/// Makes freshly written bytes known: chunks, a data row with one reference, extents, and the shards that need healing.
+/// `None` if there are no bytes.
+pub(super) async fn insert_data(tx: &mut Tx, data: &NewData, now: Millis) -> Result<Option<DataId>> {
+    if data.len == 0 && data.chunks.is_empty() {
+        return Ok(None);
+    }
+    let chunks: Vec<_> = data.chunks.iter().map(|chunk| (chunk.id.to_bytes(), chunk.placement.to_string())).collect();
+    let live = |chunk: &NewChunk| {
+        let extents = data.extents.iter().filter(|extent| extent.chunk == chunk.id);
+        int(extents.map(|extent| extent.len).sum())
+    };
+    let sql = "INSERT INTO chunks (chunk_id, state, slots, missing, len, live) \
+               SELECT input.id, 'sealed', input.slots, input.missing, input.len, input.live \
+               FROM {input:id,slots,missing,len,live}";
+    let columns = [
+        Column::Bytes(chunks.iter().map(|(id, _)| id.as_slice()).collect()),
+        Column::Texts(chunks.iter().map(|(_, slots)| slots.as_str()).collect()),
+        Column::Ints(data.chunks.iter().map(|chunk| i64::from(chunk.missing.0)).collect()),
+        Column::Ints(data.chunks.iter().map(|chunk| int(chunk.len)).collect()),
+        Column::Ints(data.chunks.iter().map(live).collect()),
+    ];
+    tx.execute_many(sql, &[], &columns).await?;
+
+    let id = insert_data_row(tx, data.len).await?;
+    insert_extents(tx, id, &data.extents).await?;
+
+    let mut missing_of = Vec::new();
+    let mut missing = Vec::new();
+    for (chunk, (id, _)) in data.chunks.iter().zip(&chunks) {
+        for shard in chunk.missing.iter() {
+            missing_of.push(id.as_slice());
+            missing.push(shard as i64);
+        }
+    }
+    if !missing.is_empty() {
+        let sql = "INSERT INTO heal_queue (chunk_id, shard, reason, queued_at) \
+                   SELECT input.chunk_id, input.shard, 'not written', $1 FROM {input:chunk_id,shard}";
+        tx.execute_many(sql, values![now], &[Column::Bytes(missing_of), Column::Ints(missing)]).await?;
+    }
+    Ok(Some(id))
+}
+
+/// The extents of new data.
+pub(super) async fn insert_extents(tx: &mut Tx, data: DataId, extents: &[Extent]) -> Result<()> {
+    let extent_chunks: Vec<_> = extents.iter().map(|extent| extent.chunk.to_bytes()).collect();
+    let sql = "INSERT INTO extents (data_id, start, chunk_id, position, stripe_len, skip, len) \
+               SELECT $1, input.start, input.chunk_id, input.position, input.stripe_len, input.skip, input.len \
+               FROM {input:start,chunk_id,position,stripe_len,skip,len}";
+    let columns = [
+        Column::Ints(extents.iter().map(|extent| int(extent.start)).collect()),
+        Column::Bytes(extent_chunks.iter().map(<[u8; 16]>::as_slice).collect()),
+        Column::Ints(extents.iter().map(|extent| int(extent.position)).collect()),
+        Column::Ints(extents.iter().map(|extent| i64::from(extent.stripe_len)).collect()),
+        Column::Ints(extents.iter().map(|extent| i64::from(extent.skip)).collect()),
+        Column::Ints(extents.iter().map(|extent| int(extent.len)).collect()),
+    ];
+    tx.execute_many(sql, values![data.0], &columns).await.map(|_| ())
+}
+
+/// A data row with one reference.
+pub(super) async fn insert_data_row(tx: &mut Tx, len: u64) -> Result<DataId> {
+    let sql = "INSERT INTO data (refs, len) VALUES (1, $1) RETURNING data_id";
+    let row = tx.first(sql, values![int(len)]).await?;
+    Ok(DataId(row.ok_or_else(|| Error::Corrupt("no data row was made".into()))?.int("data_id")?))
+}
+
+/// The object that a key is to hold from now on; the key is locked and held `current`.
+pub(super) struct Put<'a> {
+    pub(super) bucket: BucketId,
+    pub(super) object: &'a NewObject,
+    pub(super) size: u64,
+    pub(super) parts: Option<u32>,
+    pub(super) content: Content,
+}
+
+/// Writes the object's row, and releases what it replaces.
+pub(super) async fn put(tx: &mut Tx, put: &Put<'_>, current: Option<&Current>) -> Result<()> {
+    let sql = "INSERT INTO objects (bucket_id, key, seq, size, etag, modified, checksum_algorithm, checksum_type, checksum, \
+               owner, headers, tags, parts, data_id) \
+               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) \
+               ON CONFLICT (bucket_id, key) DO UPDATE SET seq = excluded.seq, size = excluded.size, \
+               etag = excluded.etag, modified = excluded.modified, checksum_algorithm = excluded.checksum_algorithm, \
+               checksum_type = excluded.checksum_type, checksum = excluded.checksum, owner = excluded.owner, \
+               headers = excluded.headers, tags = excluded.tags, parts = excluded.parts, data_id = excluded.data_id, \
+               version_id = NULL, chunk_id = NULL, position = NULL, stripe_len = NULL, skip = NULL";
+    let object = put.object;
+    let checksum = object.checksum.as_ref();
+    let data = match put.content {
+        Content::Empty => None,
+        Content::Data(data) => Some(data.0),
+    };
+    let (headers, tags) = (to_json(&object.headers)?, to_json(&object.tags)?);
+    let values = values![
+        put.bucket.0,
+        object.key.as_bytes(),
+        current.map_or(1, |current| current.seq.saturating_add(1)),
+        int(put.size),
+        &object.etag,
+        object.modified,
+        checksum.map(|checksum| checksum.algorithm.name()),
+        checksum.map(|checksum| checksum.kind.name()),
+        checksum.map(|checksum| checksum.value.as_str()),
+        &object.owner,
+        &headers,
+        &tags,
+        put.parts.map(i64::from),
+        data,
+    ];
+    tx.execute(sql, values).await?;
+    release(tx, current, object.modified).await
+}

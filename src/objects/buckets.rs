@@ -1,0 +1,46 @@
+//! Buckets.
+
+use super::{Result, Store};
+use crate::metadata::{Bucket, BucketQuery, NewBucket};
+
+impl Store {
+    /// Creates a bucket.
+    ///
+    /// # Errors
+    /// [`crate::metadata::Error::BucketExists`], with the bucket that has the name.
+    pub async fn create_bucket(&self, name: String, region: String, owner: String) -> Result<Bucket> {
+        let bucket = NewBucket { name, region, owner, created: self.clock.now() };
+        let store = self.clone();
+        Self::to_the_end(async move { Ok(store.metadata.create_bucket(&bucket).await?) }).await
+    }
+
+    /// The bucket of that name.
+    ///
+    /// # Errors
+    /// [`crate::metadata::Error::NoSuchBucket`].
+    pub async fn bucket(&self, name: &str) -> Result<Bucket> {
+        Ok(self.metadata.bucket(name).await?)
+    }
+
+    /// Deletes an empty bucket, and aborts the uploads that run in it.
+    ///
+    /// # Errors
+    /// [`crate::metadata::Error::NoSuchBucket`], [`crate::metadata::Error::BucketNotEmpty`].
+    pub async fn delete_bucket(&self, name: String) -> Result<()> {
+        let store = self.clone();
+        Self::to_the_end(async move { Ok(store.metadata.delete_bucket(&name, store.clock.now()).await?) }).await
+    }
+
+    /// A page of buckets, and whether there are more.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn list_buckets(&self, mut query: BucketQuery) -> Result<(Vec<Bucket>, bool)> {
+        let limit = query.limit as usize;
+        query.limit += 1;
+        let mut buckets = self.metadata.list_buckets(&query).await?;
+        let more = buckets.len() > limit;
+        buckets.truncate(limit);
+        Ok((buckets, more))
+    }
+}

@@ -1,0 +1,311 @@
+//! Copying: CopyObject and UploadPartCopy.
+//!
+//! A copy takes a reference to the source's data and moves no byte. Bytes are read where S3 promises a digest that is not known
+//! yet (an MD5 of a range, another checksum), and written again only for small ranges, which would otherwise keep whole
+//! chunks alive for little.
+
+use std::ops::Range;
+
+use futures_util::TryStreamExt;
+
+use super::digest::{Hashes, Sums};
+use super::put::DEFAULT_CHECKSUM;
+use super::{Error, MAX_PUT_LEN, ReadConditions, Result, Store, UploadedPart, batch};
+use crate::chunks::{Digest, Owner};
+use crate::clock::Millis;
+use crate::layout::{CHUNK_LEN, PlacedExtent};
+use crate::metadata::{
+    self, Checksum, ChecksumAlgorithm, ChecksumType, Content, CopyCommit, DataId, Headers, NewObject, Object,
+    PartSource, ReadRange, Tags, UploadId, WriteCondition,
+};
+
+/// How often a copy starts again because its source was replaced meanwhile.
+const RETRIES: usize = 4;
+/// Ranges shorter than this are copied byte by byte (design: a quarter of a chunk).
+const SHARED_MIN: u64 = CHUNK_LEN / 4;
+
+/// Where a property of a copy comes from (`x-amz-metadata-directive`, `x-amz-tagging-directive`).
+#[derive(Debug, Clone)]
+pub enum Directive<T> {
+    /// COPY: the source's.
+    Copy,
+    /// REPLACE: this.
+    Replace(T),
+}
+
+impl<T: Clone> Directive<T> {
+    fn resolve(&self, source: &T) -> T {
+        match self {
+            Self::Copy => source.clone(),
+            Self::Replace(value) => value.clone(),
+        }
+    }
+}
+
+/// A CopyObject.
+#[derive(Debug, Clone)]
+pub struct CopyRequest {
+    /// The source's bucket.
+    pub source_bucket: String,
+    /// The source's key.
+    pub source_key: String,
+    /// What must hold of the source.
+    pub conditions: ReadConditions,
+    /// The destination's bucket.
+    pub bucket: String,
+    /// The destination's key.
+    pub key: String,
+    /// Headers and user metadata.
+    pub headers: Directive<Headers>,
+    /// Sent apart from the other metadata, and never copied from the source (as S3 has it).
+    pub website_redirect: Option<String>,
+    /// Tags.
+    pub tags: Directive<Tags>,
+    /// Canonical id of the copy's owner.
+    pub owner: String,
+    /// The checksum the copy is to have; `None`: the source's.
+    pub checksum: Option<ChecksumAlgorithm>,
+    /// What must hold of the destination.
+    pub condition: WriteCondition,
+}
+
+/// What a copy came to.
+#[derive(Debug, Clone)]
+pub struct Copied {
+    /// Without quotes.
+    pub etag: String,
+    /// When.
+    pub modified: Millis,
+    /// Its checksum.
+    pub checksum: Option<Checksum>,
+}
+
+/// An UploadPartCopy.
+#[derive(Debug, Clone)]
+pub struct CopyPartRequest {
+    /// The source's bucket.
+    pub source_bucket: String,
+    /// The source's key.
+    pub source_key: String,
+    /// Which bytes of it, inclusive; `None`: all.
+    pub source_range: Option<(u64, u64)>,
+    /// What must hold of the source.
+    pub conditions: ReadConditions,
+    /// The upload's bucket.
+    pub bucket: String,
+    /// The upload's key.
+    pub key: String,
+    /// The upload.
+    pub upload: UploadId,
+    /// The part's number.
+    pub number: u32,
+}
+
+struct Source {
+    object: Object,
+    range: Range<u64>,
+    extents: Vec<PlacedExtent>,
+}
+
+impl Store {
+    /// Copies an object.
+    ///
+    /// # Errors
+    /// No such source or bucket, a condition, a copy onto itself that changes nothing, a source over 5 GiB.
+    pub async fn copy(&self, request: CopyRequest) -> Result<Copied> {
+        let store = self.clone();
+        Self::to_the_end(async move {
+            for _ in 0..RETRIES {
+                match store.copy_once(&request).await {
+                    Err(Error::Metadata(metadata::Error::SourceChanged)) => {}
+                    outcome => return outcome,
+                }
+            }
+            Err(metadata::Error::SourceChanged.into())
+        })
+        .await
+    }
+
+    async fn copy_once(&self, request: &CopyRequest) -> Result<Copied> {
+        let Source { object: source, range, extents } =
+            self.source(&request.source_bucket, &request.source_key, None, &request.conditions).await?;
+        if source.size > MAX_PUT_LEN {
+            return Err(Error::InvalidRequest(format!(
+                "The specified copy source is larger than the maximum allowable size for a copy source: {MAX_PUT_LEN}"
+            )));
+        }
+        self.admit(&request.bucket, &request.key, &request.condition).await?;
+        let onto_itself = (&request.source_bucket, &request.source_key) == (&request.bucket, &request.key);
+        let mut headers = request.headers.resolve(&source.headers);
+        headers.website_redirect.clone_from(&request.website_redirect);
+        let tags = request.tags.resolve(&source.tags);
+        if onto_itself
+            && matches!(request.headers, Directive::Copy)
+            && matches!(request.tags, Directive::Copy)
+            && request.website_redirect == source.headers.website_redirect
+            && request.checksum.is_none()
+        {
+            return Err(Error::InvalidRequest(
+                "This copy request is illegal because it is trying to copy an object to itself without changing the \
+                 object's metadata, storage class, website redirect location or encryption attributes."
+                    .into(),
+            ));
+        }
+        let checksum = match (request.checksum, &source.checksum) {
+            (None, checksum) => checksum.clone(),
+            (Some(wanted), Some(has)) if has.algorithm == wanted && has.kind == ChecksumType::FullObject => {
+                Some(has.clone())
+            }
+            (Some(wanted), _) => self.sums(&source, range, extents, Some(wanted)).await?.full_object(wanted),
+        };
+        let modified = self.clock.now();
+        let object = NewObject {
+            key: request.key.clone(),
+            etag: source.etag.clone(),
+            modified,
+            checksum,
+            headers,
+            tags,
+            owner: request.owner.clone(),
+        };
+        let copied = Copied { etag: object.etag.clone(), modified, checksum: object.checksum.clone() };
+        match source.content {
+            Content::Empty => {
+                let (bucket, condition) = (request.bucket.clone(), request.condition.clone());
+                self.commit_new(bucket, object, crate::layout::NewData::default(), condition).await?;
+            }
+            Content::Data(data) => {
+                let commit = CopyCommit {
+                    batch: batch(),
+                    bucket: request.bucket.clone(),
+                    object,
+                    data,
+                    size: source.size,
+                    parts: source.parts,
+                    condition: request.condition.clone(),
+                };
+                self.metadata.commit_copy(&commit).await?;
+            }
+        }
+        Ok(copied)
+    }
+
+    /// Makes a part of an upload from a range of an object.
+    ///
+    /// # Errors
+    /// No such source or upload, a condition, a range that the source does not have.
+    pub async fn copy_part(&self, request: CopyPartRequest) -> Result<UploadedPart> {
+        let store = self.clone();
+        Self::to_the_end(async move {
+            for _ in 0..RETRIES {
+                match store.copy_part_once(&request).await {
+                    Err(Error::Metadata(metadata::Error::SourceChanged)) => {}
+                    outcome => return outcome,
+                }
+            }
+            Err(metadata::Error::SourceChanged.into())
+        })
+        .await
+    }
+
+    async fn copy_part_once(&self, request: &CopyPartRequest) -> Result<UploadedPart> {
+        let upload = self.metadata.upload(&request.bucket, &request.key, &request.upload).await?;
+        let algorithm = upload.template.checksum.map_or(DEFAULT_CHECKSUM, |(algorithm, _)| algorithm);
+        let Source { object: source, range, extents } =
+            self.source(&request.source_bucket, &request.source_key, request.source_range, &request.conditions).await?;
+        let len = range.end - range.start;
+        if len > MAX_PUT_LEN {
+            return Err(Error::InvalidRequest(format!(
+                "The specified copy source is larger than the maximum allowable size for a copy source: {MAX_PUT_LEN}"
+            )));
+        }
+        let whole = len == source.size;
+        if let Content::Data(data) = source.content
+            && (whole || len >= SHARED_MIN)
+        {
+            let sums = self.sums(&source, range.clone(), extents, Some(algorithm)).await?;
+            return self.commit_part(request, &sums, algorithm, PartSource::Range { data, range }).await;
+        }
+        let owner = Owner { bucket: request.bucket.clone(), key: request.key.clone(), part: request.number };
+        let body = Self::body_of(self.bytes(data_of(&source), range, extents));
+        let (data, hashes) = self.chunks.write(owner, body, Hashes::new([algorithm])).await?;
+        let chunks = data.chunks.clone();
+        let outcome = self.commit_part(request, &hashes.finish(), algorithm, PartSource::New(data)).await;
+        match outcome {
+            Err(Error::Metadata(error)) => self.undo(Err(error), &chunks).await,
+            other => other,
+        }
+    }
+
+    async fn commit_part(
+        &self,
+        request: &CopyPartRequest,
+        sums: &Sums,
+        algorithm: ChecksumAlgorithm,
+        source: PartSource,
+    ) -> Result<UploadedPart> {
+        let commit = metadata::PartCommit {
+            batch: batch(),
+            bucket: request.bucket.clone(),
+            key: request.key.clone(),
+            upload: request.upload.clone(),
+            number: request.number,
+            etag: sums.etag(),
+            checksum: sums.full_object(algorithm),
+            modified: self.clock.now(),
+            source,
+        };
+        self.metadata.commit_part(&commit).await?;
+        Ok(UploadedPart { etag: commit.etag, checksum: commit.checksum, modified: commit.modified })
+    }
+
+    async fn source(
+        &self,
+        bucket: &str,
+        key: &str,
+        range: Option<(u64, u64)>,
+        conditions: &ReadConditions,
+    ) -> Result<Source> {
+        let asked = range.map_or(ReadRange::Whole, |(first, last)| ReadRange::From(first, Some(last)));
+        let found = self.metadata.resolve(bucket, key, asked).await?;
+        conditions.check_source(&found.object, self.clock.now())?;
+        if let Some((first, last)) = range
+            && last >= found.object.size
+        {
+            return Err(Error::InvalidArgument {
+                name: "x-amz-copy-source-range".into(),
+                value: format!("bytes={first}-{last}"),
+                message: format!("Range specified is not valid for source object of size: {}", found.object.size),
+            });
+        }
+        Ok(Source { object: found.object, range: found.range, extents: found.extents })
+    }
+
+    /// Reads bytes only to digest them.
+    async fn sums(
+        &self,
+        source: &Object,
+        range: Range<u64>,
+        extents: Vec<PlacedExtent>,
+        algorithm: Option<ChecksumAlgorithm>,
+    ) -> Result<Sums> {
+        let mut bytes = self.bytes(data_of(source), range, extents);
+        let mut hashes = Hashes::new(algorithm);
+        while let Some(piece) = bytes.try_next().await? {
+            hashes = tokio::task::spawn_blocking(move || {
+                hashes.update(&piece);
+                hashes
+            })
+            .await
+            .map_err(|_| Error::Worker)?;
+        }
+        Ok(hashes.finish())
+    }
+}
+
+fn data_of(object: &Object) -> Option<DataId> {
+    match object.content {
+        Content::Empty => None,
+        Content::Data(data) => Some(data),
+    }
+}

@@ -1,0 +1,155 @@
+//! What can go wrong with a request, in S3's terms but without S3's wire format.
+
+use crate::chunks::{BodyError, ChunkError};
+use crate::clock::Millis;
+use crate::metadata;
+
+/// Why a request was not carried out.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A transaction's answer.
+    #[error(transparent)]
+    Metadata(#[from] metadata::Error),
+    /// Bytes could not be written or read.
+    #[error(transparent)]
+    Chunks(ChunkError),
+    /// The body ended otherwise than announced.
+    #[error(transparent)]
+    Body(#[from] BodyProblem),
+    /// The range lies wholly behind the object's end.
+    #[error("the requested range is not satisfiable")]
+    InvalidRange {
+        /// The object's size.
+        size: u64,
+    },
+    /// The object has no such part.
+    #[error("the requested partnumber is not satisfiable")]
+    InvalidPartNumber {
+        /// The part asked for.
+        number: u32,
+        /// The object's size.
+        size: u64,
+    },
+    /// A read's condition does not hold.
+    #[error("the condition specified using {header} does not hold")]
+    PreconditionFailed {
+        /// The header that stated it.
+        header: &'static str,
+    },
+    /// The client has the current object already.
+    #[error("not modified")]
+    NotModified {
+        /// The object's ETag, without quotes.
+        etag: String,
+        /// When it was written.
+        modified: Millis,
+    },
+    /// `Content-MD5` is not what arrived.
+    #[error("the Content-MD5 specified did not match what was received")]
+    BadDigest {
+        /// What the client said, base64.
+        expected: String,
+        /// What was computed, base64.
+        calculated: String,
+    },
+    /// An `x-amz-checksum-*` is not what arrived.
+    #[error("the {algorithm} specified did not match the calculated checksum")]
+    BadChecksum {
+        /// S3's name of the algorithm.
+        algorithm: &'static str,
+    },
+    /// The object would be larger than S3 allows.
+    #[error("the proposed upload of {size} bytes exceeds the maximum of {max}")]
+    EntityTooLarge {
+        /// Proposed.
+        size: u64,
+        /// Allowed.
+        max: u64,
+    },
+    /// A part that is not the last is too small.
+    #[error("part {number} of {size} bytes is smaller than the minimum of {min}")]
+    EntityTooSmall {
+        /// The part.
+        number: u32,
+        /// Its size.
+        size: u64,
+        /// The minimum.
+        min: u64,
+        /// Its ETag.
+        etag: String,
+    },
+    /// A part named in a completion was not uploaded, or is another.
+    #[error("part {number} could not be found or does not match")]
+    InvalidPart {
+        /// The part.
+        number: u32,
+        /// The upload.
+        upload: String,
+        /// The ETag named.
+        etag: String,
+    },
+    /// The parts named in a completion are not in ascending order.
+    #[error("the list of parts was not in ascending order")]
+    InvalidPartOrder,
+    /// The request contradicts itself or the state of things.
+    #[error("{0}")]
+    InvalidRequest(String),
+    /// An argument's value is not allowed.
+    #[error("{message}")]
+    InvalidArgument {
+        /// S3's name of the argument.
+        name: String,
+        /// Its value.
+        value: String,
+        /// What is wrong.
+        message: String,
+    },
+    /// A task of ours ended early.
+    #[error("a worker ended before its work was done")]
+    Worker,
+}
+
+/// What can be wrong with a body while it arrives.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum BodyProblem {
+    /// Fewer bytes, or more, than announced; or a framing that stops in the middle.
+    #[error("you did not provide the number of bytes specified by the Content-Length HTTP header")]
+    Incomplete,
+    /// Its SHA-256 is not `x-amz-content-sha256`.
+    #[error("the provided 'x-amz-content-sha256' header does not match what was computed")]
+    Sha256Mismatch,
+    /// A chunk's signature is wrong.
+    #[error("a chunk's signature does not match")]
+    SignatureMismatch,
+    /// The chunked framing is malformed.
+    #[error("the request body is malformed: {0}")]
+    Malformed(String),
+    /// A checksum that was to come in a trailer did not come, or is malformed.
+    #[error("{0}")]
+    Trailer(String),
+    /// The client went away.
+    #[error("the connection failed: {0}")]
+    Connection(String),
+}
+
+impl From<ChunkError> for Error {
+    fn from(error: ChunkError) -> Self {
+        match error {
+            ChunkError::Body(BodyError(inner)) => match inner.downcast::<BodyProblem>() {
+                Ok(problem) => Self::Body(*problem),
+                Err(other) => Self::Body(BodyProblem::Connection(other.to_string())),
+            },
+            ChunkError::Worker => Self::Worker,
+            other => Self::Chunks(other),
+        }
+    }
+}
+
+impl From<BodyProblem> for BodyError {
+    fn from(problem: BodyProblem) -> Self {
+        Self(Box::new(problem))
+    }
+}
+
+/// Result of an operation on objects.
+pub type Result<T, E = Error> = std::result::Result<T, E>;

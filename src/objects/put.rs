@@ -1,0 +1,109 @@
+//! Putting an object: bytes first, then the row that makes them visible.
+
+use super::{Expected, Result, Store, batch};
+use crate::chunks::{Body, Owner};
+use crate::layout::NewData;
+use crate::metadata::{Checksum, ChecksumAlgorithm, Headers, NewObject, PutCommit, Tags, WriteCondition};
+
+/// A PutObject.
+pub struct PutRequest {
+    /// Name of the bucket.
+    pub bucket: String,
+    /// The key.
+    pub key: String,
+    /// Headers and user metadata.
+    pub headers: Headers,
+    /// Tags.
+    pub tags: Tags,
+    /// Canonical id of the owner.
+    pub owner: String,
+    /// What must hold of the current object.
+    pub condition: WriteCondition,
+    /// What is said of the body.
+    pub expected: Expected,
+    /// The bytes.
+    pub body: Body,
+}
+
+/// What was stored.
+#[derive(Debug, Clone)]
+pub struct Stored {
+    /// Without quotes.
+    pub etag: String,
+    /// The checksum that is kept.
+    pub checksum: Option<Checksum>,
+    /// Length in bytes.
+    pub size: u64,
+}
+
+/// What S3 computes of objects whose writer asks for nothing else.
+pub(super) const DEFAULT_CHECKSUM: ChecksumAlgorithm = ChecksumAlgorithm::Crc64Nvme;
+
+impl Store {
+    /// Stores an object. When this returns, its shards are synced and its row is committed.
+    ///
+    /// # Errors
+    /// No such bucket; a condition that does not hold; a body that is not what was announced; too few volumes; the database.
+    /// After any error the key is as it was, and no shard file is left.
+    pub async fn put(&self, request: PutRequest) -> Result<Stored> {
+        let store = self.clone();
+        Self::to_the_end(async move { store.put_now(request).await }).await
+    }
+
+    async fn put_now(&self, request: PutRequest) -> Result<Stored> {
+        request.expected.check_ahead()?;
+        self.admit(&request.bucket, &request.key, &request.condition).await?;
+        let owner = Owner { bucket: request.bucket.clone(), key: request.key.clone(), part: 0 };
+        let default = if request.expected.algorithm().is_none() { Some(DEFAULT_CHECKSUM) } else { None };
+        let hashes = request.expected.hashes(default);
+        let body = request.expected.hold(request.body);
+        let (data, hashes) = self.chunks.write(owner, body, hashes).await?;
+        let sums = hashes.finish();
+        let checksum = match request.expected.verify(&sums, DEFAULT_CHECKSUM) {
+            Ok(checksum) => checksum,
+            Err(error) => {
+                self.chunks.discard(&data.chunks).await;
+                return Err(error);
+            }
+        };
+        let object = NewObject {
+            key: request.key,
+            etag: sums.etag(),
+            modified: self.clock.now(),
+            checksum,
+            headers: request.headers,
+            tags: request.tags,
+            owner: request.owner,
+        };
+        self.commit_new(request.bucket, object, data, request.condition).await
+    }
+
+    /// Makes an object of freshly written bytes visible, or removes them.
+    pub(super) async fn commit_new(
+        &self,
+        bucket: String,
+        object: NewObject,
+        data: NewData,
+        condition: WriteCondition,
+    ) -> Result<Stored> {
+        let commit = PutCommit { batch: batch(), bucket, object, data, condition };
+        let outcome = self.metadata.commit_put(&commit).await;
+        self.undo(outcome, &commit.data.chunks).await?;
+        let PutCommit { object, data, .. } = commit;
+        Ok(Stored { etag: object.etag, checksum: object.checksum, size: data.len })
+    }
+
+    /// Refuses a write that cannot succeed before its body is read. The commit tests everything once more, under locks.
+    pub(super) async fn admit(&self, bucket: &str, key: &str, condition: &WriteCondition) -> Result<()> {
+        use crate::metadata::{Error, ReadRange};
+        if *condition == WriteCondition::default() {
+            self.metadata.bucket(bucket).await?;
+            return Ok(());
+        }
+        match self.metadata.resolve(bucket, key, ReadRange::Nothing).await {
+            Ok(found) => Ok(condition.check(bucket, key, Some(&found.object))?),
+            Err(Error::NoSuchKey { .. }) => Ok(condition.check(bucket, key, None)?),
+            Err(error) => Err(error.into()),
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! ListBuckets, CreateBucket, HeadBucket, DeleteBucket, GetBucketLocation.
+
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use http::StatusCode;
+use s3s::dto::*;
+use s3s::{S3Request, S3Response, S3Result};
+
+use super::error::{from_objects, invalid_argument, s3_error, with_detail};
+use super::values::{refuse_unbuilt, timestamp};
+use super::{Api, check_owner, identity};
+use crate::metadata::BucketQuery;
+
+const MAX_BUCKETS: i32 = 10_000;
+
+pub(super) async fn list_buckets(
+    api: &Api,
+    request: S3Request<ListBucketsInput>,
+) -> S3Result<S3Response<ListBucketsOutput>> {
+    let who = identity(&request)?;
+    let input = request.input;
+    let limit = input.max_buckets.unwrap_or(MAX_BUCKETS);
+    if !(1..=MAX_BUCKETS).contains(&limit) {
+        let message = format!("Argument max-buckets must be an integer between 1 and {MAX_BUCKETS}");
+        return Err(invalid_argument("max-buckets", &limit.to_string(), message));
+    }
+    let after = match &input.continuation_token {
+        None => String::new(),
+        Some(token) => {
+            let decoded = BASE64_URL_SAFE_NO_PAD.decode(token).ok().and_then(|bytes| String::from_utf8(bytes).ok());
+            decoded.ok_or_else(|| {
+                invalid_argument("continuation-token", token, "The continuation token provided is incorrect")
+            })?
+        }
+    };
+    let query = BucketQuery {
+        prefix: input.prefix.clone().unwrap_or_default(),
+        after,
+        owner: who.id.clone(),
+        region: input.bucket_region,
+        limit: limit.unsigned_abs(),
+    };
+    let (buckets, more) = api.store.list_buckets(query).await.map_err(from_objects)?;
+    let token = buckets.last().filter(|_| more).map(|last| BASE64_URL_SAFE_NO_PAD.encode(&last.name));
+    let buckets = buckets
+        .into_iter()
+        .map(|bucket| Bucket {
+            bucket_region: Some(bucket.region),
+            creation_date: Some(timestamp(bucket.created)),
+            name: Some(bucket.name),
+        })
+        .collect();
+    Ok(S3Response::new(ListBucketsOutput {
+        buckets: Some(buckets),
+        continuation_token: token,
+        owner: Some(Owner { display_name: Some(who.display_name), id: Some(who.id) }),
+        prefix: input.prefix,
+    }))
+}
+
+pub(super) async fn create_bucket(
+    api: &Api,
+    request: S3Request<CreateBucketInput>,
+) -> S3Result<S3Response<CreateBucketOutput>> {
+    let owner = identity(&request)?.id;
+    let input = request.input;
+    refuse_unbuilt(&[
+        ("x-amz-bucket-object-lock-enabled", input.object_lock_enabled_for_bucket == Some(true)),
+        ("x-amz-object-ownership", input.object_ownership.is_some_and(|o| o.as_str() != "BucketOwnerEnforced")),
+    ])?;
+    let constraint = input.create_bucket_configuration.and_then(|configuration| configuration.location_constraint);
+    if let Some(constraint) = constraint
+        && !constraint.as_str().is_empty()
+        && constraint.as_str() != api.region
+    {
+        let message = format!(
+            "The {} location constraint is incompatible for the region specific endpoint this request was sent to.",
+            constraint.as_str()
+        );
+        let error = s3_error("IllegalLocationConstraintException", StatusCode::BAD_REQUEST, message);
+        return Err(with_detail(error, "LocationConstraint", constraint.as_str()));
+    }
+    let name = input.bucket;
+    let location = format!("/{name}");
+    api.store.create_bucket(name, api.region.clone(), owner).await.map_err(from_objects)?;
+    Ok(S3Response::new(CreateBucketOutput { location: Some(location) }))
+}
+
+pub(super) async fn head_bucket(
+    api: &Api,
+    request: S3Request<HeadBucketInput>,
+) -> S3Result<S3Response<HeadBucketOutput>> {
+    check_owner(&request, request.input.expected_bucket_owner.as_ref())?;
+    let bucket = api.store.bucket(&request.input.bucket).await.map_err(from_objects)?;
+    Ok(S3Response::new(HeadBucketOutput { bucket_region: Some(bucket.region), ..Default::default() }))
+}
+
+pub(super) async fn delete_bucket(
+    api: &Api,
+    request: S3Request<DeleteBucketInput>,
+) -> S3Result<S3Response<DeleteBucketOutput>> {
+    check_owner(&request, request.input.expected_bucket_owner.as_ref())?;
+    api.store.delete_bucket(request.input.bucket).await.map_err(from_objects)?;
+    Ok(S3Response::with_status(DeleteBucketOutput::default(), StatusCode::NO_CONTENT))
+}
+
+pub(super) async fn get_bucket_location(
+    api: &Api,
+    request: S3Request<GetBucketLocationInput>,
+) -> S3Result<S3Response<GetBucketLocationOutput>> {
+    check_owner(&request, request.input.expected_bucket_owner.as_ref())?;
+    let bucket = api.store.bucket(&request.input.bucket).await.map_err(from_objects)?;
+    // S3's first region has no name here.
+    let constraint = if bucket.region == "us-east-1" { String::new() } else { bucket.region };
+    Ok(S3Response::new(GetBucketLocationOutput { location_constraint: Some(constraint.into()) }))
+}

@@ -1,0 +1,369 @@
+//! What every verified request must meet before an operation sees it.
+//!
+//! `s3s` verifies signatures, and then trusts much that the signature does not cover and routes what it does not know to
+//! the bare verb: without the checks here `PUT /bucket/key?renameObject` overwrites the object, `DELETE /bucket?versioning`
+//! deletes the bucket, and whoever holds a presigned PUT adds `x-amz-copy-source` and reads what he likes. Everything not
+//! listed here is refused.
+
+use std::borrow::Cow;
+
+use http::{HeaderMap, Method, StatusCode};
+use s3s::access::{S3Access, S3AccessContext};
+use s3s::{S3Error, S3ErrorCode, S3Result};
+
+use crate::access::Credentials;
+use crate::access::claims::{Claims, Mechanism};
+use crate::access::query::Query;
+use crate::server::{HoistedHeaders, LengthUnknown, Preflight, Refusal};
+
+/// Operations with the query parameters that each takes. An operation that is not here does not exist.
+const OPERATIONS: &[(&str, &[&str])] = &[
+    ("ListBuckets", &["bucket-region", "continuation-token", "max-buckets", "prefix"]),
+    // Buckets
+    ("CreateBucket", &[]),
+    ("HeadBucket", &[]),
+    ("DeleteBucket", &[]),
+    ("GetBucketLocation", &["location"]),
+    ("ListObjects", &["delimiter", "encoding-type", "marker", "max-keys", "prefix"]),
+    (
+        "ListObjectsV2",
+        &[
+            "list-type",
+            "continuation-token",
+            "delimiter",
+            "encoding-type",
+            "fetch-owner",
+            "max-keys",
+            "prefix",
+            "start-after",
+        ],
+    ),
+    // Objects
+    ("PutObject", &[]),
+    ("CopyObject", &[]),
+    (
+        "GetObject",
+        &[
+            "partNumber",
+            "versionId",
+            "response-cache-control",
+            "response-content-disposition",
+            "response-content-encoding",
+            "response-content-language",
+            "response-content-type",
+            "response-expires",
+        ],
+    ),
+    (
+        "HeadObject",
+        &[
+            "partNumber",
+            "versionId",
+            "response-cache-control",
+            "response-content-disposition",
+            "response-content-encoding",
+            "response-content-language",
+            "response-content-type",
+            "response-expires",
+        ],
+    ),
+    ("GetObjectAttributes", &["attributes", "versionId"]),
+    ("DeleteObject", &["versionId"]),
+    ("DeleteObjects", &["delete"]),
+    // Multipart uploads
+    ("CreateMultipartUpload", &["uploads"]),
+    ("UploadPart", &["partNumber", "uploadId"]),
+    ("UploadPartCopy", &["partNumber", "uploadId"]),
+    ("CompleteMultipartUpload", &["uploadId"]),
+    ("AbortMultipartUpload", &["uploadId"]),
+    ("ListParts", &["max-parts", "part-number-marker", "uploadId"]),
+    (
+        "ListMultipartUploads",
+        &["uploads", "delimiter", "encoding-type", "key-marker", "max-uploads", "prefix", "upload-id-marker"],
+    ),
+];
+
+/// Parameters that may come with any operation: the SDKs' name of it, and the presigned URL's own.
+const ALWAYS: &[&str] = &[
+    "x-id",
+    "X-Amz-Algorithm",
+    "X-Amz-Content-Sha256",
+    "X-Amz-Credential",
+    "X-Amz-Date",
+    "X-Amz-Expires",
+    "X-Amz-Security-Token",
+    "X-Amz-Signature",
+    "X-Amz-SignedHeaders",
+];
+
+/// S3's sub-resources, with the methods that a bucket and an object know for each: the others are 405, and these, as long
+/// as no operation above takes them, 501.
+const SUB_RESOURCES: &[(&str, &str, &str)] = &[
+    // name, of a bucket, of an object
+    ("abac", "GET PUT", ""),
+    ("accelerate", "GET PUT", ""),
+    ("acl", "GET PUT", "GET PUT"),
+    ("analytics", "GET PUT DELETE", ""),
+    ("annotation", "", "GET PUT DELETE"),
+    ("attributes", "", "GET"),
+    ("cors", "GET PUT DELETE", ""),
+    ("delete", "POST", ""),
+    ("encryption", "GET PUT DELETE", "PUT"),
+    ("intelligent-tiering", "GET PUT DELETE", ""),
+    ("inventory", "GET PUT DELETE", ""),
+    ("legal-hold", "", "GET PUT"),
+    ("lifecycle", "GET PUT DELETE", ""),
+    ("location", "GET", ""),
+    ("logging", "GET PUT", ""),
+    ("metadataConfiguration", "GET POST DELETE", ""),
+    ("metadataInventoryTable", "PUT", ""),
+    ("metadataJournalTable", "PUT", ""),
+    ("metadataTable", "GET POST DELETE", ""),
+    ("metrics", "GET PUT DELETE", ""),
+    ("notification", "GET PUT", ""),
+    ("object-lock", "GET PUT", ""),
+    ("ownershipControls", "GET PUT DELETE", ""),
+    ("policy", "GET PUT DELETE", ""),
+    ("policyStatus", "GET", ""),
+    ("publicAccessBlock", "GET PUT DELETE", ""),
+    ("renameObject", "", "PUT"),
+    ("replication", "GET PUT DELETE", ""),
+    ("requestPayment", "GET PUT", ""),
+    ("restore", "", "POST"),
+    ("retention", "", "GET PUT"),
+    ("select", "", "POST"),
+    ("session", "GET", ""),
+    ("tagging", "GET PUT DELETE", "GET PUT DELETE"),
+    ("torrent", "", "GET"),
+    ("uploads", "GET", "POST"),
+    ("versioning", "GET PUT", ""),
+    ("versions", "GET", ""),
+    ("website", "GET PUT DELETE", ""),
+];
+
+/// Operations that take a body of bytes, which must have a length.
+const UPLOADS: &[&str] = &["PutObject", "UploadPart"];
+
+/// The checks, as `s3s` calls them: after the signature, before the input is read.
+#[derive(Debug, Clone)]
+pub struct Guard {
+    credentials: Credentials,
+    region: String,
+}
+
+impl Guard {
+    /// Requests must be signed for `region` by one of `credentials`.
+    pub fn new(credentials: Credentials, region: impl Into<String>) -> Self {
+        Self { credentials, region: region.into() }
+    }
+
+    fn examine(&self, cx: &mut S3AccessContext<'_>) -> Result<(), Refusal> {
+        // The layers in front have refused what is malformed; a request that came another way has its own answer here.
+        let query = Query::parse(cx.uri().query())
+            .map_err(|error| Refusal::new(StatusCode::BAD_REQUEST, "InvalidURI").saying(error.to_string()))?;
+        let (Some(claims), Some(credentials)) = (Claims::parse(cx.headers(), &query)?, cx.credentials()) else {
+            return Err(Refusal::new(StatusCode::FORBIDDEN, "AccessDenied"));
+        };
+        claims.check_scope(&self.region)?;
+        let identity = match self.credentials.find(&credentials.access_key) {
+            Some((identity, _)) if claims.access_key == credentials.access_key => identity.clone(),
+            _ => {
+                return Err(Refusal::new(StatusCode::FORBIDDEN, "InvalidAccessKeyId")
+                    .with("AWSAccessKeyId", &*credentials.access_key));
+            }
+        };
+        check_token(cx.headers(), &query)?;
+        let hoisted = cx.extensions_mut().get::<HoistedHeaders>().cloned().unwrap_or_default();
+        check_signed(&claims, cx.headers(), &hoisted)?;
+        let operation = cx.s3_op().name().to_owned();
+        let of_object = cx.s3_path().get_object_key().is_some();
+        check_parameters(&operation, cx.method(), of_object, &claims, &query)?;
+        if UPLOADS.contains(&operation.as_str()) && cx.extensions_mut().get::<LengthUnknown>().is_some() {
+            return Err(Refusal::new(StatusCode::LENGTH_REQUIRED, "MissingContentLength"));
+        }
+        cx.extensions_mut().insert(identity);
+        Ok(())
+    }
+}
+
+#[async_trait::async_trait]
+impl S3Access for Guard {
+    async fn check(&self, cx: &mut S3AccessContext<'_>) -> S3Result<()> {
+        self.examine(cx).map_err(|refusal| s3_error(&refusal))?;
+        match cx.extensions_mut().get::<Preflight>() {
+            Some(_) => Err(Preflight::passed()),
+            None => Ok(()),
+        }
+    }
+}
+
+/// A refusal on its way through `s3s`.
+pub fn s3_error(refusal: &Refusal) -> S3Error {
+    let code = S3ErrorCode::from_bytes(refusal.code.as_bytes()).unwrap_or(S3ErrorCode::InternalError);
+    let mut error = S3Error::new(code);
+    if !refusal.message.is_empty() {
+        error.set_message(refusal.message.clone());
+    }
+    error.set_status_code(refusal.status);
+    let mut headers = HeaderMap::new();
+    refusal.details.put(&mut headers);
+    error.set_headers(headers);
+    error
+}
+
+/// There are no temporary keys, so no token can belong to one.
+fn check_token(headers: &HeaderMap, query: &Query) -> Result<(), Refusal> {
+    if headers.contains_key("x-amz-security-token") || query.has("X-Amz-Security-Token") {
+        return Err(Refusal::new(StatusCode::BAD_REQUEST, "InvalidToken"));
+    }
+    Ok(())
+}
+
+/// The host and every `x-amz-*` header must be covered by the signature: they say what is done to what.
+fn check_signed(claims: &Claims, headers: &HeaderMap, hoisted: &HoistedHeaders) -> Result<(), Refusal> {
+    let covered = |name: &str| {
+        // The payload's hash is part of what is signed even where the header is not.
+        name == "x-amz-content-sha256"
+            || claims.signed_headers.iter().any(|signed| signed == name)
+            || hoisted.0.iter().any(|header| header.as_str() == name)
+    };
+    let mut unsigned: Vec<&str> = Vec::new();
+    if !covered("host") {
+        unsigned.push("host");
+    }
+    unsigned
+        .extend(headers.keys().map(|name| name.as_str()).filter(|name| name.starts_with("x-amz-") && !covered(name)));
+    if unsigned.is_empty() {
+        return Ok(());
+    }
+    Err(Refusal::new(StatusCode::FORBIDDEN, "AccessDenied")
+        .saying("There were headers present in the request which were not signed")
+        .with("HeadersNotSigned", unsigned.join(", ")))
+}
+
+/// Every parameter must be one that the operation takes.
+fn check_parameters(
+    operation: &str,
+    method: &Method,
+    of_object: bool,
+    claims: &Claims,
+    query: &Query,
+) -> Result<(), Refusal> {
+    let known = OPERATIONS.iter().find(|(name, _)| *name == operation).map(|(_, taken)| *taken);
+    let taken = |name: &str| known.is_some_and(|taken| taken.contains(&name)) || ALWAYS.contains(&name);
+    // A presigned URL may hold what else would be a header; it is signed with it.
+    let header = |name: &str| {
+        claims.mechanism == Mechanism::Query && name.get(..6).is_some_and(|start| start.eq_ignore_ascii_case("x-amz-"))
+    };
+    match query.iter().map(|(name, _)| name).find(|name| !taken(name) && !header(name)) {
+        Some(name) => Err(not_taken(name, method, of_object)),
+        None if known.is_none() => Err(not_implemented(operation)),
+        None => Ok(()),
+    }
+}
+
+fn not_taken(name: &str, method: &Method, of_object: bool) -> Refusal {
+    let methods = SUB_RESOURCES
+        .iter()
+        .find(|(known, ..)| *known == name)
+        .map(|(_, bucket, object)| if of_object { *object } else { *bucket });
+    match methods {
+        Some(methods) if !methods.split(' ').any(|known| known == method.as_str()) => {
+            Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed")
+                .with("Method", method.as_str())
+                .with("ResourceType", name.to_ascii_uppercase())
+        }
+        _ => not_implemented(name),
+    }
+}
+
+fn not_implemented(what: &str) -> Refusal {
+    let message: Cow<'static, str> = format!("{what} is not implemented").into();
+    Refusal::new(StatusCode::NOT_IMPLEMENTED, "NotImplemented").saying(message)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    fn claims(mechanism: Mechanism, signed: &[&str]) -> Claims {
+        Claims {
+            mechanism,
+            access_key: "AK".into(),
+            region: "us-east-1".into(),
+            service: "s3".into(),
+            signed_headers: signed.iter().map(|&s| s.to_owned()).collect(),
+        }
+    }
+
+    fn parameters(operation: &str, method: &Method, of_object: bool, query: &str) -> &'static str {
+        let query = Query::parse(Some(query)).unwrap();
+        match check_parameters(operation, method, of_object, &claims(Mechanism::Header, &[]), &query) {
+            Ok(()) => "ok",
+            Err(refusal) if refusal.code == "NotImplemented" => "501",
+            Err(refusal) if refusal.code == "MethodNotAllowed" => "405",
+            Err(refusal) => panic!("{refusal:?}"),
+        }
+    }
+
+    #[test]
+    fn every_operation_takes_only_its_own_parameters() {
+        for (operation, method, of_object, query, answer) in [
+            ("GetObject", Method::GET, true, "partNumber=1&response-expires=x&x-id=GetObject", "ok"),
+            ("GetObject", Method::GET, true, "foo", "501"),
+            ("GetObject", Method::GET, true, "x-amz-copy-source=/a/b", "501"),
+            ("HeadObject", Method::HEAD, true, "tagging", "405"),
+            ("PutObject", Method::PUT, true, "", "ok"),
+            ("PutObject", Method::PUT, true, "renameObject", "501"),
+            ("PutObject", Method::PUT, true, "encryption", "501"),
+            ("PutObject", Method::PUT, true, "uploadId=x", "501"),
+            ("PutObject", Method::PUT, true, "partNumber=1", "501"),
+            ("PutObject", Method::PUT, true, "foo", "501"),
+            ("PutObject", Method::PUT, true, "versionId=x", "501"),
+            ("DeleteObject", Method::DELETE, true, "acl", "405"),
+            ("DeleteObject", Method::DELETE, true, "versionId=null", "ok"),
+            ("DeleteBucket", Method::DELETE, false, "versioning", "405"),
+            ("DeleteBucket", Method::DELETE, false, "notification", "405"),
+            ("DeleteBucket", Method::DELETE, false, "foo", "501"),
+            ("DeleteBucketPolicy", Method::DELETE, false, "policy", "501"),
+            ("ListObjects", Method::GET, false, "foo", "501"),
+            ("ListObjects", Method::GET, false, "list-type=3", "501"),
+            ("ListObjectsV2", Method::GET, false, "list-type=2&prefix=a&delimiter=/", "ok"),
+            ("GetBucketLocation", Method::GET, false, "location", "ok"),
+            ("GetBucketAcl", Method::GET, false, "acl", "501"),
+            ("WriteGetObjectResponse", Method::POST, false, "", "501"),
+        ] {
+            assert_eq!(parameters(operation, &method, of_object, query), answer, "{operation} ?{query}");
+        }
+    }
+
+    #[test]
+    fn amazon_headers_must_be_signed() {
+        let mut headers = HeaderMap::new();
+        headers.insert("x-amz-content-sha256", "UNSIGNED-PAYLOAD".parse().unwrap());
+        headers.insert("x-amz-date", "20260131T235959Z".parse().unwrap());
+        let none = HoistedHeaders::default();
+        assert_eq!(check_signed(&claims(Mechanism::Header, &["host", "x-amz-date"]), &headers, &none), Ok(()));
+        headers.insert("x-amz-copy-source", "/a/b".parse().unwrap());
+        let refusal = check_signed(&claims(Mechanism::Header, &["host", "x-amz-date"]), &headers, &none).unwrap_err();
+        assert_eq!(refusal.details.0, [("HeadersNotSigned".into(), "x-amz-copy-source".to_owned())]);
+        let hoisted = HoistedHeaders(vec![http::HeaderName::from_static("x-amz-copy-source")]);
+        assert_eq!(check_signed(&claims(Mechanism::Query, &["host", "x-amz-date"]), &headers, &hoisted), Ok(()));
+        let refusal = check_signed(&claims(Mechanism::Header, &["x-amz-date"]), &headers, &hoisted).unwrap_err();
+        assert_eq!(refusal.details.0, [("HeadersNotSigned".into(), "host".to_owned())]);
+    }
+
+    #[test]
+    fn the_tables_are_sound() {
+        for (name, bucket, object) in SUB_RESOURCES {
+            let methods = bucket.split(' ').chain(object.split(' ')).filter(|method| !method.is_empty());
+            assert!(methods.clone().count() > 0, "{name}");
+            assert!(methods.clone().all(|m| ["GET", "PUT", "POST", "DELETE"].contains(&m)), "{name}");
+        }
+        for (i, (name, _)) in OPERATIONS.iter().enumerate() {
+            assert!(OPERATIONS.iter().skip(i + 1).all(|(other, _)| other != name), "{name} twice");
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! Which bucket a `Host` header names.
+
+use s3s::S3Result;
+use s3s::host::{S3Host, VirtualHost};
+
+/// The domains under which `bucket.domain` names a bucket. Every other host is path-style, whatever it looks like.
+#[derive(Debug, Clone, Default)]
+pub struct Domains(Vec<String>);
+
+impl Domains {
+    /// Domains in any case, without port. The longest that fits counts.
+    pub fn new(domains: impl IntoIterator<Item = String>) -> Self {
+        let mut domains: Vec<String> =
+            domains.into_iter().map(|domain| domain.trim_matches('.').to_ascii_lowercase()).collect();
+        domains.sort_by_key(|domain| std::cmp::Reverse(domain.len()));
+        Self(domains)
+    }
+
+    /// The bucket that a `Host` header names, if it names one.
+    pub fn bucket(&self, host: &str) -> Option<String> {
+        let host = match host.rsplit_once(':') {
+            Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name,
+            _ => host,
+        };
+        let host = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
+        if self.0.contains(&host) {
+            return None;
+        }
+        self.0.iter().find_map(|domain| host.strip_suffix(domain.as_str())?.strip_suffix('.').map(str::to_owned))
+    }
+}
+
+impl S3Host for Domains {
+    fn parse_host_header<'a>(&'a self, host: &'a str) -> S3Result<VirtualHost<'a>> {
+        let virtual_host = VirtualHost::new(host);
+        Ok(match self.bucket(host) {
+            Some(bucket) => virtual_host.with_bucket(bucket),
+            None => virtual_host,
+        })
+    }
+}
+
+/// Whether S3 takes `name` for a bucket.
+pub fn is_bucket_name(name: &str) -> bool {
+    s3s::path::check_bucket_name(name)
+}
+
+/// Whether `name` can be a domain: labels of letters, digits and inner hyphens.
+pub fn is_domain(name: &str) -> bool {
+    let label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+    };
+    name.len() <= 253 && name.split('.').all(label)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_configured_domains_have_buckets() {
+        let domains = Domains::new(["S3.Example.com".to_owned(), "eu.s3.example.com".to_owned(), "local".to_owned()]);
+        for (host, bucket) in [
+            ("bkt.s3.example.com", Some("bkt")),
+            ("BKT.S3.EXAMPLE.COM:9000", Some("bkt")),
+            ("a.b.s3.example.com.", Some("a.b")),
+            ("x.eu.s3.example.com", Some("x")),
+            ("eu.s3.example.com", None),
+            ("s3.example.com:443", None),
+            ("bkts3.example.com", None),
+            ("bkt.example.com", None),
+            ("localhost:9000", None),
+            ("bkt.local", Some("bkt")),
+            ("minio", None),
+            ("[::1]:9000", None),
+            ("127.0.0.1", None),
+            (".s3.example.com", Some("")),
+        ] {
+            assert_eq!(domains.bucket(host).as_deref(), bucket, "{host}");
+        }
+        assert_eq!(Domains::default().bucket("bkt.s3.example.com"), None);
+    }
+}

@@ -1,0 +1,192 @@
+//! ListObjects, ListObjectsV2, ListMultipartUploads.
+
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use s3s::dto::*;
+use s3s::{S3Request, S3Response, S3Result};
+
+use super::error::{from_objects, invalid_argument};
+use super::values::{Encoding, etag, page_limit, signed, signed32, timestamp};
+use super::{Api, Who, check_owner, identity};
+use crate::metadata::{ListQuery, ListedObject, UploadId};
+
+fn owner_of(id: &str, who: &Who) -> Owner {
+    let display_name = (who.id == id).then(|| who.display_name.clone());
+    Owner { display_name, id: Some(id.to_owned()) }
+}
+
+fn entry(object: ListedObject, encoding: Encoding, owner: Option<Owner>) -> Object {
+    let (algorithm, kind) = object.checksum.unzip();
+    Object {
+        checksum_algorithm: algorithm.map(|a| vec![ChecksumAlgorithm::from(a.name().to_owned())]),
+        checksum_type: kind.map(|k| k.name().to_owned().into()),
+        e_tag: Some(etag(&object.etag)),
+        key: Some(encoding.apply(&object.key)),
+        last_modified: Some(timestamp(object.modified)),
+        owner,
+        size: Some(signed(object.size)),
+        storage_class: Some(ObjectStorageClass::from_static(ObjectStorageClass::STANDARD)),
+        ..Default::default()
+    }
+}
+
+fn prefixes(prefixes: &[String], encoding: Encoding) -> Option<Vec<CommonPrefix>> {
+    let shown = prefixes.iter().map(|prefix| CommonPrefix { prefix: Some(encoding.apply(prefix)) });
+    (!prefixes.is_empty()).then(|| shown.collect())
+}
+
+fn query(bucket: &str, prefix: Option<&String>, delimiter: Option<&String>, limit: u32) -> ListQuery {
+    ListQuery {
+        bucket: bucket.to_owned(),
+        prefix: prefix.cloned().unwrap_or_default(),
+        delimiter: delimiter.cloned().unwrap_or_default(),
+        after: String::new(),
+        limit,
+    }
+}
+
+/// An empty delimiter is none.
+fn delimiter(asked: Option<&String>) -> Option<String> {
+    asked.filter(|delimiter| !delimiter.is_empty()).cloned()
+}
+
+pub(super) async fn list_objects(
+    api: &Api,
+    request: S3Request<ListObjectsInput>,
+) -> S3Result<S3Response<ListObjectsOutput>> {
+    check_owner(&request, request.input.expected_bucket_owner.as_ref())?;
+    let who = identity(&request)?;
+    let input = request.input;
+    let encoding = Encoding::parse(input.encoding_type.as_ref().map(EncodingType::as_str))?;
+    let limit = page_limit("max-keys", input.max_keys)?;
+    let delimiter = delimiter(input.delimiter.as_ref());
+    let marker = input.marker.clone().unwrap_or_default();
+    let list = query(&input.bucket, input.prefix.as_ref(), delimiter.as_ref(), limit).after_marker(&marker);
+    let page = api.store.list(&list).await.map_err(from_objects)?;
+    // Without a delimiter the last key is the next marker, and S3 leaves it to the client to know that.
+    let next_marker = page.next.as_ref().filter(|_| page.truncated && delimiter.is_some());
+    let output = ListObjectsOutput {
+        name: Some(input.bucket),
+        prefix: Some(encoding.apply(&list.prefix)),
+        marker: Some(encoding.apply(&marker)),
+        max_keys: Some(signed32(limit)),
+        is_truncated: Some(page.truncated),
+        next_marker: next_marker.map(|marker| encoding.apply(marker)),
+        common_prefixes: prefixes(&page.common_prefixes, encoding),
+        delimiter: delimiter.map(|delimiter| encoding.apply(&delimiter)),
+        encoding_type: input.encoding_type,
+        contents: Some(
+            page.entries
+                .into_iter()
+                .map(|object| {
+                    let owner = owner_of(&object.owner, &who);
+                    entry(object, encoding, Some(owner))
+                })
+                .collect(),
+        ),
+        ..Default::default()
+    };
+    Ok(S3Response::new(output))
+}
+
+pub(super) async fn list_objects_v2(
+    api: &Api,
+    request: S3Request<ListObjectsV2Input>,
+) -> S3Result<S3Response<ListObjectsV2Output>> {
+    check_owner(&request, request.input.expected_bucket_owner.as_ref())?;
+    let who = identity(&request)?;
+    let input = request.input;
+    let encoding = Encoding::parse(input.encoding_type.as_ref().map(EncodingType::as_str))?;
+    let limit = page_limit("max-keys", input.max_keys)?;
+    let delimiter = delimiter(input.delimiter.as_ref());
+    let list = query(&input.bucket, input.prefix.as_ref(), delimiter.as_ref(), limit);
+    // The token says where the page before ended, whatever start-after says.
+    let list = match &input.continuation_token {
+        Some(token) => {
+            let decoded = BASE64_URL_SAFE_NO_PAD.decode(token).ok().and_then(|bytes| String::from_utf8(bytes).ok());
+            let after = decoded.filter(|after| !after.is_empty()).ok_or_else(|| {
+                invalid_argument("continuation-token", token, "The continuation token provided is incorrect")
+            })?;
+            ListQuery { after, ..list }
+        }
+        None => list.after_key(input.start_after.as_deref().unwrap_or_default()),
+    };
+    let page = api.store.list(&list).await.map_err(from_objects)?;
+    let token = page.next.as_ref().filter(|_| page.truncated).map(|next| BASE64_URL_SAFE_NO_PAD.encode(next));
+    let with_owner = input.fetch_owner == Some(true);
+    let output = ListObjectsV2Output {
+        name: Some(input.bucket),
+        prefix: Some(encoding.apply(&list.prefix)),
+        max_keys: Some(signed32(limit)),
+        key_count: Some(signed32(page.entries.len() + page.common_prefixes.len())),
+        continuation_token: input.continuation_token,
+        is_truncated: Some(page.truncated),
+        next_continuation_token: token,
+        common_prefixes: prefixes(&page.common_prefixes, encoding),
+        delimiter: delimiter.map(|delimiter| encoding.apply(&delimiter)),
+        encoding_type: input.encoding_type,
+        start_after: input.start_after.map(|after| encoding.apply(&after)),
+        contents: Some(
+            page.entries
+                .into_iter()
+                .map(|object| {
+                    let owner = with_owner.then(|| owner_of(&object.owner, &who));
+                    entry(object, encoding, owner)
+                })
+                .collect(),
+        ),
+        ..Default::default()
+    };
+    Ok(S3Response::new(output))
+}
+
+pub(super) async fn list_multipart_uploads(
+    api: &Api,
+    request: S3Request<ListMultipartUploadsInput>,
+) -> S3Result<S3Response<ListMultipartUploadsOutput>> {
+    check_owner(&request, request.input.expected_bucket_owner.as_ref())?;
+    let who = identity(&request)?;
+    let input = request.input;
+    let encoding = Encoding::parse(input.encoding_type.as_ref().map(EncodingType::as_str))?;
+    let limit = page_limit("max-uploads", input.max_uploads)?;
+    let delimiter = delimiter(input.delimiter.as_ref());
+    let key_marker = input.key_marker.clone().unwrap_or_default();
+    // Without a key marker an upload marker means nothing.
+    let upload_marker = input.upload_id_marker.as_ref().filter(|id| !id.is_empty() && !key_marker.is_empty());
+    let after_upload = upload_marker.cloned().map(UploadId);
+    let list = query(&input.bucket, input.prefix.as_ref(), delimiter.as_ref(), limit);
+    let list = match after_upload {
+        Some(_) => ListQuery { after: key_marker.clone(), ..list },
+        None => list.after_marker(&key_marker),
+    };
+    let page = api.store.list_uploads(&list, after_upload.as_ref()).await.map_err(from_objects)?;
+    let uploads = page.entries.into_iter().map(|upload| {
+        let owner = owner_of(&upload.template.owner, &who);
+        MultipartUpload {
+            checksum_algorithm: upload.template.checksum.map(|(a, _)| a.name().to_owned().into()),
+            checksum_type: upload.template.checksum.map(|(_, k)| k.name().to_owned().into()),
+            initiated: Some(timestamp(upload.started)),
+            initiator: Some(Initiator { display_name: owner.display_name.clone(), id: owner.id.clone() }),
+            key: Some(encoding.apply(&upload.template.key)),
+            owner: Some(owner),
+            storage_class: Some(StorageClass::from_static(StorageClass::STANDARD)),
+            upload_id: Some(upload.id.0),
+        }
+    });
+    let output = ListMultipartUploadsOutput {
+        bucket: Some(input.bucket),
+        common_prefixes: prefixes(&page.common_prefixes, encoding),
+        delimiter: delimiter.map(|delimiter| encoding.apply(&delimiter)),
+        encoding_type: input.encoding_type,
+        is_truncated: Some(page.truncated),
+        key_marker: Some(encoding.apply(&key_marker)),
+        max_uploads: Some(signed32(limit)),
+        next_key_marker: page.next.as_ref().filter(|_| page.truncated).map(|next| encoding.apply(next)),
+        next_upload_id_marker: page.next_upload.filter(|_| page.truncated).map(|id| id.0),
+        prefix: Some(encoding.apply(&list.prefix)),
+        upload_id_marker: Some(input.upload_id_marker.unwrap_or_default()),
+        uploads: Some(uploads.collect()),
+        ..Default::default()
+    };
+    Ok(S3Response::new(output))
+}

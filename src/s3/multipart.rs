@@ -1,0 +1,222 @@
+//! CreateMultipartUpload, UploadPart, CompleteMultipartUpload, AbortMultipartUpload, ListParts.
+
+use http::StatusCode;
+use s3s::dto::*;
+use s3s::{S3Request, S3Response, S3Result};
+
+use super::body::{expected, incoming};
+use super::error::{from_objects, invalid_argument, invalid_request, s3_error};
+use super::values::{
+    ChecksumFields, HeaderFields, algorithm, check_key, checksum_type, etag, page_limit, put_checksums, signed,
+    signed32, tags, take_checksums, timestamp, url_encode, write_condition,
+};
+use super::{Api, check_owner, identity};
+use crate::metadata::{PartQuery, UploadId, UploadTemplate};
+use crate::objects::{CompletePart, CompleteRequest, PartRequest, StartUpload};
+
+/// 1 to 10,000.
+pub(super) fn part_number(number: i32) -> S3Result<u32> {
+    match u32::try_from(number) {
+        Ok(number @ 1..=10_000) => Ok(number),
+        _ => Err(invalid_argument(
+            "partNumber",
+            &number.to_string(),
+            "Part number must be an integer between 1 and 10000, inclusive",
+        )),
+    }
+}
+
+pub(super) async fn create_multipart_upload(
+    api: &Api,
+    request: S3Request<CreateMultipartUploadInput>,
+) -> S3Result<S3Response<CreateMultipartUploadOutput>> {
+    check_owner(&request, request.input.expected_bucket_owner.as_ref())?;
+    let owner = identity(&request)?.id;
+    let input = request.input;
+    check_key(&input.key)?;
+    let start = StartUpload {
+        bucket: input.bucket.clone(),
+        template: UploadTemplate {
+            key: input.key.clone(),
+            headers: HeaderFields {
+                content_type: input.content_type,
+                content_encoding: input.content_encoding,
+                content_language: input.content_language,
+                content_disposition: input.content_disposition,
+                cache_control: input.cache_control,
+                expires: input.expires,
+                website_redirect: input.website_redirect_location,
+                user: input.metadata,
+            }
+            .into_headers()?,
+            tags: tags(input.tagging.as_ref())?,
+            owner,
+            checksum: None,
+        },
+        algorithm: algorithm(input.checksum_algorithm.as_ref().map(ChecksumAlgorithm::as_str))?,
+        kind: checksum_type(input.checksum_type.as_ref().map(ChecksumType::as_str))?,
+    };
+    let upload = api.store.start_upload(start).await.map_err(from_objects)?;
+    Ok(S3Response::new(CreateMultipartUploadOutput {
+        bucket: Some(input.bucket),
+        key: Some(input.key),
+        upload_id: Some(upload.id.0),
+        checksum_algorithm: upload.template.checksum.map(|(a, _)| a.name().to_owned().into()),
+        checksum_type: upload.template.checksum.map(|(_, k)| k.name().to_owned().into()),
+        ..Default::default()
+    }))
+}
+
+pub(super) async fn upload_part(
+    api: &Api,
+    request: S3Request<UploadPartInput>,
+) -> S3Result<S3Response<UploadPartOutput>> {
+    check_owner(&request, request.input.expected_bucket_owner.as_ref())?;
+    let S3Request { mut input, headers, trailing_headers, .. } = request;
+    check_key(&input.key)?;
+    let checksums = take_checksums!(input);
+    let part = PartRequest {
+        bucket: input.bucket,
+        key: input.key,
+        upload: UploadId(input.upload_id),
+        number: part_number(input.part_number)?,
+        expected: expected(&headers, input.content_length, checksums, trailing_headers)?,
+        body: incoming(input.body),
+    };
+    let part = api.store.put_part(part).await.map_err(from_objects)?;
+    let mut output = UploadPartOutput { e_tag: Some(etag(&part.etag)), ..Default::default() };
+    put_checksums!(output, ChecksumFields::from_checksum(part.checksum.as_ref()));
+    Ok(S3Response::new(output))
+}
+
+pub(super) async fn complete_multipart_upload(
+    api: &Api,
+    request: S3Request<CompleteMultipartUploadInput>,
+) -> S3Result<S3Response<CompleteMultipartUploadOutput>> {
+    check_owner(&request, request.input.expected_bucket_owner.as_ref())?;
+    let S3Request { mut input, headers, .. } = request;
+    check_key(&input.key)?;
+    let malformed = || {
+        s3_error(
+            "MalformedXML",
+            StatusCode::BAD_REQUEST,
+            "The XML you provided was not well-formed or did not validate against our published schema",
+        )
+    };
+    let named = input.multipart_upload.take().and_then(|upload| upload.parts).filter(|parts| !parts.is_empty());
+    let mut parts = Vec::new();
+    for mut part in named.ok_or_else(malformed)? {
+        let (Some(tag), Some(number)) = (part.e_tag.take(), part.part_number) else { return Err(malformed()) };
+        parts.push(CompletePart {
+            number: part_number(number)?,
+            etag: tag.into_value(),
+            checksums: take_checksums!(part).into_list(),
+        });
+    }
+    let location = location(&headers, &input.bucket, &input.key);
+    let complete = CompleteRequest {
+        bucket: input.bucket.clone(),
+        key: input.key.clone(),
+        upload: UploadId(input.upload_id.clone()),
+        parts,
+        checksum: take_checksums!(input).single()?,
+        kind: checksum_type(input.checksum_type.as_ref().map(ChecksumType::as_str))?,
+        size: match input.mpu_object_size {
+            None => None,
+            Some(size) => Some(u64::try_from(size).map_err(|_| {
+                invalid_request("Value for x-amz-mp-object-size header is less than zero or is not valid.")
+            })?),
+        },
+        condition: write_condition(&headers, input.if_match.as_ref(), input.if_none_match.as_ref())?,
+    };
+    let done = api.store.complete_upload(complete).await.map_err(from_objects)?;
+    let mut output = CompleteMultipartUploadOutput {
+        bucket: Some(input.bucket),
+        key: Some(input.key),
+        e_tag: Some(etag(&done.etag)),
+        location: Some(location),
+        checksum_type: done.checksum.as_ref().map(|c| c.kind.name().to_owned().into()),
+        ..Default::default()
+    };
+    put_checksums!(output, ChecksumFields::from_checksum(done.checksum.as_ref()));
+    Ok(S3Response::new(output))
+}
+
+/// Where the completed object is, by the name under which the client reached us.
+fn location(headers: &http::HeaderMap, bucket: &str, key: &str) -> String {
+    let host = headers.get(http::header::HOST).and_then(|host| host.to_str().ok()).unwrap_or("localhost");
+    if host.starts_with(&format!("{bucket}.")) {
+        format!("http://{host}/{}", url_encode(key))
+    } else {
+        format!("http://{host}/{bucket}/{}", url_encode(key))
+    }
+}
+
+pub(super) async fn abort_multipart_upload(
+    api: &Api,
+    request: S3Request<AbortMultipartUploadInput>,
+) -> S3Result<S3Response<AbortMultipartUploadOutput>> {
+    check_owner(&request, request.input.expected_bucket_owner.as_ref())?;
+    let input = request.input;
+    check_key(&input.key)?;
+    super::values::refuse_unbuilt(&[("x-amz-if-match-initiated-time", input.if_match_initiated_time.is_some())])?;
+    let upload = UploadId(input.upload_id);
+    api.store.abort_upload(input.bucket, input.key, upload).await.map_err(from_objects)?;
+    Ok(S3Response::with_status(AbortMultipartUploadOutput::default(), StatusCode::NO_CONTENT))
+}
+
+pub(super) async fn list_parts(api: &Api, request: S3Request<ListPartsInput>) -> S3Result<S3Response<ListPartsOutput>> {
+    check_owner(&request, request.input.expected_bucket_owner.as_ref())?;
+    let who = identity(&request)?;
+    let input = request.input;
+    check_key(&input.key)?;
+    let limit = page_limit("max-parts", input.max_parts)?;
+    let after = match input.part_number_marker {
+        None => 0,
+        Some(marker) => u32::try_from(marker).map_err(|_| {
+            invalid_argument(
+                "part-number-marker",
+                &marker.to_string(),
+                "Argument part-number-marker must be an integer between 0 and 2147483647",
+            )
+        })?,
+    };
+    let id = UploadId(input.upload_id);
+    let query = PartQuery { after, limit };
+    let (upload, parts, truncated) =
+        api.store.parts(&input.bucket, &input.key, &id, query).await.map_err(from_objects)?;
+    let display_name = (who.id == upload.template.owner).then_some(who.display_name);
+    let owner = Some(upload.template.owner);
+    let next = parts.last().map(|part| signed32(part.number));
+    let algorithm = upload.template.checksum.map(|(algorithm, _)| algorithm);
+    let parts = parts.into_iter().map(|part| {
+        let mut entry = Part {
+            e_tag: Some(etag(&part.etag)),
+            last_modified: Some(timestamp(part.modified)),
+            part_number: Some(signed32(part.number)),
+            size: Some(signed(part.size)),
+            ..Default::default()
+        };
+        // Only what the upload was announced with is the client's business.
+        let shown = part.checksum.as_ref().filter(|checksum| Some(checksum.algorithm) == algorithm);
+        put_checksums!(entry, ChecksumFields::from_checksum(shown));
+        entry
+    });
+    let output = ListPartsOutput {
+        bucket: Some(input.bucket),
+        key: Some(input.key),
+        upload_id: Some(id.0),
+        checksum_algorithm: algorithm.map(|a| a.name().to_owned().into()),
+        checksum_type: upload.template.checksum.map(|(_, k)| k.name().to_owned().into()),
+        initiator: Some(Initiator { display_name: display_name.clone(), id: owner.clone() }),
+        owner: Some(Owner { display_name, id: owner }),
+        is_truncated: Some(truncated),
+        max_parts: Some(signed32(limit)),
+        part_number_marker: Some(signed32(after)),
+        next_part_number_marker: next,
+        parts: Some(parts.collect()),
+        storage_class: Some(StorageClass::from_static(StorageClass::STANDARD)),
+        ..Default::default()
+    };
+    Ok(S3Response::new(output))
+}

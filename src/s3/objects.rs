@@ -1,0 +1,357 @@
+//! PutObject, GetObject, HeadObject, DeleteObject, DeleteObjects, GetObjectAttributes.
+
+use http::{HeaderMap, HeaderValue, StatusCode};
+use s3s::dto::*;
+use s3s::{S3Request, S3Response, S3Result};
+
+use super::body::{expected, incoming, outgoing};
+use super::error::{from_metadata, from_objects, invalid_argument, invalid_request, s3_error};
+use super::values::{
+    self, ChecksumFields, HeaderFields, check_key, etag, etag_list, millis, page_limit, put_checksums, refuse_version,
+    signed, signed32, tags, take_checksums, timestamp, write_condition,
+};
+use super::{Api, check_owner, identity};
+use crate::metadata::{self, ChecksumType as Kind, DeleteKey, PartQuery, ReadRange, WriteCondition};
+use crate::objects::{Attributes, DeleteRequest, GetRequest, Got, PutRequest, ReadConditions};
+
+/// Keys that one DeleteObjects may name.
+const MAX_DELETE: usize = 1000;
+/// What S3 calls bytes of no particular kind.
+const DEFAULT_TYPE: &str = "binary/octet-stream";
+
+pub(super) async fn put_object(api: &Api, request: S3Request<PutObjectInput>) -> S3Result<S3Response<PutObjectOutput>> {
+    check_owner(&request, request.input.expected_bucket_owner.as_ref())?;
+    let owner = identity(&request)?.id;
+    let S3Request { mut input, headers, trailing_headers, .. } = request;
+    check_key(&input.key)?;
+    let checksums = take_checksums!(input);
+    let put = PutRequest {
+        bucket: input.bucket,
+        key: input.key,
+        condition: write_condition(&headers, input.if_match.as_ref(), input.if_none_match.as_ref())?,
+        headers: HeaderFields {
+            content_type: input.content_type,
+            content_encoding: input.content_encoding,
+            content_language: input.content_language,
+            content_disposition: input.content_disposition,
+            cache_control: input.cache_control,
+            expires: input.expires,
+            website_redirect: input.website_redirect_location,
+            user: input.metadata,
+        }
+        .into_headers()?,
+        tags: tags(input.tagging.as_ref())?,
+        owner,
+        expected: expected(&headers, input.content_length, checksums, trailing_headers)?,
+        body: incoming(input.body),
+    };
+    let stored = api.store.put(put).await.map_err(from_objects)?;
+    let mut output = PutObjectOutput { e_tag: Some(etag(&stored.etag)), ..Default::default() };
+    output.checksum_type = stored.checksum.as_ref().map(|c| c.kind.name().to_owned().into());
+    put_checksums!(output, ChecksumFields::from_checksum(stored.checksum.as_ref()));
+    Ok(S3Response::new(output))
+}
+
+/// `Range` and `partNumber`, which exclude each other.
+fn read_range(range: Option<Range>, part: Option<i32>, whole: ReadRange) -> S3Result<ReadRange> {
+    match (range, part) {
+        (Some(_), Some(_)) => Err(invalid_request("Cannot specify both Range header and partNumber query parameter")),
+        (None, Some(part)) => match u32::try_from(part) {
+            Ok(number @ 1..=10_000) => Ok(ReadRange::Part(number)),
+            _ => Err(invalid_argument(
+                "partNumber",
+                &part.to_string(),
+                "Part number must be an integer between 1 and 10000, inclusive",
+            )),
+        },
+        (Some(Range::Int { first, last }), None) => Ok(ReadRange::From(first, last)),
+        (Some(Range::Suffix { length }), None) => Ok(ReadRange::Suffix(length)),
+        (None, None) => Ok(whole),
+    }
+}
+
+fn conditions(
+    headers: &HeaderMap,
+    matches: Option<&ETagCondition>,
+    none_match: Option<&ETagCondition>,
+    modified_since: Option<&Timestamp>,
+    unmodified_since: Option<&Timestamp>,
+) -> ReadConditions {
+    ReadConditions {
+        matches: etag_list(headers, "if-match", matches),
+        none_match: etag_list(headers, "if-none-match", none_match),
+        modified_since: modified_since.map(millis),
+        unmodified_since: unmodified_since.map(millis),
+    }
+}
+
+/// The checksum to show with what was read: the object's with all of it, the part's with a part, none with a range.
+fn shown_checksum(got: &Got, mode: Option<&ChecksumMode>) -> Option<metadata::Checksum> {
+    let checksum = got.object.checksum.clone().filter(|_| mode.is_some_and(|mode| mode.as_str() == "ENABLED"))?;
+    match &got.part {
+        Some(part) if got.object.parts.is_some() => {
+            Some(metadata::Checksum { value: part.checksum.clone()?, ..checksum })
+        }
+        None if got.partial => None,
+        _ => Some(checksum),
+    }
+}
+
+fn content_range(got: &Got) -> Option<String> {
+    let Got { range, object, .. } = got;
+    got.partial.then(|| format!("bytes {}-{}/{}", range.start, range.end.saturating_sub(1), object.size))
+}
+
+/// The fields that GetObject's and HeadObject's answers share.
+macro_rules! describe {
+    ($output:ident, $got:expr, $input:expr) => {{
+        let (got, input) = (&$got, &$input);
+        let checksum = shown_checksum(got, input.checksum_mode.as_ref());
+        let headers = &got.object.headers;
+        let over = |asked: &Option<String>, stored: &Option<String>| asked.clone().or_else(|| stored.clone());
+        let default_type = || Some(DEFAULT_TYPE.to_owned());
+        let mut output = $output {
+            accept_ranges: Some("bytes".into()),
+            cache_control: over(&input.response_cache_control, &headers.cache_control),
+            checksum_type: checksum.as_ref().map(|c| c.kind.name().to_owned().into()),
+            content_disposition: over(&input.response_content_disposition, &headers.content_disposition),
+            content_encoding: over(&input.response_content_encoding, &headers.content_encoding),
+            content_language: over(&input.response_content_language, &headers.content_language),
+            content_length: Some(signed(got.range.end - got.range.start)),
+            content_range: content_range(got),
+            content_type: over(&input.response_content_type, &headers.content_type).or_else(default_type),
+            e_tag: Some(etag(&got.object.etag)),
+            expires: input.response_expires.clone().or_else(|| values::expires(headers.expires.as_ref())),
+            last_modified: Some(timestamp(got.object.modified)),
+            metadata: Some(headers.user.clone().into_iter().collect()),
+            parts_count: got.parts.map(signed32),
+            website_redirect_location: headers.website_redirect.clone(),
+            ..Default::default()
+        };
+        put_checksums!(output, ChecksumFields::from_checksum(checksum.as_ref()));
+        output
+    }};
+}
+
+pub(super) async fn get_object(api: &Api, request: S3Request<GetObjectInput>) -> S3Result<S3Response<GetObjectOutput>> {
+    check_owner(&request, request.input.expected_bucket_owner.as_ref())?;
+    let input = request.input;
+    refuse_version(input.version_id.as_ref())?;
+    check_key(&input.key)?;
+    let get = GetRequest {
+        bucket: input.bucket.clone(),
+        key: input.key.clone(),
+        range: read_range(input.range, input.part_number, ReadRange::Whole)?,
+        conditions: conditions(
+            &request.headers,
+            input.if_match.as_ref(),
+            input.if_none_match.as_ref(),
+            input.if_modified_since.as_ref(),
+            input.if_unmodified_since.as_ref(),
+        ),
+        with_body: true,
+    };
+    let got = api.store.get(&get).await.map_err(from_objects)?;
+    let mut output = describe!(GetObjectOutput, got, input);
+    output.tag_count = Some(signed32(got.object.tags.len())).filter(|count| *count > 0);
+    output.body = Some(outgoing(got.body, got.range.end - got.range.start));
+    Ok(S3Response::new(output))
+}
+
+pub(super) async fn head_object(
+    api: &Api,
+    request: S3Request<HeadObjectInput>,
+) -> S3Result<S3Response<HeadObjectOutput>> {
+    check_owner(&request, request.input.expected_bucket_owner.as_ref())?;
+    let input = request.input;
+    refuse_version(input.version_id.as_ref())?;
+    check_key(&input.key)?;
+    let get = GetRequest {
+        bucket: input.bucket.clone(),
+        key: input.key.clone(),
+        range: read_range(input.range, input.part_number, ReadRange::Nothing)?,
+        conditions: conditions(
+            &request.headers,
+            input.if_match.as_ref(),
+            input.if_none_match.as_ref(),
+            input.if_modified_since.as_ref(),
+            input.if_unmodified_since.as_ref(),
+        ),
+        with_body: false,
+    };
+    let got = api.store.get(&get).await.map_err(from_objects)?;
+    let output = describe!(HeadObjectOutput, got, input);
+    let partial = got.partial;
+    let mut response = S3Response::new(output);
+    if !got.object.tags.is_empty() {
+        response.headers.insert("x-amz-tagging-count", HeaderValue::from(got.object.tags.len()));
+    }
+    if partial {
+        response.extensions.insert(crate::server::StatusOverride(StatusCode::PARTIAL_CONTENT));
+    }
+    Ok(response)
+}
+
+pub(super) async fn delete_object(
+    api: &Api,
+    request: S3Request<DeleteObjectInput>,
+) -> S3Result<S3Response<DeleteObjectOutput>> {
+    check_owner(&request, request.input.expected_bucket_owner.as_ref())?;
+    let S3Request { input, headers, .. } = request;
+    refuse_version(input.version_id.as_ref())?;
+    check_key(&input.key)?;
+    let condition = write_condition(&headers, input.if_match.as_ref(), None)?;
+    let condition = WriteCondition {
+        size: input.if_match_size.map(|size| size.max(0).unsigned_abs()),
+        modified: input.if_match_last_modified_time.as_ref().map(millis),
+        ..condition
+    };
+    let keys = vec![DeleteKey { key: input.key, condition }];
+    let outcomes = api.store.delete(DeleteRequest { bucket: input.bucket, keys }).await.map_err(from_objects)?;
+    for outcome in outcomes {
+        outcome.map_err(from_metadata)?;
+    }
+    Ok(S3Response::with_status(DeleteObjectOutput::default(), StatusCode::NO_CONTENT))
+}
+
+pub(super) async fn delete_objects(
+    api: &Api,
+    request: S3Request<DeleteObjectsInput>,
+) -> S3Result<S3Response<DeleteObjectsOutput>> {
+    check_owner(&request, request.input.expected_bucket_owner.as_ref())?;
+    let Delete { objects, quiet } = request.input.delete;
+    if objects.is_empty() || objects.len() > MAX_DELETE {
+        return Err(s3_error(
+            "MalformedXML",
+            StatusCode::BAD_REQUEST,
+            "The XML you provided was not well-formed or did not validate against our published schema",
+        ));
+    }
+    let mut keys = Vec::with_capacity(objects.len());
+    let mut outcomes: Vec<(String, Option<String>, Result<(), s3s::S3Error>)> = Vec::with_capacity(objects.len());
+    for object in objects {
+        let valid = refuse_version(object.version_id.as_ref()).and_then(|()| check_key(&object.key));
+        if valid.is_ok() {
+            let etags = object.e_tag.map(|tag| vec![tag.into_value()]);
+            let condition = WriteCondition {
+                absent: false,
+                etags,
+                size: object.size.map(|size| size.max(0).unsigned_abs()),
+                modified: object.last_modified_time.as_ref().map(millis),
+            };
+            keys.push(DeleteKey { key: object.key.clone(), condition });
+        }
+        outcomes.push((object.key, object.version_id, valid));
+    }
+    let bucket = request.input.bucket;
+    let mut deleted = api.store.delete(DeleteRequest { bucket, keys }).await.map_err(from_objects)?.into_iter();
+    let mut output = DeleteObjectsOutput::default();
+    for (key, version_id, valid) in outcomes {
+        let outcome = valid.and_then(|()| match deleted.next() {
+            Some(outcome) => outcome.map_err(from_metadata),
+            None => {
+                Err(s3_error("InternalError", StatusCode::INTERNAL_SERVER_ERROR, "We encountered an internal error."))
+            }
+        });
+        match outcome {
+            Ok(()) if quiet == Some(true) => {}
+            Ok(()) => {
+                let entry = DeletedObject { key: Some(key), version_id, ..Default::default() };
+                output.deleted.get_or_insert_default().push(entry);
+            }
+            Err(error) => {
+                let entry = s3s::dto::Error {
+                    code: Some(error.code().as_str().to_owned()),
+                    key: Some(key),
+                    message: error.message().map(str::to_owned),
+                    version_id,
+                };
+                output.errors.get_or_insert_default().push(entry);
+            }
+        }
+    }
+    Ok(S3Response::new(output))
+}
+
+pub(super) async fn get_object_attributes(
+    api: &Api,
+    request: S3Request<GetObjectAttributesInput>,
+) -> S3Result<S3Response<GetObjectAttributesOutput>> {
+    check_owner(&request, request.input.expected_bucket_owner.as_ref())?;
+    let input = request.input;
+    refuse_version(input.version_id.as_ref())?;
+    check_key(&input.key)?;
+    // s3s gives a comma-separated header as one item.
+    let wanted: Vec<String> = input
+        .object_attributes
+        .iter()
+        .flat_map(|item| item.as_str().split(','))
+        .map(|name| name.trim().to_owned())
+        .filter(|name| !name.is_empty())
+        .collect();
+    const KNOWN: [&str; 5] = ["ETag", "Checksum", "ObjectParts", "StorageClass", "ObjectSize"];
+    if wanted.is_empty() || wanted.iter().any(|name| !KNOWN.contains(&name.as_str())) {
+        return Err(invalid_argument(
+            "x-amz-object-attributes",
+            &wanted.join(","),
+            "Invalid attribute name specified.",
+        ));
+    }
+    let wants = |name: &str| wanted.iter().any(|wanted| wanted == name);
+    let limit = page_limit("max-parts", input.max_parts)?;
+    let after = match input.part_number_marker {
+        Some(marker) => u32::try_from(marker).map_err(|_| {
+            invalid_argument(
+                "part-number-marker",
+                &marker.to_string(),
+                "Argument part-number-marker must be an integer between 0 and 2147483647",
+            )
+        })?,
+        None => 0,
+    };
+    let query = wants("ObjectParts").then_some(PartQuery { after, limit });
+    let Attributes { object, parts } =
+        api.store.attributes(&input.bucket, &input.key, query).await.map_err(from_objects)?;
+    let mut output =
+        GetObjectAttributesOutput { last_modified: Some(timestamp(object.modified)), ..Default::default() };
+    output.e_tag = wants("ETag").then(|| etag(&object.etag));
+    output.object_size = wants("ObjectSize").then(|| signed(object.size));
+    output.storage_class = wants("StorageClass").then(|| StorageClass::from_static(StorageClass::STANDARD));
+    if let Some(checksum) = object.checksum.as_ref().filter(|_| wants("Checksum")) {
+        let mut shown = Checksum { checksum_type: Some(checksum.kind.name().to_owned().into()), ..Default::default() };
+        // Unlike elsewhere, S3 shows a composite checksum here without its number of parts.
+        let value = checksum.value.split('-').next().unwrap_or_default().to_owned();
+        put_checksums!(shown, ChecksumFields::of(checksum.algorithm, value));
+        output.checksum = Some(shown);
+    }
+    if let Some(page) = parts {
+        let mut shown =
+            GetObjectAttributesParts { total_parts_count: Some(signed32(page.total)), ..Default::default() };
+        // S3 lists the parts themselves only where each has a checksum of its own.
+        if object
+            .checksum
+            .as_ref()
+            .is_some_and(|c| c.kind == Kind::Composite || page.parts.iter().all(|p| p.checksum.is_some()))
+        {
+            shown.is_truncated = Some(page.truncated);
+            shown.max_parts = Some(signed32(limit));
+            shown.part_number_marker = Some(signed32(after));
+            shown.next_part_number_marker = page.parts.last().map(|part| signed32(part.number));
+            let algorithm = object.checksum.as_ref().map(|c| c.algorithm);
+            let parts = page.parts.into_iter().map(|part| {
+                let mut entry = ObjectPart {
+                    part_number: Some(signed32(part.number)),
+                    size: Some(signed(part.size)),
+                    ..Default::default()
+                };
+                if let (Some(algorithm), Some(value)) = (algorithm, part.checksum) {
+                    put_checksums!(entry, ChecksumFields::of(algorithm, value));
+                }
+                entry
+            });
+            shown.parts = Some(parts.collect());
+        }
+        output.object_parts = Some(shown);
+    }
+    Ok(S3Response::new(output))
+}

@@ -1,0 +1,464 @@
+//! Values between S3's wire form, as s3s gives it, and ours.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use http::HeaderMap;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+use s3s::dto::{ETag, ETagCondition, Timestamp, TimestampFormat};
+use s3s::{S3Error, S3Result};
+use time::OffsetDateTime;
+
+use super::error::{invalid_argument, invalid_request, not_implemented, s3_error};
+use crate::clock::Millis;
+use crate::metadata::{Checksum, ChecksumAlgorithm, ChecksumType, Headers, Tags, WriteCondition};
+use crate::objects::ETagList;
+
+/// Bytes of user metadata, names and values together (S3: 2 KB).
+const MAX_USER_METADATA: usize = 2048;
+/// Tags on one object.
+const MAX_TAGS: usize = 10;
+
+/// A time as s3s writes it; whole seconds, as S3 has them.
+pub(super) fn timestamp(at: Millis) -> Timestamp {
+    let at = OffsetDateTime::from_unix_timestamp(at.div_euclid(1000)).unwrap_or(OffsetDateTime::UNIX_EPOCH);
+    Timestamp::from(at)
+}
+
+/// A time as s3s read it.
+pub(super) fn millis(at: &Timestamp) -> Millis {
+    let at: OffsetDateTime = at.clone().into();
+    (at.unix_timestamp_nanos() / 1_000_000) as Millis
+}
+
+/// A time as HTTP headers have it.
+pub(super) fn http_date(at: Millis) -> String {
+    let mut text = Vec::new();
+    // Writing to memory; a date that cannot be written is left out by whoever reads an empty one.
+    _ = timestamp(at).format(TimestampFormat::HttpDate, &mut text);
+    String::from_utf8(text).unwrap_or_default()
+}
+
+/// An ETag as s3s writes it.
+pub(super) fn etag(value: &str) -> ETag {
+    ETag::Strong(value.to_owned())
+}
+
+/// The ETags of a conditional read, from the header itself: s3s reads lists as one odd tag.
+pub(super) fn etag_list(headers: &HeaderMap, name: &str, parsed: Option<&ETagCondition>) -> Option<ETagList> {
+    let raw = headers.get(name).and_then(|value| value.to_str().ok());
+    match (raw, parsed) {
+        (Some(raw), _) => Some(ETagList::parse(raw)),
+        (None, Some(ETagCondition::Any)) => Some(ETagList::Any),
+        (None, Some(ETagCondition::ETag(tag))) => Some(ETagList::Of(vec![tag.value().to_owned()])),
+        (None, None) => None,
+    }
+}
+
+/// The conditions of a write. S3 has only `*` for `If-None-Match` there.
+pub(super) fn write_condition(
+    headers: &HeaderMap,
+    matches: Option<&ETagCondition>,
+    none_match: Option<&ETagCondition>,
+) -> S3Result<WriteCondition> {
+    let absent = match etag_list(headers, "if-none-match", none_match) {
+        None => false,
+        Some(ETagList::Any) => true,
+        Some(ETagList::Of(_)) => return Err(not_implemented("If-None-Match")),
+    };
+    let etags = etag_list(headers, "if-match", matches).map(|list| match list {
+        ETagList::Any => vec!["*".to_owned()],
+        ETagList::Of(tags) => tags,
+    });
+    if absent && etags.is_some() {
+        return Err(not_implemented("If-Match"));
+    }
+    Ok(WriteCondition { absent, etags, ..WriteCondition::default() })
+}
+
+/// `Content-MD5`, from the header itself: to s3s an empty one is none.
+pub(super) fn content_md5(headers: &HeaderMap) -> S3Result<Option<[u8; 16]>> {
+    let Some(value) = headers.get("content-md5") else { return Ok(None) };
+    let decoded = value.to_str().ok().and_then(|text| BASE64_STANDARD.decode(text).ok());
+    match decoded.and_then(|bytes| bytes.try_into().ok()) {
+        Some(md5) => Ok(Some(md5)),
+        None => {
+            Err(s3_error("InvalidDigest", http::StatusCode::BAD_REQUEST, "The Content-MD5 you specified was invalid."))
+        }
+    }
+}
+
+/// The headers to be kept with an object.
+pub(super) struct HeaderFields {
+    pub(super) content_type: Option<String>,
+    pub(super) content_encoding: Option<String>,
+    pub(super) content_language: Option<String>,
+    pub(super) content_disposition: Option<String>,
+    pub(super) cache_control: Option<String>,
+    pub(super) expires: Option<Timestamp>,
+    pub(super) website_redirect: Option<String>,
+    pub(super) user: Option<s3s::dto::Metadata>,
+}
+
+impl HeaderFields {
+    /// Checks and gathers them. `aws-chunked` is a transfer coding of S3's own and is not kept.
+    pub(super) fn into_headers(self) -> S3Result<Headers> {
+        let content_encoding = self.content_encoding.map(|encoding| {
+            let kept = encoding.split(',').map(str::trim).filter(|token| !token.eq_ignore_ascii_case("aws-chunked"));
+            kept.collect::<Vec<_>>().join(",")
+        });
+        let mut user = BTreeMap::new();
+        for (name, value) in self.user.into_iter().flatten() {
+            user.insert(name.to_ascii_lowercase(), value);
+        }
+        let size: usize = user.iter().map(|(name, value)| name.len() + value.len()).sum();
+        if size > MAX_USER_METADATA {
+            let error = s3_error(
+                "MetadataTooLarge",
+                http::StatusCode::BAD_REQUEST,
+                "Your metadata headers exceed the maximum allowed metadata size",
+            );
+            let error = super::error::with_detail(error, "Size", size.to_string());
+            return Err(super::error::with_detail(error, "MaxSizeAllowed", MAX_USER_METADATA.to_string()));
+        }
+        if let Some(redirect) = &self.website_redirect
+            && !["/", "http://", "https://"].iter().any(|start| redirect.starts_with(start))
+        {
+            return Err(s3_error(
+                "InvalidRedirectLocation",
+                http::StatusCode::BAD_REQUEST,
+                "The website redirect location must have a prefix of 'http://' or 'https://' or '/'.",
+            ));
+        }
+        Ok(Headers {
+            content_type: self.content_type,
+            content_encoding: content_encoding.filter(|encoding| !encoding.is_empty()),
+            content_language: self.content_language,
+            content_disposition: self.content_disposition,
+            cache_control: self.cache_control,
+            expires: self.expires.map(|at| http_date(millis(&at))),
+            website_redirect: self.website_redirect,
+            user,
+        })
+    }
+}
+
+/// `Expires` as it was stored.
+pub(super) fn expires(text: Option<&String>) -> Option<Timestamp> {
+    text.and_then(|text| Timestamp::parse(TimestampFormat::HttpDate, text).ok())
+}
+
+/// `x-amz-tagging`: tags as a URL query.
+pub(super) fn tags(header: Option<&String>) -> S3Result<Tags> {
+    let mut tags = Tags::new();
+    let Some(header) = header else { return Ok(tags) };
+    let decode = |text: &str| -> S3Result<String> {
+        let text = text.replace('+', " ");
+        let decoded = percent_decode_str(&text).decode_utf8().map(Cow::into_owned);
+        decoded.map_err(|_| invalid_argument("x-amz-tagging", header, "The header 'x-amz-tagging' shall be encoded as UTF-8 then URLEncoded URL query parameters without tag name duplicates."))
+    };
+    for pair in header.split('&').filter(|pair| !pair.is_empty()) {
+        let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+        let (key, value) = (decode(key)?, decode(value)?);
+        let invalid = |message: &str| s3_error("InvalidTag", http::StatusCode::BAD_REQUEST, message);
+        if key.is_empty() || key.chars().count() > 128 {
+            return Err(invalid("The TagKey you have provided is invalid"));
+        }
+        if value.chars().count() > 256 {
+            return Err(invalid("The TagValue you have provided is invalid"));
+        }
+        if tags.insert(key, value).is_some() {
+            return Err(invalid_argument(
+                "x-amz-tagging",
+                header,
+                "The header 'x-amz-tagging' shall be encoded as UTF-8 then URLEncoded URL query parameters without tag name duplicates.",
+            ));
+        }
+    }
+    if tags.len() > MAX_TAGS {
+        return Err(s3_error("BadRequest", http::StatusCode::BAD_REQUEST, "Object tags cannot be greater than 10"));
+    }
+    Ok(tags)
+}
+
+/// What we do not build so far must not be silently dropped: each of these headers asks for something.
+pub(super) fn refuse_unbuilt(asked: &[(&str, bool)]) -> S3Result<()> {
+    match asked.iter().find(|(_, asked)| *asked) {
+        Some((header, _)) => Err(not_implemented(header)),
+        None => Ok(()),
+    }
+}
+
+/// The headers of encryption, locks and grants that no operation of ours obeys, wherever they appear.
+pub(super) fn refuse_unbuilt_headers(headers: &HeaderMap) -> S3Result<()> {
+    const UNBUILT: [&str; 17] = [
+        "x-amz-server-side-encryption",
+        "x-amz-server-side-encryption-aws-kms-key-id",
+        "x-amz-server-side-encryption-context",
+        "x-amz-server-side-encryption-bucket-key-enabled",
+        "x-amz-server-side-encryption-customer-algorithm",
+        "x-amz-server-side-encryption-customer-key",
+        "x-amz-server-side-encryption-customer-key-md5",
+        "x-amz-copy-source-server-side-encryption-customer-algorithm",
+        "x-amz-object-lock-mode",
+        "x-amz-object-lock-retain-until-date",
+        "x-amz-object-lock-legal-hold",
+        "x-amz-grant-full-control",
+        "x-amz-grant-read",
+        "x-amz-grant-read-acp",
+        "x-amz-grant-write-acp",
+        "x-amz-grant-write",
+        "x-amz-write-offset-bytes",
+    ];
+    if let Some(header) = UNBUILT.iter().find(|name| headers.contains_key(**name)) {
+        return Err(not_implemented(header));
+    }
+    let value = |name| headers.get(name).and_then(|v: &http::HeaderValue| v.to_str().ok());
+    // The owner alone has access to what it owns: these two canned ACLs say no more than that.
+    if value("x-amz-acl").is_some_and(|acl| acl != "private" && acl != "bucket-owner-full-control") {
+        return Err(not_implemented("x-amz-acl"));
+    }
+    if let Some(class) = value("x-amz-storage-class").filter(|class| *class != "STANDARD") {
+        const KNOWN: [&str; 11] = [
+            "REDUCED_REDUNDANCY",
+            "GLACIER",
+            "STANDARD_IA",
+            "ONEZONE_IA",
+            "INTELLIGENT_TIERING",
+            "DEEP_ARCHIVE",
+            "OUTPOSTS",
+            "GLACIER_IR",
+            "SNOW",
+            "EXPRESS_ONEZONE",
+            "FSX_OPENZFS",
+        ];
+        if KNOWN.contains(&class) {
+            return Err(not_implemented("x-amz-storage-class"));
+        }
+        return Err(s3_error(
+            "InvalidStorageClass",
+            http::StatusCode::BAD_REQUEST,
+            "The storage class you specified is not valid",
+        ));
+    }
+    Ok(())
+}
+
+/// Only the `null` version exists where versioning was never enabled.
+pub(super) fn refuse_version(version: Option<&String>) -> S3Result<()> {
+    match version.map(String::as_str) {
+        None | Some("null") => Ok(()),
+        Some(version) => Err(invalid_argument("versionId", version, "Invalid version id specified")),
+    }
+}
+
+/// `x-amz-checksum-algorithm` and its kin.
+pub(super) fn algorithm(name: Option<&str>) -> S3Result<Option<ChecksumAlgorithm>> {
+    let Some(name) = name else { return Ok(None) };
+    ChecksumAlgorithm::from_name(name).map(Some).ok_or_else(|| {
+        invalid_request("Checksum algorithm provided is unsupported. Please try again with any of the valid types: [CRC32, CRC32C, CRC64NVME, SHA1, SHA256]")
+    })
+}
+
+/// `x-amz-checksum-type`
+pub(super) fn checksum_type(name: Option<&str>) -> S3Result<Option<ChecksumType>> {
+    let Some(name) = name else { return Ok(None) };
+    ChecksumType::from_name(name)
+        .map(Some)
+        .ok_or_else(|| invalid_request("Value for x-amz-checksum-type header is invalid."))
+}
+
+/// The five checksum fields that so many of S3's structures have.
+#[derive(Debug, Default)]
+pub(super) struct ChecksumFields {
+    pub(super) crc32: Option<String>,
+    pub(super) crc32c: Option<String>,
+    pub(super) crc64nvme: Option<String>,
+    pub(super) sha1: Option<String>,
+    pub(super) sha256: Option<String>,
+}
+
+impl ChecksumFields {
+    /// A value under its algorithm's name.
+    pub(super) fn of(algorithm: ChecksumAlgorithm, value: String) -> Self {
+        let mut fields = Self::default();
+        *match algorithm {
+            ChecksumAlgorithm::Crc32 => &mut fields.crc32,
+            ChecksumAlgorithm::Crc32c => &mut fields.crc32c,
+            ChecksumAlgorithm::Crc64Nvme => &mut fields.crc64nvme,
+            ChecksumAlgorithm::Sha1 => &mut fields.sha1,
+            ChecksumAlgorithm::Sha256 => &mut fields.sha256,
+        } = Some(value);
+        fields
+    }
+
+    /// The same of an object's checksum, if it has one.
+    pub(super) fn from_checksum(checksum: Option<&Checksum>) -> Self {
+        checksum.map(|c| Self::of(c.algorithm, c.value.clone())).unwrap_or_default()
+    }
+
+    /// All that are set.
+    pub(super) fn into_list(self) -> Vec<(ChecksumAlgorithm, String)> {
+        let Self { crc32, crc32c, crc64nvme, sha1, sha256 } = self;
+        let all = [
+            (ChecksumAlgorithm::Crc32, crc32),
+            (ChecksumAlgorithm::Crc32c, crc32c),
+            (ChecksumAlgorithm::Crc64Nvme, crc64nvme),
+            (ChecksumAlgorithm::Sha1, sha1),
+            (ChecksumAlgorithm::Sha256, sha256),
+        ];
+        all.into_iter().filter_map(|(algorithm, value)| Some((algorithm, value?))).collect()
+    }
+
+    /// The only one; more than one in a request's headers is an error.
+    pub(super) fn single(self) -> S3Result<Option<(ChecksumAlgorithm, String)>> {
+        let mut all = self.into_list();
+        let one = all.pop();
+        if all.is_empty() {
+            Ok(one)
+        } else {
+            Err(invalid_request("Expecting a single x-amz-checksum- header. Multiple checksum Types are not allowed."))
+        }
+    }
+}
+
+/// Moves the five checksum fields out of any of s3s's structures.
+macro_rules! take_checksums {
+    ($from:expr) => {
+        $crate::s3::values::ChecksumFields {
+            crc32: $from.checksum_crc32.take(),
+            crc32c: $from.checksum_crc32c.take(),
+            crc64nvme: $from.checksum_crc64nvme.take(),
+            sha1: $from.checksum_sha1.take(),
+            sha256: $from.checksum_sha256.take(),
+        }
+    };
+}
+
+/// Puts [`ChecksumFields`] into any of s3s's structures.
+macro_rules! put_checksums {
+    ($into:expr, $fields:expr) => {{
+        let fields: $crate::s3::values::ChecksumFields = $fields;
+        $into.checksum_crc32 = fields.crc32;
+        $into.checksum_crc32c = fields.crc32c;
+        $into.checksum_crc64nvme = fields.crc64nvme;
+        $into.checksum_sha1 = fields.sha1;
+        $into.checksum_sha256 = fields.sha256;
+    }};
+}
+
+pub(super) use {put_checksums, take_checksums};
+
+/// Keys and prefixes as `encoding-type=url` has them: percent-encoded, but not `/`.
+pub(super) fn url_encode(text: &str) -> String {
+    const KEPT: &AsciiSet =
+        &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~').remove(b'/').remove(b'*');
+    utf8_percent_encode(text, KEPT).to_string()
+}
+
+/// How keys are shown in a listing.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Encoding {
+    url: bool,
+}
+
+impl Encoding {
+    /// `encoding-type`: nothing, or `url`.
+    pub(super) fn parse(kind: Option<&str>) -> S3Result<Self> {
+        match kind {
+            None => Ok(Self { url: false }),
+            Some("url") => Ok(Self { url: true }),
+            Some(other) => {
+                Err(invalid_argument("encoding-type", other, "Invalid Encoding Method specified in Request"))
+            }
+        }
+    }
+
+    /// A key, prefix or marker.
+    pub(super) fn apply(self, text: &str) -> String {
+        if self.url { url_encode(text) } else { text.to_owned() }
+    }
+}
+
+/// `max-keys`, `max-uploads`, `max-parts`: 1,000 unless fewer are asked for.
+pub(super) fn page_limit(name: &str, asked: Option<i32>) -> S3Result<u32> {
+    match asked {
+        None => Ok(1000),
+        Some(n) => u32::try_from(n).map(|n| n.min(1000)).map_err(|_| {
+            invalid_argument(
+                name,
+                &n.to_string(),
+                format!("Argument {name} must be an integer between 0 and 2147483647"),
+            )
+        }),
+    }
+}
+
+/// A number of ours in one of S3's signed fields.
+pub(super) fn signed<T: TryInto<i64>>(value: T) -> i64 {
+    value.try_into().unwrap_or(i64::MAX)
+}
+
+/// The same for 32-bit fields.
+pub(super) fn signed32<T: TryInto<i32>>(value: T) -> i32 {
+    value.try_into().unwrap_or(i32::MAX)
+}
+
+/// Keys: 1 to 1,024 bytes, without NUL, which PostgreSQL has no text for.
+pub(super) fn check_key(key: &str) -> Result<(), S3Error> {
+    if key.len() > 1024 {
+        let error = s3_error("KeyTooLongError", http::StatusCode::BAD_REQUEST, "Your key is too long");
+        let error = super::error::with_detail(error, "Size", key.len().to_string());
+        return Err(super::error::with_detail(error, "MaxSizeAllowed", "1024"));
+    }
+    if key.is_empty() || key.contains('\0') {
+        return Err(invalid_argument("key", key, "Object keys must not be empty or contain NUL."));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn keys_are_encoded_as_s3_lists_them() {
+        assert_eq!(url_encode("foo+1/bär baz"), "foo%2B1/b%C3%A4r%20baz");
+        assert_eq!(url_encode("a\u{1}%*"), "a%01%25*");
+    }
+
+    #[test]
+    fn tagging_headers() {
+        let ok = tags(Some(&"a=1&b%20c=d+e&f".to_owned())).unwrap();
+        let pairs: Vec<_> = ok.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
+        assert_eq!(pairs, [("a", "1"), ("b c", "d e"), ("f", "")]);
+        assert!(tags(Some(&"a=1&a=2".to_owned())).is_err());
+        assert!(tags(Some(&"=1".to_owned())).is_err());
+        let eleven: Vec<String> = (0..11).map(|i| format!("k{i}=v")).collect();
+        assert!(tags(Some(&eleven.join("&"))).is_err());
+    }
+
+    #[test]
+    fn aws_chunked_is_no_content_encoding() {
+        let fields = |encoding: &str| HeaderFields {
+            content_type: None,
+            content_encoding: Some(encoding.into()),
+            content_language: None,
+            content_disposition: None,
+            cache_control: None,
+            expires: None,
+            website_redirect: None,
+            user: None,
+        };
+        assert_eq!(fields("aws-chunked").into_headers().unwrap().content_encoding, None);
+        assert_eq!(fields("gzip, aws-chunked").into_headers().unwrap().content_encoding.unwrap(), "gzip");
+    }
+
+    #[test]
+    fn dates_are_whole_seconds() {
+        assert_eq!(http_date(1_700_000_000_999), "Tue, 14 Nov 2023 22:13:20 GMT");
+    }
+}

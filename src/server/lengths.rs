@@ -1,0 +1,170 @@
+//! How long a request's body is, how it is framed, and whether that can be accepted.
+
+use http::request::Parts;
+use http::{HeaderValue, Method, StatusCode, Version, header};
+
+use super::{LengthUnknown, Refusal};
+use crate::access::claims::{Claims, Mechanism};
+use crate::access::query::Query;
+
+/// The largest body of a request: what S3 takes as one object or part.
+pub(super) const MAX_UPLOAD: u64 = 5 << 30;
+
+/// The largest XML document, as `s3s` limits it.
+pub(super) const MAX_XML: u64 = 20 << 20;
+
+static DECODED: &str = "x-amz-decoded-content-length";
+
+/// Sub-resources of objects that are put as XML.
+const XML_OF_OBJECTS: [&str; 4] = ["acl", "legal-hold", "retention", "tagging"];
+
+/// How a body has to be treated on its way in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Plan {
+    /// How it is framed.
+    pub(super) framing: Framing,
+    /// Bytes it may have at most.
+    pub(super) limit: u64,
+    /// A document whose SHA-256 has to be compared here, because `s3s` calls a wrong one an internal error.
+    pub(super) sha256: Option<[u8; 32]>,
+}
+
+/// How a body is framed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Framing {
+    /// Bytes whose number is known.
+    Plain,
+    /// Bytes that have to be counted first.
+    Uncounted,
+    /// aws-chunked.
+    AwsChunked {
+        /// Whether its chunks are signed.
+        signed: bool,
+        /// The bytes in it, as announced.
+        decoded: u64,
+    },
+}
+
+/// Decides; `exact` is the length that the connection knows. Completes the headers where a length is known by other means.
+pub(super) fn plan(
+    parts: &mut Parts,
+    of_object: bool,
+    query: &Query,
+    claims: Option<&Claims>,
+    exact: Option<u64>,
+) -> Result<Plan, Refusal> {
+    let xml = is_xml(&parts.method, of_object, query);
+    let limit = if xml { MAX_XML } else { MAX_UPLOAD };
+    let payload = Payload::of(parts, claims)?;
+    let announced = match parts.headers.get(header::CONTENT_LENGTH) {
+        Some(value) => Some(number(value).ok_or_else(|| invalid("The Content-Length header is not a number"))?),
+        None => None,
+    };
+    let framing = if let Payload::Chunked { signed } = payload {
+        let decoded = parts
+            .headers
+            .get(DECODED)
+            .ok_or_else(|| Refusal::new(StatusCode::LENGTH_REQUIRED, "MissingContentLength"))?;
+        let decoded =
+            number(decoded).ok_or_else(|| invalid("The x-amz-decoded-content-length header is not a number"))?;
+        if announced.is_none() {
+            // `s3s` puts the decoded length in place of a length that is there.
+            parts.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(decoded));
+        }
+        Framing::AwsChunked { signed, decoded }
+    } else {
+        match (announced, exact) {
+            (Some(_), _) => Framing::Plain,
+            (None, Some(len)) if parts.version >= Version::HTTP_2 => {
+                parts.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(len));
+                Framing::Plain
+            }
+            (None, Some(_)) => {
+                // HTTP/1.1 says that such a request has no body; S3 wants to be told for an upload.
+                parts.extensions.insert(LengthUnknown);
+                Framing::Plain
+            }
+            (None, None) => Framing::Uncounted,
+        }
+    };
+    let len = match framing {
+        Framing::AwsChunked { decoded, .. } => decoded,
+        Framing::Plain | Framing::Uncounted => announced.unwrap_or(0),
+    };
+    if len > limit {
+        return Err(if xml {
+            Refusal::new(StatusCode::BAD_REQUEST, "MaxMessageLengthExceeded")
+                .with("MaxMessageLengthBytes", limit.to_string())
+        } else {
+            Refusal::new(StatusCode::BAD_REQUEST, "EntityTooLarge")
+                .with("ProposedSize", len.to_string())
+                .with("MaxSizeAllowed", limit.to_string())
+        });
+    }
+    let sha256 = if xml { payload.hash() } else { None };
+    Ok(Plan { framing, limit, sha256 })
+}
+
+/// What `x-amz-content-sha256` says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Payload {
+    Hash([u8; 32]),
+    Chunked { signed: bool },
+    Other,
+}
+
+impl Payload {
+    fn of(parts: &Parts, claims: Option<&Claims>) -> Result<Self, Refusal> {
+        let Some(claims) = claims else { return Ok(Self::Other) };
+        let in_header = claims.mechanism == Mechanism::Header;
+        let Some(value) = parts.headers.get("x-amz-content-sha256") else {
+            let missing = "Missing required header for this request: x-amz-content-sha256";
+            return if in_header { Err(invalid(missing)) } else { Ok(Self::Other) };
+        };
+        match value.as_bytes() {
+            b"UNSIGNED-PAYLOAD" => Ok(Self::Other),
+            b"STREAMING-UNSIGNED-PAYLOAD-TRAILER" if in_header => Ok(Self::Chunked { signed: false }),
+            b"STREAMING-AWS4-HMAC-SHA256-PAYLOAD" | b"STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER" if in_header => {
+                Ok(Self::Chunked { signed: true })
+            }
+            // `s3s` answers these: asymmetric signatures, and chunks under a presigned URL.
+            text if text.starts_with(b"STREAMING-") => Ok(Self::Other),
+            text => {
+                let mut hash = [0; 32];
+                hex::decode_to_slice(text, &mut hash).map_err(|_| {
+                    Refusal::new(StatusCode::BAD_REQUEST, "InvalidArgument")
+                        .saying(
+                            "x-amz-content-sha256 must be UNSIGNED-PAYLOAD, STREAMING-UNSIGNED-PAYLOAD-TRAILER, \
+                             STREAMING-AWS4-HMAC-SHA256-PAYLOAD, STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER or a valid \
+                             sha256 value.",
+                        )
+                        .with("ArgumentName", "x-amz-content-sha256")
+                        .with("ArgumentValue", String::from_utf8_lossy(text))
+                })?;
+                Ok(Self::Hash(hash))
+            }
+        }
+    }
+
+    fn hash(self) -> Option<[u8; 32]> {
+        match self {
+            Self::Hash(hash) => Some(hash),
+            _ => None,
+        }
+    }
+}
+
+/// Whether the body is a document rather than an object's bytes.
+fn is_xml(method: &Method, of_object: bool, query: &Query) -> bool {
+    *method == Method::POST
+        || (*method == Method::PUT && (!of_object || XML_OF_OBJECTS.iter().any(|name| query.has(name))))
+}
+
+fn number(value: &HeaderValue) -> Option<u64> {
+    let text = value.to_str().ok()?;
+    text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse().ok())?
+}
+
+fn invalid(message: &'static str) -> Refusal {
+    Refusal::new(StatusCode::BAD_REQUEST, "InvalidRequest").saying(message)
+}

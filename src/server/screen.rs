@@ -1,0 +1,102 @@
+//! What can be refused by looking at a request's first lines, before any signature.
+
+use http::request::Parts;
+use http::{HeaderName, HeaderValue, Method, StatusCode, header};
+use percent_encoding::percent_decode_str;
+
+use super::{HoistedHeaders, Refusal};
+use crate::access::claims::{Claims, Mechanism};
+use crate::access::query::{Query, QueryError};
+
+/// Query parameters of presigned URLs that are about the signature and stand for no header.
+const OF_THE_SIGNATURE: [&str; 8] = [
+    "x-amz-algorithm",
+    "x-amz-content-sha256",
+    "x-amz-credential",
+    "x-amz-date",
+    "x-amz-expires",
+    "x-amz-security-token",
+    "x-amz-signature",
+    "x-amz-signedheaders",
+];
+
+/// Checks method, host, path, query and what the request claims about its signature; answers query and claims.
+pub(super) fn screen(parts: &Parts, region: &str) -> Result<(Query, Option<Claims>), Refusal> {
+    let bad = |code, message: &'static str| Refusal::new(StatusCode::BAD_REQUEST, code).saying(message);
+    if parts.method == Method::OPTIONS {
+        return Err(preflight_without_cors(parts));
+    }
+    if !matches!(parts.method, Method::GET | Method::HEAD | Method::PUT | Method::POST | Method::DELETE) {
+        return Err(Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed")
+            .with("Method", parts.method.as_str())
+            .with("ResourceType", "SERVICE"));
+    }
+    if parts.headers.get_all(header::HOST).iter().count() > 1 {
+        return Err(bad("InvalidRequest", "There is more than one Host header"));
+    }
+    let path: Vec<u8> = percent_decode_str(parts.uri.path()).collect();
+    if std::str::from_utf8(&path).is_err() || path.contains(&0) || has_nul(parts.headers.get("x-amz-copy-source")) {
+        return Err(Refusal::new(StatusCode::BAD_REQUEST, "InvalidURI"));
+    }
+    let query = Query::parse(parts.uri.query()).map_err(|error| match error {
+        QueryError::NotUtf8 => Refusal::new(StatusCode::BAD_REQUEST, "InvalidURI"),
+        QueryError::Nul => bad("InvalidArgument", "A query parameter holds a NUL"),
+        QueryError::Duplicate => bad("InvalidArgument", "A query parameter occurs more than once"),
+    })?;
+    if parts.method == Method::POST && is_form(parts.headers.get(header::CONTENT_TYPE)) {
+        // `s3s` would read the whole form into memory before it looks at who sent it.
+        let refusal = Refusal::new(StatusCode::NOT_IMPLEMENTED, "NotImplemented");
+        return Err(refusal.saying("Uploads by form are not implemented"));
+    }
+    let claims = Claims::parse(&parts.headers, &query)?;
+    if let Some(claims) = &claims {
+        claims.check_scope(region)?;
+    }
+    Ok((query, claims))
+}
+
+/// Gives a presigned URL's `x-amz-*` parameters, which are signed with it, their effect as headers.
+pub(super) fn hoist(parts: &mut Parts, query: &Query, claims: Option<&Claims>) {
+    let mut hoisted = HoistedHeaders::default();
+    if claims.is_some_and(|claims| claims.mechanism == Mechanism::Query) {
+        for (name, value) in query.iter() {
+            let name = name.to_ascii_lowercase();
+            if !name.starts_with("x-amz-") || OF_THE_SIGNATURE.contains(&name.as_str()) {
+                continue;
+            }
+            let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::from_bytes(value.as_bytes())) else {
+                continue;
+            };
+            // A header that is there as well must be signed itself, or be refused.
+            if !parts.headers.contains_key(&name) {
+                parts.headers.insert(name.clone(), value);
+                hoisted.0.push(name);
+            }
+        }
+    }
+    parts.extensions.insert(hoisted);
+}
+
+/// A browser asks whether it may; no bucket has rules that allow it.
+fn preflight_without_cors(parts: &Parts) -> Refusal {
+    let bad = |message| Refusal::new(StatusCode::BAD_REQUEST, "BadRequest").saying(message);
+    if !parts.headers.contains_key(header::ORIGIN) {
+        return bad("Insufficient information. Origin request header needed.");
+    }
+    let Some(method) = parts.headers.get(header::ACCESS_CONTROL_REQUEST_METHOD).and_then(|m| m.to_str().ok()) else {
+        return bad("Invalid Access-Control-Request-Method: null");
+    };
+    Refusal::new(StatusCode::FORBIDDEN, "AccessForbidden").with("Method", method).with("ResourceType", "BUCKET")
+}
+
+fn is_form(content_type: Option<&HeaderValue>) -> bool {
+    let form = b"multipart/form-data";
+    content_type
+        .map(|value| value.as_bytes().trim_ascii_start())
+        .and_then(|value| value.get(..form.len()))
+        .is_some_and(|start| start.eq_ignore_ascii_case(form))
+}
+
+fn has_nul(copy_source: Option<&HeaderValue>) -> bool {
+    copy_source.is_some_and(|value| percent_encoding::percent_decode(value.as_bytes()).any(|b| b == 0))
+}

@@ -1,0 +1,143 @@
+//! Connections: accepted, limited, served, and ended in order.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use hyper_util::server::graceful::GracefulShutdown;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinSet;
+
+use super::Gateway;
+use super::connection::Timed;
+
+/// How long to wait before the next try when the system has no descriptor left for a connection.
+const EXHAUSTED: Duration = Duration::from_millis(50);
+
+/// What connections may take.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// Connections at the same time; further ones wait.
+    pub connections: usize,
+    /// How long a request's head may take, and how long a connection may be without a request.
+    pub head: Duration,
+    /// How long a client may send nothing of a body, or take nothing of an answer.
+    pub silence: Duration,
+    /// How long requests may go on after the order to stop.
+    pub drain: Duration,
+    /// Requests at the same time on one HTTP/2 connection.
+    pub streams: u32,
+    /// Bytes of a body that one HTTP/2 stream may send ahead.
+    pub stream_window: u32,
+    /// Bytes of bodies that one HTTP/2 connection may send ahead.
+    pub connection_window: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: 4096,
+            head: Duration::from_secs(30),
+            silence: Duration::from_secs(60),
+            drain: Duration::from_secs(30),
+            streams: 128,
+            stream_window: 1 << 20,
+            connection_window: 8 << 20,
+        }
+    }
+}
+
+/// Serves until `shutdown` completes: then nothing more is accepted, running requests are finished for at most
+/// [`Limits::drain`], and what still runs then is cut. Answers how many connections were cut.
+///
+/// # Errors
+/// None at present: accepting goes on whatever a single connection does.
+pub async fn run(
+    listener: TcpListener,
+    gateway: Gateway,
+    shutdown: impl Future<Output = ()>,
+    limits: Limits,
+) -> io::Result<usize> {
+    let mut http = auto::Builder::new(TokioExecutor::new());
+    http.http1().timer(TokioTimer::new()).header_read_timeout(limits.head).max_buf_size(128 << 10).max_headers(256);
+    http.http2()
+        .timer(TokioTimer::new())
+        .initial_stream_window_size(limits.stream_window)
+        .initial_connection_window_size(limits.connection_window)
+        .max_concurrent_streams(limits.streams)
+        .max_header_list_size(64 << 10)
+        .keep_alive_interval(limits.silence)
+        .keep_alive_timeout(limits.head);
+    let http = Arc::new(http);
+    let places = Arc::new(Semaphore::new(limits.connections));
+    let graceful = GracefulShutdown::new();
+    let mut connections = JoinSet::new();
+    let mut shutdown = pin!(shutdown);
+    loop {
+        let (place, stream, peer) = tokio::select! {
+            biased;
+            () = &mut shutdown => break,
+            // Ended connections are taken off the set as they end, not at the end of all.
+            Some(_) = connections.join_next(), if !connections.is_empty() => continue,
+            accepted = accept(&listener, &places) => accepted,
+        };
+        // Small answers must not wait for the acknowledgement of the one before.
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "TCP_NODELAY was refused");
+        }
+        let gateway = gateway.clone();
+        let service = service_fn(move |request| {
+            let gateway = gateway.clone();
+            async move { Ok::<_, Infallible>(gateway.call(request, peer).await) }
+        });
+        let stream = TokioIo::new(Timed::new(stream, limits.head, limits.silence));
+        let connection = graceful.watch(http.serve_connection(stream, service).into_owned());
+        connections.spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::debug!(%peer, error = %error, "a connection ended with an error");
+            }
+            drop(place);
+        });
+    }
+    drop(listener);
+    drain(graceful, connections, limits.drain).await
+}
+
+/// Waits for a place, then for a connection: clients beyond the limit wait in the system's queue.
+async fn accept(listener: &TcpListener, places: &Arc<Semaphore>) -> (OwnedSemaphorePermit, TcpStream, SocketAddr) {
+    loop {
+        let Ok(place) = Arc::clone(places).acquire_owned().await else {
+            // The semaphore is never closed.
+            return std::future::pending().await;
+        };
+        match listener.accept().await {
+            Ok((stream, peer)) => return (place, stream, peer),
+            Err(error) => {
+                tracing::warn!(%error, "a connection could not be accepted");
+                tokio::time::sleep(EXHAUSTED).await;
+            }
+        }
+    }
+}
+
+async fn drain(graceful: GracefulShutdown, mut connections: JoinSet<()>, patience: Duration) -> io::Result<usize> {
+    let finished = async {
+        graceful.shutdown().await;
+        while connections.join_next().await.is_some() {}
+    };
+    if tokio::time::timeout(patience, finished).await.is_ok() {
+        return Ok(0);
+    }
+    let cut = connections.len();
+    tracing::warn!(connections = cut, "requests still ran when time was up; their connections are cut");
+    connections.shutdown().await;
+    Ok(cut)
+}

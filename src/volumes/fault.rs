@@ -1,0 +1,377 @@
+//! A test instrument: a volume that fails as it is told.
+//!
+//! [`FaultVolume`] wraps any volume; [`Faults`], a handle on it, says what goes wrong while it is in use, and counts calls.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use tokio::sync::watch;
+
+use super::directory::lock;
+use super::{Result, Usage, Volume, VolumeError};
+use crate::layout::{ShardName, VolumeSlot};
+
+/// The kinds of operations, one for each method of [`Volume`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Operation {
+    /// [`Volume::create`]
+    Create,
+    /// [`Volume::write`]
+    Write,
+    /// [`Volume::sync`]
+    Sync,
+    /// [`Volume::read`]
+    Read,
+    /// [`Volume::remove`]
+    Remove,
+    /// [`Volume::quarantine`]
+    Quarantine,
+    /// [`Volume::list`]
+    List,
+    /// [`Volume::usage`]
+    Usage,
+    /// [`Volume::probe`]
+    Probe,
+}
+
+const OPERATIONS: usize = 9;
+
+/// What goes wrong with an operation.
+#[derive(Debug, Clone)]
+pub enum Fault {
+    /// Nothing: to let some operations pass before the next fault of a script.
+    None,
+    /// The system's error with this number (`EIO` is 5), nothing done. For an operation without a file: unavailable.
+    Io(i32),
+    /// No space left, nothing done.
+    Full,
+    /// The volume is unavailable, nothing done.
+    Unavailable,
+    /// There is no such file. For an operation without a file: unavailable.
+    Absent,
+    /// Of a write only this many bytes are written, then `EIO`. Other operations fail with `EIO`.
+    Short(usize),
+    /// Of what is read, the bits in this mask are flipped in the byte at this offset (modulo the length). Nothing else is
+    /// affected.
+    Flip {
+        /// Which byte.
+        offset: usize,
+        /// Which bits; 0 flips none.
+        mask: u8,
+    },
+    /// What is read ends before its last byte.
+    Truncated,
+    /// The operation is done after this time (of tokio's clock).
+    Delay(Duration),
+    /// The operation is done when the gate opens.
+    Hang(Gate),
+    /// The operation is done, and then answers `EIO`: what the caller knows and what is differ.
+    DoneButFailed,
+}
+
+/// Holds back operations until it is opened. Clones are the same gate.
+#[derive(Debug, Clone)]
+pub struct Gate(Arc<watch::Sender<bool>>);
+
+impl Default for Gate {
+    fn default() -> Self {
+        Self(Arc::new(watch::Sender::new(false)))
+    }
+}
+
+impl Gate {
+    /// Lets all pass from now on.
+    pub fn open(&self) {
+        self.0.send_replace(true);
+    }
+
+    async fn passed(&self) {
+        // The sender is alive, it is ours.
+        let _ = self.0.subscribe().wait_for(|open| *open).await;
+    }
+}
+
+/// Programs a [`FaultVolume`]. Clones program the same one.
+#[derive(Debug, Clone, Default)]
+pub struct Faults(Arc<Mutex<Plan>>);
+
+#[derive(Debug, Default)]
+struct Plan {
+    vanished: bool,
+    operations: [Script; OPERATIONS],
+}
+
+#[derive(Debug, Default)]
+struct Script {
+    calls: u64,
+    next: VecDeque<Fault>,
+    always: Option<Fault>,
+}
+
+impl Faults {
+    /// From now on every call of `operation` meets `fault`, once what [`Faults::next`] says is used up.
+    pub fn always(&self, operation: Operation, fault: Fault) {
+        lock(&self.0).operations[operation as usize].always = Some(fault);
+    }
+
+    /// The next calls of `operation` meet these, in order, after those queued before.
+    pub fn next(&self, operation: Operation, faults: impl IntoIterator<Item = Fault>) {
+        lock(&self.0).operations[operation as usize].next.extend(faults);
+    }
+
+    /// The volume is gone, or back: every operation answers unavailable, probes too.
+    pub fn vanish(&self, vanished: bool) {
+        lock(&self.0).vanished = vanished;
+    }
+
+    /// Nothing goes wrong any more. What hangs goes on hanging until its gate is opened.
+    pub fn clear(&self) {
+        let mut plan = lock(&self.0);
+        plan.vanished = false;
+        for script in &mut plan.operations {
+            script.next.clear();
+            script.always = None;
+        }
+    }
+
+    /// How often `operation` was called, whatever came of it.
+    pub fn calls(&self, operation: Operation) -> u64 {
+        lock(&self.0).operations[operation as usize].calls
+    }
+
+    fn called(&self, operation: Operation) -> Fault {
+        let mut plan = lock(&self.0);
+        let vanished = plan.vanished;
+        let script = &mut plan.operations[operation as usize];
+        script.calls += 1;
+        if vanished {
+            return Fault::Unavailable;
+        }
+        script.next.pop_front().or_else(|| script.always.clone()).unwrap_or(Fault::None)
+    }
+}
+
+/// A volume that does what the one in it does, but for what its [`Faults`] say.
+#[derive(Debug)]
+pub struct FaultVolume<V> {
+    inner: V,
+    faults: Faults,
+}
+
+/// The number of `EIO`.
+const EIO: i32 = 5;
+
+impl<V: Volume> FaultVolume<V> {
+    /// Wraps `inner`; nothing goes wrong before it is told to.
+    pub fn new(inner: V) -> Self {
+        Self { inner, faults: Faults::default() }
+    }
+
+    /// The handle that says what goes wrong.
+    pub fn faults(&self) -> Faults {
+        self.faults.clone()
+    }
+
+    fn io(&self, shard: Option<ShardName>, operation: Operation, number: i32) -> VolumeError {
+        let volume = Arc::clone(self.inner.name());
+        let source = io::Error::from_raw_os_error(number);
+        let operation = match operation {
+            Operation::Create => "create",
+            Operation::Write => "write",
+            Operation::Sync => "sync",
+            Operation::Read => "read",
+            Operation::Remove => "remove",
+            Operation::Quarantine => "quarantine",
+            Operation::List => "list",
+            Operation::Usage => "usage",
+            Operation::Probe => "probe",
+        };
+        match shard {
+            Some(shard) => VolumeError::Io { volume, shard, operation, source: Arc::new(source) },
+            None => VolumeError::Unavailable { volume, reason: format!("{operation}: {source}") },
+        }
+    }
+
+    /// Counts the call and waits or fails as told; answers what is left for the operation itself to do wrong.
+    async fn meet(&self, operation: Operation, shard: Option<ShardName>) -> Result<Fault> {
+        let volume = || Arc::clone(self.inner.name());
+        let fault = self.faults.called(operation);
+        match &fault {
+            Fault::None | Fault::Flip { .. } | Fault::Truncated | Fault::DoneButFailed => {}
+            Fault::Short(_) if operation == Operation::Write => {}
+            Fault::Short(_) => return Err(self.io(shard, operation, EIO)),
+            Fault::Io(number) => return Err(self.io(shard, operation, *number)),
+            Fault::Full => return Err(VolumeError::Full { volume: volume() }),
+            Fault::Unavailable => {
+                return Err(VolumeError::Unavailable { volume: volume(), reason: "a fault was asked for".into() });
+            }
+            Fault::Absent => {
+                return Err(match shard {
+                    Some(shard) => VolumeError::Absent { volume: volume(), shard },
+                    None => self.io(None, operation, EIO),
+                });
+            }
+            Fault::Delay(time) => tokio::time::sleep(*time).await,
+            Fault::Hang(gate) => gate.passed().await,
+        }
+        Ok(fault)
+    }
+
+    fn done<T>(&self, outcome: Result<T>, fault: &Fault, operation: Operation, shard: Option<ShardName>) -> Result<T> {
+        match fault {
+            Fault::DoneButFailed => outcome.and(Err(self.io(shard, operation, EIO))),
+            _ => outcome,
+        }
+    }
+}
+
+#[async_trait]
+impl<V: Volume> Volume for FaultVolume<V> {
+    fn slot(&self) -> VolumeSlot {
+        self.inner.slot()
+    }
+
+    fn name(&self) -> &Arc<str> {
+        self.inner.name()
+    }
+
+    async fn create(&self, shard: ShardName, header: Bytes) -> Result<()> {
+        let fault = self.meet(Operation::Create, Some(shard)).await?;
+        self.done(self.inner.create(shard, header).await, &fault, Operation::Create, Some(shard))
+    }
+
+    async fn write(&self, shard: ShardName, position: u64, mut pieces: Vec<Bytes>) -> Result<()> {
+        let fault = self.meet(Operation::Write, Some(shard)).await?;
+        if let Fault::Short(written) = fault {
+            let mut left = written;
+            for piece in &mut pieces {
+                piece.truncate(left);
+                left -= piece.len();
+            }
+            self.inner.write(shard, position, pieces).await?;
+            return Err(self.io(Some(shard), Operation::Write, EIO));
+        }
+        self.done(self.inner.write(shard, position, pieces).await, &fault, Operation::Write, Some(shard))
+    }
+
+    async fn sync(&self, shard: ShardName) -> Result<()> {
+        let fault = self.meet(Operation::Sync, Some(shard)).await?;
+        self.done(self.inner.sync(shard).await, &fault, Operation::Sync, Some(shard))
+    }
+
+    async fn read(&self, shard: ShardName, position: u64, len: usize) -> Result<Bytes> {
+        let fault = self.meet(Operation::Read, Some(shard)).await?;
+        let bytes = self.done(self.inner.read(shard, position, len).await, &fault, Operation::Read, Some(shard))?;
+        match fault {
+            Fault::Flip { offset, mask } if !bytes.is_empty() => {
+                let mut bytes = bytes.to_vec();
+                let offset = offset % bytes.len();
+                bytes[offset] ^= mask;
+                Ok(bytes.into())
+            }
+            Fault::Truncated => {
+                let volume = Arc::clone(self.inner.name());
+                Err(VolumeError::Truncated { volume, shard, end: position.saturating_add(len as u64) })
+            }
+            _ => Ok(bytes),
+        }
+    }
+
+    async fn remove(&self, shard: ShardName) -> Result<()> {
+        let fault = self.meet(Operation::Remove, Some(shard)).await?;
+        self.done(self.inner.remove(shard).await, &fault, Operation::Remove, Some(shard))
+    }
+
+    async fn quarantine(&self, shard: ShardName) -> Result<()> {
+        let fault = self.meet(Operation::Quarantine, Some(shard)).await?;
+        self.done(self.inner.quarantine(shard).await, &fault, Operation::Quarantine, Some(shard))
+    }
+
+    async fn list(&self, fan_out: u8) -> Result<Vec<ShardName>> {
+        let fault = self.meet(Operation::List, None).await?;
+        self.done(self.inner.list(fan_out).await, &fault, Operation::List, None)
+    }
+
+    async fn usage(&self) -> Result<Usage> {
+        let fault = self.meet(Operation::Usage, None).await?;
+        self.done(self.inner.usage().await, &fault, Operation::Usage, None)
+    }
+
+    async fn probe(&self) -> Result<()> {
+        let fault = self.meet(Operation::Probe, None).await?;
+        self.done(self.inner.probe().await, &fault, Operation::Probe, None)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+
+    use super::*;
+    use crate::layout::ChunkId;
+    use crate::volumes::{Identity, IoConfig, LocalVolume};
+
+    const SHARD: ShardName = ShardName { chunk: ChunkId { seq: 1, nonce: 2 }, shard: 0, generation: 0 };
+
+    async fn volume() -> (tempfile::TempDir, FaultVolume<LocalVolume>) {
+        let temporary = tempfile::tempdir().unwrap();
+        let identity = Identity { deployment: "d".into(), volume: "v".into(), slot: VolumeSlot(1) };
+        LocalVolume::format(temporary.path(), &identity).unwrap();
+        let volume = FaultVolume::new(LocalVolume::open(temporary.path(), identity, IoConfig::default()).unwrap());
+        volume.probe().await.unwrap();
+        volume.create(SHARD, Bytes::from_static(b"0123456789")).await.unwrap();
+        (temporary, volume)
+    }
+
+    #[tokio::test]
+    async fn scripts_run_first_then_what_is_always_and_calls_are_counted() {
+        let (_temporary, volume) = volume().await;
+        let faults = volume.faults();
+        faults.next(Operation::Read, [Fault::None, Fault::Io(5), Fault::Absent]);
+        faults.always(Operation::Read, Fault::Flip { offset: 13, mask: 1 });
+        assert_eq!(volume.read(SHARD, 0, 10).await.unwrap(), "0123456789");
+        assert!(
+            matches!(volume.read(SHARD, 0, 10).await, Err(VolumeError::Io { source, .. }) if source.raw_os_error() == Some(5))
+        );
+        assert!(matches!(volume.read(SHARD, 0, 10).await, Err(VolumeError::Absent { .. })));
+        assert_eq!(volume.read(SHARD, 0, 10).await.unwrap(), "0122456789");
+        assert_eq!(faults.calls(Operation::Read), 4);
+        assert_eq!(faults.calls(Operation::Create), 1);
+        faults.vanish(true);
+        assert!(matches!(volume.probe().await, Err(VolumeError::Unavailable { .. })));
+        faults.clear();
+        volume.probe().await.unwrap();
+        assert_eq!(volume.read(SHARD, 0, 10).await.unwrap(), "0123456789");
+    }
+
+    #[tokio::test]
+    async fn writes_fall_short_or_are_done_and_fail() {
+        let (_temporary, volume) = volume().await;
+        let faults = volume.faults();
+        faults.next(Operation::Write, [Fault::Short(3), Fault::Full, Fault::DoneButFailed]);
+        let pieces = || vec![Bytes::from_static(b"ab"), Bytes::from_static(b"cd")];
+        assert!(matches!(volume.write(SHARD, 0, pieces()).await, Err(VolumeError::Io { .. })));
+        assert_eq!(volume.read(SHARD, 0, 10).await.unwrap(), "abc3456789");
+        assert!(matches!(volume.write(SHARD, 4, pieces()).await, Err(VolumeError::Full { .. })));
+        assert_eq!(volume.read(SHARD, 0, 10).await.unwrap(), "abc3456789");
+        assert!(matches!(volume.write(SHARD, 4, pieces()).await, Err(VolumeError::Io { .. })));
+        assert_eq!(volume.read(SHARD, 0, 10).await.unwrap(), "abc3abcd89");
+    }
+
+    #[tokio::test]
+    async fn a_gate_holds_operations_until_it_opens() {
+        let (_temporary, volume) = volume().await;
+        let gate = Gate::default();
+        volume.faults().next(Operation::Read, [Fault::Hang(gate.clone())]);
+        let mut read = volume.read(SHARD, 0, 1);
+        assert!(futures_util::poll!(&mut read).is_pending());
+        assert_eq!(volume.read(SHARD, 1, 1).await.unwrap(), "1");
+        assert!(futures_util::poll!(&mut read).is_pending());
+        gate.open();
+        assert_eq!(read.await.unwrap(), "0");
+    }
+}

@@ -1,0 +1,195 @@
+//! An instance over a throw-away database and nine volumes, and an SDK client in front of it.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use aws_sdk_s3::Client;
+use aws_sdk_s3::config::{BehaviorVersion, Credentials as SdkCredentials, Region};
+use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_s3::primitives::ByteStream;
+use ninefold::access::{Credentials, RootCredentials, Secret};
+use ninefold::chunks::ChunkConfig;
+use ninefold::clock::Clock;
+use ninefold::instance::{Instance, InstanceConfig};
+use ninefold::layout::VolumeSlot;
+use ninefold::maintenance::{self, Job, MaintenanceConfig};
+use ninefold::metadata::{DatabaseConfig, VolumeSpec};
+use ninefold::objects::Store;
+use ninefold::s3::Api;
+use ninefold::s3::auth::Auth;
+use ninefold::s3::guard::Guard;
+use ninefold::volumes::IoConfig;
+use s3s::service::S3ServiceBuilder;
+use tempfile::TempDir;
+
+use crate::postgres::Database;
+
+pub const BUCKET: &str = "bucket";
+pub const MIB: usize = 1 << 20;
+
+/// Runs a test on SQLite and on PostgreSQL.
+macro_rules! on_both {
+    ($($(#[$meta:meta])* async fn $name:ident($fixture:ident: Fixture) $body:block)*) => {
+        $(
+            $(#[$meta])*
+            mod $name {
+                use super::*;
+
+                async fn test($fixture: Fixture) $body
+
+                #[tokio::test(flavor = "multi_thread")]
+                async fn sqlite() {
+                    test(Fixture::sqlite().await).await;
+                }
+
+                #[tokio::test(flavor = "multi_thread")]
+                async fn postgres() {
+                    test(Fixture::postgres().await).await;
+                }
+            }
+        )*
+    };
+}
+pub(crate) use on_both;
+
+pub struct Fixture {
+    pub s3: Client,
+    pub instance: Instance,
+    pub clock: Clock,
+    pub config: InstanceConfig,
+    pub dir: TempDir,
+    _database: Option<Database>,
+}
+
+impl Fixture {
+    pub async fn sqlite() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let url = format!("sqlite:{}", dir.path().join("metadata.sqlite").display());
+        Self::new(dir, url, None).await
+    }
+
+    pub async fn postgres() -> Self {
+        let database = Database::new().await;
+        Self::new(tempfile::tempdir().unwrap(), database.url.clone(), Some(database)).await
+    }
+
+    async fn new(dir: TempDir, url: String, database: Option<Database>) -> Self {
+        let clock = Clock::fixed(1_700_000_000_000);
+        let config = InstanceConfig {
+            database: DatabaseConfig {
+                url,
+                max_connections: 8,
+                connect_timeout: Duration::from_secs(30),
+                statement_timeout: Duration::from_secs(30),
+            },
+            volumes: (1..=9).map(|n| spec(dir.path(), n)).collect(),
+            io: IoConfig { threads: 1, ..IoConfig::default() },
+            chunks: ChunkConfig { chunk_len: 4 * MIB as u64, ..ChunkConfig::default() },
+            // Nothing happens beside the tests but what they ask for.
+            maintenance: MaintenanceConfig { interval: Duration::from_secs(3600), ..MaintenanceConfig::default() },
+            clock: clock.clone(),
+        };
+        let instance = Instance::open(config.clone()).await.unwrap();
+        let s3 = client(instance.store(), instance.deployment());
+        let fixture = Self { s3, instance, clock, config, dir, _database: database };
+        fixture.s3.create_bucket().bucket(BUCKET).send().await.unwrap();
+        fixture
+    }
+
+    /// Stops the instance and starts another on the same data.
+    pub async fn restart(self) -> Self {
+        let Self { instance, clock, config, dir, _database, .. } = self;
+        instance.close().await;
+        let instance = Instance::open(config.clone()).await.unwrap();
+        let s3 = client(instance.store(), instance.deployment());
+        Self { s3, instance, clock, config, dir, _database }
+    }
+
+    pub fn store(&self) -> &Store {
+        self.instance.store()
+    }
+
+    pub async fn put(&self, key: &str, body: impl Into<Vec<u8>>) -> String {
+        let body = ByteStream::from(body.into());
+        let put = self.s3.put_object().bucket(BUCKET).key(key).body(body).send().await.unwrap();
+        put.e_tag().unwrap().to_owned()
+    }
+
+    pub async fn get(&self, key: &str) -> Vec<u8> {
+        let got = self.s3.get_object().bucket(BUCKET).key(key).send().await.unwrap();
+        got.body.collect().await.unwrap().to_vec()
+    }
+
+    pub async fn run(&self, job: &dyn Job) {
+        let instance = self.instance.heartbeat().instance();
+        assert!(maintenance::run_once(self.store().metadata(), instance, job).await.unwrap());
+    }
+
+    pub fn volume(&self, slot: VolumeSlot) -> PathBuf {
+        self.dir.path().join(format!("v{}", slot.0))
+    }
+
+    /// Every shard file there is.
+    pub fn files(&self) -> Vec<PathBuf> {
+        let mut files = Vec::new();
+        for n in 1..=9 {
+            let shards = self.dir.path().join(format!("v{n}")).join("shards");
+            for fan_out in std::fs::read_dir(shards).unwrap() {
+                files.extend(std::fs::read_dir(fan_out.unwrap().path()).unwrap().map(|f| f.unwrap().path()));
+            }
+        }
+        files
+    }
+}
+
+fn spec(dir: &Path, n: u16) -> VolumeSpec {
+    VolumeSpec {
+        id: format!("v{n}"),
+        path: dir.join(format!("v{n}")).display().to_string(),
+        node: "node".into(),
+        zone: "zone".into(),
+        region: "us-east-1".into(),
+        weight: 1.0,
+        capacity: None,
+    }
+}
+
+fn client(store: &Store, deployment: &str) -> Client {
+    let root = RootCredentials { access_key: "ROOTUSER".into(), secret_key: Secret::new("not a secret at all") };
+    let credentials = Credentials::new(&root, deployment);
+    let mut builder = S3ServiceBuilder::new(Api::new(store.clone(), "us-east-1"));
+    builder.set_auth(Auth(credentials.clone()));
+    builder.set_access(Guard::new(credentials, "us-east-1"));
+    let config = aws_sdk_s3::Config::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .credentials_provider(SdkCredentials::new("ROOTUSER", "not a secret at all", None, None, "test"))
+        .region(Region::new("us-east-1"))
+        .endpoint_url("http://127.0.0.1:9")
+        .force_path_style(true)
+        .retry_config(aws_sdk_s3::config::retry::RetryConfig::disabled())
+        .http_client(s3s_aws::Client::from(builder.build()))
+        .build();
+    Client::from_conf(config)
+}
+
+/// An error's status and code.
+pub fn error<T: std::fmt::Debug, E: ProvideErrorMetadata + std::fmt::Debug>(
+    outcome: Result<T, SdkError<E>>,
+) -> (u16, String) {
+    let error = outcome.expect_err("must fail");
+    let status = error.raw_response().map_or(0, |response| response.status().as_u16());
+    let code = error.as_service_error().and_then(ProvideErrorMetadata::code).unwrap_or_default();
+    (status, code.to_owned())
+}
+
+/// Bytes that look like nothing, the same for the same length.
+pub fn bytes(len: usize) -> Vec<u8> {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64 ^ len as u64;
+    let next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state as u8
+    };
+    std::iter::repeat_with(next).take(len).collect()
+}

@@ -1,0 +1,16 @@
+//! What S3 promises, asked by the AWS SDK for Rust of a whole instance, in process: every test on both databases.
+
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+#[path = "../support/postgres.rs"]
+mod postgres;
+
+mod fixture;
+
+mod buckets;
+mod copying;
+mod life;
+mod listing;
+mod multipart;
+mod objects;
+mod volumes;

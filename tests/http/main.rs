@@ -1,0 +1,11 @@
+//! The server over real sockets, with operations that only remember that they were reached.
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
+
+mod answers;
+mod bodies;
+mod command;
+mod guards;
+mod recording;
+mod serving;
+#[path = "../support/signing.rs"]
+mod signing;

@@ -1,0 +1,354 @@
+//! An S3 that does nothing but remember what reached it, behind the real server.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use futures_util::StreamExt as _;
+use http::{HeaderMap, Request, Response, StatusCode};
+use http_body_util::{BodyExt as _, Full};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use ninefold::access::{Credentials, Identity, RootCredentials, Secret};
+use ninefold::s3::guard::s3_error;
+use ninefold::s3::host::Domains;
+use ninefold::server::{
+    BodyFault, ErrorDetails, Gateway, GatewayConfig, Health, Limits, Readiness, RequestId, StatusOverride, run,
+};
+use s3s::dto::*;
+use s3s::service::S3ServiceBuilder;
+use s3s::{S3, S3Request, S3Response, S3Result, s3_error};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::oneshot;
+
+use crate::signing::Signer;
+
+pub const ACCESS_KEY: &str = "AKIDROOT";
+pub const SECRET: &str = "a secret that nobody knows";
+pub const REGION: &str = "eu-test-1";
+pub const DOMAIN: &str = "s3.test";
+
+/// An operation that was reached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reached {
+    pub operation: &'static str,
+    pub bucket: String,
+    pub key: String,
+    pub body: Bytes,
+}
+
+#[derive(Default)]
+pub struct Recording {
+    reached: Mutex<Vec<Reached>>,
+    pub released: tokio::sync::Notify,
+    pub entered: tokio::sync::Notify,
+}
+
+impl Recording {
+    fn note(&self, operation: &'static str, bucket: &str, key: &str, body: Bytes) {
+        let reached = Reached { operation, bucket: bucket.into(), key: key.into(), body };
+        self.reached.lock().unwrap().push(reached);
+    }
+
+    pub fn take(&self) -> Vec<Reached> {
+        std::mem::take(&mut self.reached.lock().unwrap())
+    }
+}
+
+/// The operations; all but a few only remember that they were called.
+struct Operations(Arc<Recording>);
+
+async fn read(body: Option<StreamingBlob>) -> S3Result<Bytes> {
+    let mut all = Vec::new();
+    if let Some(mut body) = body {
+        while let Some(piece) = body.next().await {
+            all.extend_from_slice(&piece.map_err(|error| match BodyFault::of(&*error) {
+                Some(fault) => s3_error(&fault.refusal()),
+                None => s3_error!(InternalError),
+            })?);
+        }
+    }
+    Ok(all.into())
+}
+
+#[async_trait::async_trait]
+impl S3 for Operations {
+    async fn list_buckets(&self, req: S3Request<ListBucketsInput>) -> S3Result<S3Response<ListBucketsOutput>> {
+        let identity = req.extensions.get::<Identity>().unwrap();
+        self.0.note("ListBuckets", "", &identity.access_key, Bytes::new());
+        let owner = Owner { id: Some(identity.canonical_id.to_string()), display_name: None };
+        Ok(S3Response::new(ListBucketsOutput { owner: Some(owner), ..Default::default() }))
+    }
+
+    async fn create_bucket(&self, req: S3Request<CreateBucketInput>) -> S3Result<S3Response<CreateBucketOutput>> {
+        self.0.note("CreateBucket", &req.input.bucket, "", Bytes::new());
+        Ok(S3Response::new(CreateBucketOutput::default()))
+    }
+
+    async fn delete_bucket(&self, req: S3Request<DeleteBucketInput>) -> S3Result<S3Response<DeleteBucketOutput>> {
+        self.0.note("DeleteBucket", &req.input.bucket, "", Bytes::new());
+        Ok(S3Response::new(DeleteBucketOutput::default()))
+    }
+
+    async fn list_objects(&self, req: S3Request<ListObjectsInput>) -> S3Result<S3Response<ListObjectsOutput>> {
+        self.0.note("ListObjects", &req.input.bucket, &req.input.prefix.unwrap_or_default(), Bytes::new());
+        Ok(S3Response::new(ListObjectsOutput::default()))
+    }
+
+    async fn list_objects_v2(&self, req: S3Request<ListObjectsV2Input>) -> S3Result<S3Response<ListObjectsV2Output>> {
+        self.0.note("ListObjectsV2", &req.input.bucket, &req.input.prefix.unwrap_or_default(), Bytes::new());
+        Ok(S3Response::new(ListObjectsV2Output::default()))
+    }
+
+    async fn put_object(&self, req: S3Request<PutObjectInput>) -> S3Result<S3Response<PutObjectOutput>> {
+        let announced = req.input.content_length;
+        let body = read(req.input.body).await?;
+        assert_eq!(announced, Some(body.len() as i64), "the length is always known, and right");
+        self.0.note("PutObject", &req.input.bucket, &req.input.key, body);
+        let checksum = req.trailing_headers.and_then(|trailers| trailers.take());
+        let checksum_crc32 =
+            checksum.and_then(|trailers| Some(trailers.get("x-amz-checksum-crc32")?.to_str().ok()?.to_owned()));
+        let checksum_crc32 = checksum_crc32.or(req.input.checksum_crc32);
+        Ok(S3Response::new(PutObjectOutput { checksum_crc32, ..Default::default() }))
+    }
+
+    async fn copy_object(&self, req: S3Request<CopyObjectInput>) -> S3Result<S3Response<CopyObjectOutput>> {
+        self.0.note("CopyObject", &req.input.bucket, &req.input.key, Bytes::new());
+        Ok(S3Response::new(CopyObjectOutput::default()))
+    }
+
+    async fn get_object(&self, req: S3Request<GetObjectInput>) -> S3Result<S3Response<GetObjectOutput>> {
+        self.0.note("GetObject", &req.input.bucket, &req.input.key, Bytes::new());
+        match req.input.key.as_str() {
+            "panic" => panic!("asked to"),
+            "absent" => {
+                let mut error = s3_error!(NoSuchKey);
+                let mut headers = HeaderMap::new();
+                ErrorDetails(vec![("Key".into(), "a<b>\u{1}".into())]).put(&mut headers);
+                error.set_headers(headers);
+                return Err(error);
+            }
+            "unmodified" => {
+                let mut error = s3_error!(NotModified);
+                let mut headers = HeaderMap::new();
+                headers.insert("etag", "\"abc\"".parse().unwrap());
+                error.set_headers(headers);
+                return Err(error);
+            }
+            "slow" => {
+                self.0.entered.notify_one();
+                self.0.released.notified().await;
+            }
+            "accepted" => {
+                let mut response = S3Response::new(GetObjectOutput::default());
+                response.extensions.insert(StatusOverride(StatusCode::ACCEPTED));
+                return Ok(response);
+            }
+            "id" => {
+                let id = req.extensions.get::<RequestId>().unwrap().to_string();
+                return Ok(S3Response::new(GetObjectOutput { body: Some(blob(id)), ..Default::default() }));
+            }
+            _ => {}
+        }
+        Ok(S3Response::new(GetObjectOutput {
+            body: Some(blob("hello")),
+            content_length: Some(5),
+            ..Default::default()
+        }))
+    }
+
+    async fn head_object(&self, req: S3Request<HeadObjectInput>) -> S3Result<S3Response<HeadObjectOutput>> {
+        self.0.note("HeadObject", &req.input.bucket, &req.input.key, Bytes::new());
+        if req.input.key == "absent" {
+            return Err(s3_error!(NoSuchKey));
+        }
+        Ok(S3Response::new(HeadObjectOutput { content_length: Some(5), ..Default::default() }))
+    }
+
+    async fn get_object_attributes(
+        &self,
+        _: S3Request<GetObjectAttributesInput>,
+    ) -> S3Result<S3Response<GetObjectAttributesOutput>> {
+        let e_tag = Some(ETag::Strong("abc-2".into()));
+        Ok(S3Response::new(GetObjectAttributesOutput { e_tag, ..Default::default() }))
+    }
+
+    async fn delete_object(&self, req: S3Request<DeleteObjectInput>) -> S3Result<S3Response<DeleteObjectOutput>> {
+        self.0.note("DeleteObject", &req.input.bucket, &req.input.key, Bytes::new());
+        Ok(S3Response::new(DeleteObjectOutput::default()))
+    }
+
+    async fn delete_objects(&self, req: S3Request<DeleteObjectsInput>) -> S3Result<S3Response<DeleteObjectsOutput>> {
+        for object in req.input.delete.objects {
+            self.0.note("DeleteObjects", &req.input.bucket, &object.key, Bytes::new());
+        }
+        Ok(S3Response::new(DeleteObjectsOutput::default()))
+    }
+
+    async fn upload_part(&self, req: S3Request<UploadPartInput>) -> S3Result<S3Response<UploadPartOutput>> {
+        let body = read(req.input.body).await?;
+        self.0.note("UploadPart", &req.input.bucket, &req.input.key, body);
+        Ok(S3Response::new(UploadPartOutput::default()))
+    }
+}
+
+fn blob(text: impl Into<Bytes>) -> StreamingBlob {
+    StreamingBlob::from(s3s::Body::from(text.into()))
+}
+
+/// What readiness is to find.
+pub struct Vitals {
+    pub database: AtomicBool,
+    pub volumes: AtomicUsize,
+    pub asked: AtomicUsize,
+}
+
+#[async_trait::async_trait]
+impl Health for Vitals {
+    async fn ready(&self) -> Readiness {
+        self.asked.fetch_add(1, Ordering::SeqCst);
+        Readiness {
+            database: self.database.load(Ordering::SeqCst),
+            usable_volumes: self.volumes.load(Ordering::SeqCst),
+        }
+    }
+}
+
+/// A running server with a recording behind it; stops when dropped.
+pub struct Server {
+    pub address: SocketAddr,
+    pub recording: Arc<Recording>,
+    pub vitals: Arc<Vitals>,
+    pub spool: tempfile::TempDir,
+    pub stop: Option<oneshot::Sender<()>>,
+    pub running: tokio::task::JoinHandle<std::io::Result<usize>>,
+}
+
+/// An answer, read to its end.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: u16,
+    pub headers: HeaderMap,
+    pub body: String,
+}
+
+impl Answer {
+    /// The text of an element, still escaped.
+    pub fn element(&self, name: &str) -> Option<&str> {
+        let (_, rest) = self.body.split_once(&format!("<{name}>"))?;
+        Some(rest.split_once(&format!("</{name}>"))?.0)
+    }
+
+    pub fn code(&self) -> &str {
+        self.element("Code").unwrap_or("none")
+    }
+
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+
+    pub async fn of<B>(response: Response<B>) -> Self
+    where
+        B: http_body::Body,
+        B::Error: std::fmt::Debug,
+    {
+        let (parts, body) = response.into_parts();
+        let body = body.collect().await.unwrap().to_bytes();
+        let body = String::from_utf8(body.to_vec()).unwrap();
+        Self { status: parts.status.as_u16(), headers: parts.headers, body }
+    }
+}
+
+impl Server {
+    pub async fn start() -> Self {
+        Self::with(Limits::default()).await
+    }
+
+    pub async fn with(limits: Limits) -> Self {
+        let recording = Arc::new(Recording::default());
+        let vitals = Arc::new(Vitals { database: true.into(), volumes: 9.into(), asked: 0.into() });
+        let spool = tempfile::tempdir().unwrap();
+        let root = RootCredentials { access_key: ACCESS_KEY.into(), secret_key: Secret::new(SECRET) };
+        let config = GatewayConfig {
+            region: REGION.into(),
+            domains: Domains::new([DOMAIN.to_owned()]),
+            spool: spool.path().to_owned(),
+            silence: limits.silence,
+        };
+        let gateway = Gateway::new(
+            S3ServiceBuilder::new(Operations(Arc::clone(&recording))),
+            Credentials::new(&root, "test"),
+            Arc::clone(&vitals) as Arc<dyn Health>,
+            config,
+        );
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (stop, stopped) = oneshot::channel::<()>();
+        let shutdown = async move {
+            let _ = stopped.await;
+        };
+        let running = tokio::spawn(run(listener, gateway, shutdown, limits));
+        Self { address, recording, vitals, spool, stop: Some(stop), running }
+    }
+
+    pub fn signer(&self) -> Signer {
+        Signer {
+            access_key: ACCESS_KEY.into(),
+            secret: SECRET.into(),
+            region: REGION.into(),
+            service: "s3".into(),
+            time: SystemTime::now(),
+        }
+    }
+
+    /// Sends one request over a connection of its own, HTTP/1.1.
+    pub async fn send(&self, request: Request<Full<Bytes>>) -> Answer {
+        self.send_body(request).await
+    }
+
+    pub async fn send_body<B>(&self, mut request: Request<B>) -> Answer
+    where
+        B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let host = self.address.to_string();
+        request.headers_mut().entry("host").or_insert(host.parse().unwrap());
+        let stream = TcpStream::connect(self.address).await.unwrap();
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
+        let connection = tokio::spawn(connection);
+        let answer = Answer::of(sender.send_request(request).await.unwrap()).await;
+        connection.abort();
+        answer
+    }
+
+    /// Sends one request over HTTP/2, prior knowledge.
+    pub async fn send_h2(&self, mut request: Request<Full<Bytes>>) -> Answer {
+        let host = request.headers_mut().remove("host");
+        let host = host.map_or_else(|| self.address.to_string(), |host| host.to_str().unwrap().to_owned());
+        *request.uri_mut() = format!("http://{host}{}", request.uri()).parse().unwrap();
+        *request.version_mut() = http::Version::HTTP_2;
+        let stream = TcpStream::connect(self.address).await.unwrap();
+        let handshake = hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream));
+        let (mut sender, connection) = handshake.await.unwrap();
+        let connection = tokio::spawn(connection);
+        let answer = Answer::of(sender.send_request(request).await.unwrap()).await;
+        connection.abort();
+        answer
+    }
+
+    /// Sends bytes as they are; reads until the server closes.
+    pub async fn raw(&self, bytes: &[u8]) -> String {
+        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+        let mut stream = TcpStream::connect(self.address).await.unwrap();
+        stream.write_all(bytes).await.unwrap();
+        let mut answer = Vec::new();
+        tokio::time::timeout(Duration::from_secs(60), stream.read_to_end(&mut answer)).await.unwrap().unwrap();
+        String::from_utf8(answer).unwrap()
+    }
+
+    /// What was reached since the last time.
+    pub fn reached(&self) -> Vec<&'static str> {
+        self.recording.take().into_iter().map(|reached| reached.operation).collect()
+    }
+}

@@ -1,0 +1,49 @@
+use ninefold::metadata::*;
+
+use crate::fixture::*;
+
+on_both!(created_once_listed_in_order_and_deleted_when_empty, deleting_a_bucket_aborts_its_uploads);
+
+async fn created_once_listed_in_order_and_deleted_when_empty(f: &Fixture) {
+    for name in ["b-two", "b-three", "b-one"] {
+        f.bucket(name).await;
+    }
+    let again = NewBucket { name: "b-one".into(), region: "eu-west-1".into(), owner: "other".into(), created: NOW + 1 };
+    match f.meta.create_bucket(&again).await {
+        Err(Error::BucketExists(bucket)) => assert_eq!((bucket.owner.as_str(), bucket.created), ("owner", NOW)),
+        other => panic!("{other:?}"),
+    }
+    let query = BucketQuery { owner: "owner".into(), limit: 10, ..BucketQuery::default() };
+    let names = |buckets: Vec<Bucket>| buckets.into_iter().map(|bucket| bucket.name).collect::<Vec<_>>();
+    assert_eq!(names(f.meta.list_buckets(&query).await.unwrap()), ["b-one", "b-three", "b-two", BUCKET]);
+    let page = BucketQuery { prefix: "b-".into(), after: "b-one".into(), limit: 1, ..query.clone() };
+    assert_eq!(names(f.meta.list_buckets(&page).await.unwrap()), ["b-three"]);
+    let other = BucketQuery { owner: "other".into(), ..query.clone() };
+    assert!(f.meta.list_buckets(&other).await.unwrap().is_empty());
+    let elsewhere = BucketQuery { region: Some("eu-west-1".into()), ..query };
+    assert!(f.meta.list_buckets(&elsewhere).await.unwrap().is_empty());
+
+    f.commit("key", &[10]).await;
+    assert!(matches!(f.meta.delete_bucket(BUCKET, NOW).await, Err(Error::BucketNotEmpty(_))));
+    f.delete("key").await;
+    f.meta.delete_bucket(BUCKET, NOW).await.unwrap();
+    assert!(matches!(f.meta.bucket(BUCKET).await, Err(Error::NoSuchBucket(_))));
+    assert!(matches!(f.meta.delete_bucket(BUCKET, NOW).await, Err(Error::NoSuchBucket(_))));
+    assert!(matches!(f.meta.commit_put(&f.put("key", &[1])).await, Err(Error::NoSuchBucket(_))));
+    // A bucket of the same name is another bucket.
+    let old = f.meta.bucket("b-one").await.unwrap().id;
+    f.meta.delete_bucket("b-one", NOW).await.unwrap();
+    assert!(f.bucket("b-one").await.id > old);
+}
+
+async fn deleting_a_bucket_aborts_its_uploads(f: &Fixture) {
+    let upload = f.upload("key").await;
+    for number in 1..=3 {
+        f.meta.commit_part(&f.part("key", &upload, number, &[100])).await.unwrap();
+    }
+    f.meta.delete_bucket(BUCKET, NOW).await.unwrap();
+    f.bucket(BUCKET).await;
+    assert!(matches!(f.meta.upload(BUCKET, "key", &upload).await, Err(Error::NoSuchUpload { .. })));
+    let folded = f.fold_all().await;
+    assert_eq!((folded.data, folded.chunks), (3, 3));
+}

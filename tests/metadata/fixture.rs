@@ -1,0 +1,360 @@
+//! A fresh database with a bucket, and makers of what commits take.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use ninefold::clock::{Millis, random_bytes};
+use ninefold::layout::*;
+use ninefold::metadata::*;
+use sqlx::{PgPool, Row, SqlitePool};
+
+use crate::postgres::Database;
+
+pub const BUCKET: &str = "bucket";
+pub const NOW: Millis = 1_700_000_000_000;
+/// Bytes of the extents that tests make.
+pub const STRIPE: u32 = 1 << 20;
+
+/// Runs each test on both databases.
+macro_rules! on_both {
+    ($($test:ident),* $(,)?) => {
+        $(mod $test {
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn on_postgres() {
+                let fixture = crate::fixture::Fixture::postgres().await;
+                super::$test(&fixture).await;
+                fixture.check().await;
+            }
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn on_sqlite() {
+                let fixture = crate::fixture::Fixture::sqlite().await;
+                super::$test(&fixture).await;
+                fixture.check().await;
+            }
+        })*
+    };
+}
+pub(crate) use on_both;
+
+/// Direct access to the tables, for what a test must see or do behind the back of the code.
+#[derive(Clone)]
+pub enum Raw {
+    Postgres(PgPool),
+    Sqlite(SqlitePool),
+}
+
+impl Raw {
+    /// The rows of a statement whose columns are all BIGINT.
+    pub async fn ints(&self, sql: &str) -> Vec<Vec<i64>> {
+        macro_rules! rows {
+            ($pool:expr) => {{
+                let rows = sqlx::query(sql).fetch_all($pool).await.unwrap();
+                rows.iter().map(|row| (0..row.len()).map(|i| row.get::<i64, _>(i)).collect()).collect()
+            }};
+        }
+        match self {
+            Self::Postgres(pool) => rows!(pool),
+            Self::Sqlite(pool) => rows!(pool),
+        }
+    }
+
+    /// The one number that a statement answers.
+    pub async fn int(&self, sql: &str) -> i64 {
+        self.ints(sql).await[0][0]
+    }
+
+    pub async fn execute(&self, sql: &str) -> u64 {
+        match self {
+            Self::Postgres(pool) => sqlx::query(sql).execute(pool).await.unwrap().rows_affected(),
+            Self::Sqlite(pool) => sqlx::query(sql).execute(pool).await.unwrap().rows_affected(),
+        }
+    }
+}
+
+pub struct Fixture {
+    pub meta: Metadata,
+    pub raw: Raw,
+    pub config: DatabaseConfig,
+    pub instance: InstanceId,
+    range: IdRange,
+    next: AtomicU64,
+    _kept: Box<dyn std::any::Any + Send + Sync>,
+}
+
+pub fn config(url: &str) -> DatabaseConfig {
+    DatabaseConfig {
+        url: url.into(),
+        max_connections: 12,
+        connect_timeout: Duration::from_secs(20),
+        statement_timeout: Duration::from_secs(30),
+    }
+}
+
+impl Fixture {
+    pub async fn postgres() -> Self {
+        let database = Database::new().await;
+        let config = config(&database.url);
+        let meta = Metadata::connect(&config).await.unwrap();
+        let raw = Raw::Postgres(PgPool::connect_lazy(&config.url).unwrap());
+        Self::new(meta, raw, config, Box::new(database)).await
+    }
+
+    pub async fn sqlite() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("metadata.sqlite");
+        let config = config(&format!("sqlite:{}", path.display()));
+        let meta = Metadata::connect(&config).await.unwrap();
+        let raw = Raw::Sqlite(SqlitePool::connect_lazy(&config.url).unwrap());
+        Self::new(meta, raw, config, Box::new(directory)).await
+    }
+
+    async fn new(meta: Metadata, raw: Raw, config: DatabaseConfig, kept: Box<dyn std::any::Any + Send + Sync>) -> Self {
+        let instance = meta.register_instance().await.unwrap();
+        let nonce = u64::from_be_bytes(random_bytes());
+        let range = meta.reserve_range(instance, 1_000_000, nonce).await.unwrap();
+        let fixture = Self { meta, raw, config, instance, range, next: AtomicU64::new(range.first), _kept: kept };
+        fixture.bucket(BUCKET).await;
+        fixture
+    }
+
+    pub async fn bucket(&self, name: &str) -> Bucket {
+        let new = NewBucket { name: name.into(), region: "us-east-1".into(), owner: "owner".into(), created: NOW };
+        self.meta.create_bucket(&new).await.unwrap()
+    }
+
+    pub fn chunk_id(&self) -> ChunkId {
+        ChunkId { seq: self.next.fetch_add(1, Ordering::Relaxed), nonce: self.range.nonce }
+    }
+
+    pub fn chunk(&self, len: u64) -> NewChunk {
+        let slot = |i| Some(Slot { volume: VolumeSlot(i as u16 + 1), generation: 0 });
+        NewChunk {
+            id: self.chunk_id(),
+            len,
+            placement: Placement(std::array::from_fn(slot)),
+            missing: ShardSet::default(),
+        }
+    }
+
+    /// Bytes in chunks of these lengths.
+    pub fn data(&self, lens: &[u64]) -> NewData {
+        let mut data = NewData::default();
+        for &len in lens {
+            let chunk = self.chunk(len);
+            data.extents.push(Extent {
+                start: data.len,
+                chunk: chunk.id,
+                position: 64,
+                stripe_len: STRIPE,
+                skip: 0,
+                len,
+            });
+            data.chunks.push(chunk);
+            data.len += len;
+        }
+        data
+    }
+
+    pub fn put(&self, key: &str, lens: &[u64]) -> PutCommit {
+        PutCommit {
+            batch: batch(),
+            bucket: BUCKET.into(),
+            object: object(key),
+            data: self.data(lens),
+            condition: WriteCondition::default(),
+        }
+    }
+
+    pub async fn commit(&self, key: &str, lens: &[u64]) -> PutCommit {
+        let commit = self.put(key, lens);
+        self.meta.commit_put(&commit).await.unwrap();
+        commit
+    }
+
+    pub async fn resolve(&self, key: &str) -> Result<Resolved> {
+        self.meta.resolve(BUCKET, key, ReadRange::Whole).await
+    }
+
+    pub async fn data_of(&self, key: &str) -> DataId {
+        match self.resolve(key).await.unwrap().object.content {
+            Content::Data(data) => data,
+            Content::Empty => panic!("{key} is empty"),
+        }
+    }
+
+    pub async fn copy(&self, from: &str, to: &str) -> CopyCommit {
+        let source = self.resolve(from).await.unwrap().object;
+        let Content::Data(data) = source.content else { panic!("{from} is empty") };
+        CopyCommit {
+            batch: batch(),
+            bucket: BUCKET.into(),
+            object: object(to),
+            data,
+            size: source.size,
+            parts: source.parts,
+            condition: WriteCondition::default(),
+        }
+    }
+
+    pub async fn delete(&self, key: &str) {
+        let keys = [DeleteKey { key: key.into(), ..DeleteKey::default() }];
+        for result in self.meta.delete(BUCKET, &keys, NOW).await.unwrap() {
+            result.unwrap();
+        }
+    }
+
+    pub async fn upload(&self, key: &str) -> UploadId {
+        let upload = new_upload(key, NOW);
+        self.meta.create_upload(&upload).await.unwrap();
+        upload.id
+    }
+
+    pub fn part(&self, key: &str, upload: &UploadId, number: u32, lens: &[u64]) -> PartCommit {
+        PartCommit {
+            batch: batch(),
+            bucket: BUCKET.into(),
+            key: key.into(),
+            upload: upload.clone(),
+            number,
+            etag: format!("{:032x}", u128::from_be_bytes(random_bytes())),
+            checksum: None,
+            modified: NOW,
+            source: PartSource::New(self.data(lens)),
+        }
+    }
+
+    pub async fn parts(&self, key: &str, upload: &UploadId) -> Vec<Part> {
+        self.meta.parts(BUCKET, key, upload, PartQuery { after: 0, limit: 10_000 }).await.unwrap()
+    }
+
+    pub fn complete(&self, key: &str, upload: &UploadId, parts: Vec<Part>) -> CompleteCommit {
+        CompleteCommit {
+            batch: batch(),
+            bucket: BUCKET.into(),
+            key: key.into(),
+            upload: upload.clone(),
+            parts,
+            object: object(key),
+            condition: WriteCondition::default(),
+        }
+    }
+
+    pub async fn lease(&self, job: &str) -> Lease {
+        self.meta.acquire_lease(job, self.instance, Duration::from_secs(600)).await.unwrap().unwrap()
+    }
+
+    /// Folds until nothing is left to fold.
+    pub async fn fold_all(&self) -> Folded {
+        let lease = self.lease("gc").await;
+        let mut sum = Folded::default();
+        loop {
+            let folded = self.meta.fold_released(&lease, NOW, 1000).await.unwrap();
+            if folded.rows == 0 {
+                return sum;
+            }
+            sum.rows += folded.rows;
+            sum.data += folded.data;
+            sum.chunks += folded.chunks;
+        }
+    }
+
+    /// Recomputes every count from the rows that it counts, and says what does not agree.
+    pub async fn check(&self) {
+        let checks = [
+            (
+                "references of data",
+                "SELECT d.data_id, d.refs FROM data d WHERE d.refs <> \
+                 (SELECT COUNT(*) FROM objects o WHERE o.data_id = d.data_id) + \
+                 (SELECT COUNT(*) FROM parts p WHERE p.data_id = d.data_id) + \
+                 (SELECT COUNT(*) FROM released r WHERE r.data_id = d.data_id)",
+            ),
+            ("data nobody refers to", "SELECT data_id FROM data WHERE refs = 0"),
+            (
+                "live bytes of chunks",
+                "SELECT c.live, c.len FROM chunks c WHERE c.live <> \
+                 CAST(COALESCE((SELECT SUM(e.len) FROM extents e WHERE e.chunk_id = c.chunk_id), 0) AS BIGINT)",
+            ),
+            (
+                "dead chunks that are referred to, or empty ones that live",
+                "SELECT c.live FROM chunks c WHERE (c.state = 'dead') <> (c.live = 0)",
+            ),
+            (
+                "lengths of data",
+                "SELECT d.data_id, d.len FROM data d WHERE d.len <> \
+                 CAST(COALESCE((SELECT SUM(e.len) FROM extents e WHERE e.data_id = d.data_id), 0) AS BIGINT)",
+            ),
+            (
+                "gaps between extents",
+                "SELECT e.data_id, e.start FROM extents e WHERE e.start > 0 AND NOT EXISTS \
+                 (SELECT 1 FROM extents f WHERE f.data_id = e.data_id AND f.start + f.len = e.start)",
+            ),
+            (
+                "parts of data",
+                "SELECT p.data_id, p.start FROM data_parts p WHERE p.start > 0 AND NOT EXISTS \
+                 (SELECT 1 FROM data_parts q WHERE q.data_id = p.data_id AND q.start + q.size = p.start)",
+            ),
+            (
+                "sizes of objects",
+                "SELECT o.size, d.len FROM objects o JOIN data d ON d.data_id = o.data_id WHERE o.size <> d.len",
+            ),
+        ];
+        for (what, sql) in checks {
+            let rows = self.raw.ints(sql).await;
+            assert!(rows.is_empty(), "{what}: {rows:?}");
+        }
+    }
+}
+
+pub fn batch() -> BatchId {
+    BatchId(random_bytes())
+}
+
+pub fn object(key: &str) -> NewObject {
+    NewObject {
+        key: key.into(),
+        etag: format!("{:032x}", u128::from_be_bytes(random_bytes())),
+        modified: NOW,
+        checksum: None,
+        headers: Headers::default(),
+        tags: Tags::new(),
+        owner: "owner".into(),
+    }
+}
+
+pub fn upload_id(started: Millis) -> UploadId {
+    let random: [u8; 10] = random_bytes();
+    UploadId(format!("{started:012x}{}", hex::encode(random)))
+}
+
+pub fn new_upload(key: &str, started: Millis) -> NewUpload {
+    NewUpload {
+        id: upload_id(started),
+        bucket: BUCKET.into(),
+        template: UploadTemplate {
+            key: key.into(),
+            headers: Headers::default(),
+            tags: Tags::new(),
+            owner: "owner".into(),
+            checksum: None,
+        },
+        started,
+    }
+}
+
+/// Runs all at once and waits for all.
+pub async fn all<T: Send + 'static>(
+    tasks: impl IntoIterator<Item = impl Future<Output = T> + Send + 'static>,
+) -> Vec<T> {
+    let tasks: Vec<_> = tasks.into_iter().map(tokio::spawn).collect();
+    let mut results = Vec::new();
+    for task in tasks {
+        results.push(task.await.unwrap());
+    }
+    results
+}
+
+/// A value that tasks share.
+pub fn shared<T>(value: T) -> Arc<T> {
+    Arc::new(value)
+}

@@ -1,0 +1,12 @@
+//! What `metadata` promises, kept by both databases: every test runs on PostgreSQL and on SQLite, but for those that are
+//! about one of them.
+
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+#[path = "../support/postgres.rs"]
+mod postgres;
+
+mod fixture;
+
+mod buckets;
+mod objects;
