@@ -433,6 +433,8 @@ async fn code<D: Digest>(
 struct Gather {
     /// What came with the last stripe's last piece but belongs to the next.
     rest: Bytes,
+    /// A stream must not be asked again once it has ended.
+    ended: bool,
 }
 
 impl Gather {
@@ -441,12 +443,15 @@ impl Gather {
         let mut pieces = Vec::new();
         let mut tiny = BytesMut::new();
         let mut room = STRIPE_LEN as usize;
-        while room > 0 {
+        while room > 0 && !(self.ended && self.rest.is_empty()) {
             let mut piece = std::mem::take(&mut self.rest);
             if piece.is_empty() {
                 match body.next().await {
                     Some(next) => piece = next.map_err(ChunkError::Body)?,
-                    None => break,
+                    None => {
+                        self.ended = true;
+                        break;
+                    }
                 }
             }
             if piece.len() > room {

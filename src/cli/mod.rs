@@ -11,7 +11,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 pub use data::{DataDirectory, DataError};
-pub use serve::{StartError, Store};
+pub use serve::StartError;
 
 /// An S3-compatible object store: metadata in SQL, bytes erasure-coded over nine volumes.
 #[derive(Debug, Parser)]

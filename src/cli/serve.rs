@@ -6,7 +6,6 @@ use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use futures_util::future::BoxFuture;
 use s3s::service::S3ServiceBuilder;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -14,14 +13,20 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::data::{DataDirectory, DataError};
 use super::welcome::Welcome;
 use crate::access::{Credentials, Identity, RootCredentials, RootError, RootSource};
-use crate::clock::{Clock, random_bytes};
+use crate::chunks::ChunkConfig;
+use crate::clock::Clock;
 use crate::config::volumes::VolumeEntry;
 use crate::config::{Config, ConfigError, Settings};
+use crate::instance::{Instance, InstanceConfig, OpenError, StoreHealth};
 use crate::layout::SHARDS;
-use crate::metadata::{self, Metadata, NewBucket, VolumeRow};
+use crate::maintenance::MaintenanceConfig;
+use crate::metadata;
+use crate::objects::{self, Store};
+use crate::s3::Api;
 use crate::s3::host::Domains;
-use crate::server::{self, Gateway, GatewayConfig, Health, Readiness};
+use crate::server::{self, Gateway, GatewayConfig};
 use crate::telemetry;
+use crate::volumes::IoConfig;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -50,16 +55,16 @@ pub enum StartError {
     /// The log filter cannot be read.
     #[error("log: {0}")]
     Log(Box<dyn std::error::Error + Send + Sync>),
-    /// The database cannot be used.
-    #[error("the database: {0}")]
-    Database(#[from] metadata::Error),
+    /// The store cannot be opened.
+    #[error(transparent)]
+    Open(#[from] OpenError),
     /// A bucket cannot be created.
     #[error("bucket {bucket}: {source}")]
     Bucket {
         /// Its name.
         bucket: String,
-        /// The database's reason.
-        source: metadata::Error,
+        /// The store's reason.
+        source: objects::Error,
     },
     /// The address cannot be listened at.
     #[error("cannot listen at {address}: {source}")]
@@ -77,16 +82,6 @@ pub enum StartError {
         /// The system's error.
         source: io::Error,
     },
-}
-
-/// What is behind the gateway.
-pub struct Store {
-    /// The operations.
-    pub operations: S3ServiceBuilder,
-    /// What readiness depends on.
-    pub health: Arc<dyn Health>,
-    /// Ends the store once no request runs any more: flushes, closes the instance, then the database.
-    pub close: BoxFuture<'static, ()>,
 }
 
 /// What is settled before anything that waits.
@@ -128,13 +123,23 @@ async fn serve(config: &Config, ground: Ground) -> Result<(), StartError> {
     let listener = TcpListener::bind(&config.listen).await.map_err(listen)?;
     let address = listener.local_addr().map_err(listen)?;
 
-    let metadata = Metadata::connect(&config.database()).await?;
-    let deployment = metadata.deployment(&hex::encode(random_bytes::<16>())).await?;
-    let rows = metadata.register_volumes(&config.volumes).await?;
+    let instance = Instance::open(InstanceConfig {
+        database: config.database(),
+        volumes: config.volumes.clone(),
+        io: IoConfig::default(),
+        chunks: ChunkConfig::default(),
+        maintenance: MaintenanceConfig {
+            grace: config.gc_grace,
+            upload_expiry: config.upload_expiry,
+            ..MaintenanceConfig::default()
+        },
+        clock: Clock::system(),
+    })
+    .await?;
+    let deployment = instance.deployment().to_owned();
     let credentials = Credentials::new(&ground.root, &deployment);
-    let store = start_store(config, &metadata, &deployment, rows).await?;
-    if let Err(error) = create_buckets(config, &metadata, credentials.root()).await {
-        store.close.await;
+    if let Err(error) = create_buckets(config, instance.store(), credentials.root()).await {
+        instance.close().await;
         return Err(error);
     }
 
@@ -144,7 +149,9 @@ async fn serve(config: &Config, ground: Ground) -> Result<(), StartError> {
         spool: ground.spool,
         silence: config.limits.silence,
     };
-    let gateway = Gateway::new(store.operations, credentials, store.health, gateway_config);
+    let operations = S3ServiceBuilder::new(Api::new(instance.store().clone(), config.region.clone()));
+    let health = Arc::new(StoreHealth(instance.store().clone()));
+    let gateway = Gateway::new(operations, credentials, health, gateway_config);
     tracing::info!(%address, %deployment, data = %ground.data.path().display(), "serving");
     let bucket = config.buckets.first().map(String::as_str);
     let (root, source) = (&ground.root, &ground.source);
@@ -154,7 +161,7 @@ async fn serve(config: &Config, ground: Ground) -> Result<(), StartError> {
     let _ = out.write_all(welcome.as_bytes()).and_then(|()| out.flush());
 
     let cut = server::run(listener, gateway, stop, config.limits.clone()).await;
-    store.close.await;
+    instance.close().await;
     let cut = cut.map_err(|source| StartError::System { operation: "serve", source })?;
     tracing::info!(connections_cut = cut, "stopped");
     Ok(())
@@ -179,57 +186,12 @@ fn stop_signal() -> Result<impl Future<Output = ()>, StartError> {
     })
 }
 
-async fn create_buckets(config: &Config, metadata: &Metadata, root: &Identity) -> Result<(), StartError> {
+async fn create_buckets(config: &Config, store: &Store, root: &Identity) -> Result<(), StartError> {
     for name in &config.buckets {
-        let bucket = NewBucket {
-            name: name.clone(),
-            region: config.region.clone(),
-            owner: root.canonical_id.to_string(),
-            created: Clock::system().now(),
-        };
-        match metadata.create_bucket(&bucket).await {
-            Ok(_) | Err(metadata::Error::BucketExists(_)) => {}
+        match store.create_bucket(name.clone(), config.region.clone(), root.canonical_id.to_string()).await {
+            Ok(_) | Err(objects::Error::Metadata(metadata::Error::BucketExists(_))) => {}
             Err(source) => return Err(StartError::Bucket { bucket: name.clone(), source }),
         }
     }
     Ok(())
-}
-
-/// Opens the volumes in `rows` (formats those that are empty and new), registers this process as an instance, and puts
-/// chunks, objects and operations on top.
-async fn start_store(
-    config: &Config,
-    metadata: &Metadata,
-    deployment: &str,
-    rows: Vec<VolumeRow>,
-) -> Result<Store, StartError> {
-    let _ = (config, deployment);
-    let instance = metadata.register_instance().await?;
-    let health = Arc::new(Vitals { metadata: metadata.clone(), volumes: rows.len() });
-    let closing = metadata.clone();
-    let close = async move {
-        if let Err(error) = closing.close_instance(instance).await {
-            tracing::warn!(%error, "the instance could not be closed; its ids are swept later");
-        }
-        closing.close().await;
-    };
-    Ok(Store { operations: S3ServiceBuilder::new(Operations), health, close: Box::pin(close) })
-}
-
-/// The operations.
-struct Operations;
-
-impl s3s::S3 for Operations {}
-
-/// Readiness: the database answers, and enough volumes do.
-struct Vitals {
-    metadata: Metadata,
-    volumes: usize,
-}
-
-#[async_trait::async_trait]
-impl Health for Vitals {
-    async fn ready(&self) -> Readiness {
-        Readiness { database: self.metadata.ping().await.is_ok(), usable_volumes: self.volumes }
-    }
 }

@@ -11,7 +11,6 @@ use ninefold::access::{Credentials, RootCredentials, Secret};
 use ninefold::chunks::ChunkConfig;
 use ninefold::clock::Clock;
 use ninefold::instance::{Instance, InstanceConfig};
-use ninefold::layout::VolumeSlot;
 use ninefold::maintenance::{self, Job, MaintenanceConfig};
 use ninefold::metadata::{DatabaseConfig, VolumeSpec};
 use ninefold::objects::Store;
@@ -73,6 +72,11 @@ impl Fixture {
         Self::new(tempfile::tempdir().unwrap(), database.url.clone(), Some(database)).await
     }
 
+    /// Over a PostgreSQL database that the test looks after.
+    pub async fn at(url: String) -> Self {
+        Self::new(tempfile::tempdir().unwrap(), url, None).await
+    }
+
     async fn new(dir: TempDir, url: String, database: Option<Database>) -> Self {
         let clock = Clock::fixed(1_700_000_000_000);
         let config = InstanceConfig {
@@ -123,10 +127,6 @@ impl Fixture {
     pub async fn run(&self, job: &dyn Job) {
         let instance = self.instance.heartbeat().instance();
         assert!(maintenance::run_once(self.store().metadata(), instance, job).await.unwrap());
-    }
-
-    pub fn volume(&self, slot: VolumeSlot) -> PathBuf {
-        self.dir.path().join(format!("v{}", slot.0))
     }
 
     /// Every shard file there is.

@@ -3,7 +3,6 @@ use aws_sdk_s3::types::{ChecksumAlgorithm, ChecksumMode, Delete, ObjectAttribute
 
 use crate::fixture::{BUCKET, Fixture, MIB, bytes, error, on_both};
 
-
 on_both! {
     async fn what_is_put_is_got(f: Fixture) {
         for len in [0, 1, 1000, MIB, 4 * MIB, 9 * MIB + 17] {

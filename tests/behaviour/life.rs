@@ -1,0 +1,104 @@
+use std::time::Duration;
+
+use aws_sdk_s3::primitives::ByteStream;
+use ninefold::maintenance::Reclaim;
+
+use crate::fixture::{BUCKET, Fixture, MIB, bytes, error, on_both};
+use crate::postgres::Cluster;
+
+on_both! {
+    async fn what_was_acknowledged_is_there_after_a_restart(f: Fixture) {
+        let content = bytes(5 * MIB);
+        f.put("k", content.clone()).await;
+        let created = f.s3.create_multipart_upload().bucket(BUCKET).key("m").send().await.unwrap();
+        let f = f.restart().await;
+        assert!(f.get("k").await == content);
+        let upload = created.upload_id().unwrap();
+        f.s3.upload_part().bucket(BUCKET).key("m").upload_id(upload).part_number(1).body(ByteStream::from_static(b"x")).send().await.unwrap();
+        f.put("l", content.clone()).await;
+        assert!(f.get("l").await == content);
+    }
+
+    async fn overwritten_and_deleted_data_goes_after_its_grace(f: Fixture) {
+        f.put("k", bytes(1000)).await;
+        f.put("k", bytes(2000)).await;
+        let grace = Duration::from_secs(3600);
+        let reclaim = Reclaim::new(f.store().clone(), grace);
+        f.run(&reclaim).await;
+        assert_eq!(f.files().len(), 18, "readers may still be at the old bytes");
+        f.clock.advance(grace + Duration::from_secs(1));
+        f.run(&reclaim).await;
+        assert_eq!(f.files().len(), 9);
+        assert_eq!(f.get("k").await, bytes(2000));
+    }
+
+    async fn an_instance_that_was_judged_dead_commits_nothing_and_starts_again(f: Fixture) {
+        f.put("k", "1").await;
+        let dead = f.instance.heartbeat().instance();
+        f.store().metadata().close_instance(dead).await.unwrap();
+        let put = f.s3.put_object().bucket(BUCKET).key("k").body(ByteStream::from_static(b"2")).send().await;
+        assert_eq!(error(put), (503, "ServiceUnavailable".into()));
+        assert_eq!(f.get("k").await, b"1");
+        assert_eq!(f.files().len(), 9, "what could not be committed is removed");
+        f.instance.heartbeat().beat().await;
+        assert_ne!(f.instance.heartbeat().instance(), dead);
+        f.put("k", "3").await;
+        assert_eq!(f.get("k").await, b"3");
+    }
+
+    async fn writers_of_one_key_leave_one_whole_object(f: Fixture) {
+        let mut tasks = tokio::task::JoinSet::new();
+        for n in 0..16usize {
+            let s3 = f.s3.clone();
+            tasks.spawn(async move {
+                let body = ByteStream::from(bytes(100_000 + n));
+                s3.put_object().bucket(BUCKET).key("k").body(body).send().await.unwrap();
+            });
+        }
+        while let Some(done) = tasks.join_next().await {
+            done.unwrap();
+        }
+        let got = f.get("k").await;
+        assert!((100_000..100_016).contains(&got.len()) && got == bytes(got.len()));
+        f.run(&Reclaim::new(f.store().clone(), Duration::ZERO)).await;
+        assert_eq!(f.files().len(), 9);
+    }
+
+    async fn only_one_of_many_creates_if_absent(f: Fixture) {
+        let mut tasks = tokio::task::JoinSet::new();
+        for _ in 0..12 {
+            let s3 = f.s3.clone();
+            tasks.spawn(async move {
+                let put = s3.put_object().bucket(BUCKET).key("k").if_none_match("*");
+                put.body(ByteStream::from_static(b"x")).send().await.is_ok()
+            });
+        }
+        let created = tasks.join_all().await.into_iter().filter(|ok| *ok).count();
+        assert_eq!(created, 1);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_goes_away_is_a_503_and_recovered_from_without_restart() {
+    let cluster = tokio::task::spawn_blocking(|| Cluster::start(&[])).await.unwrap();
+    let url = cluster.create_database().await;
+    let f = Fixture::at(url).await;
+    f.put("k", "1").await;
+    let cluster = tokio::task::spawn_blocking(move || {
+        cluster.stop();
+        cluster
+    });
+    let cluster = cluster.await.unwrap();
+    let get = f.s3.get_object().bucket(BUCKET).key("k").send().await;
+    assert_eq!(error(get), (503, "ServiceUnavailable".into()));
+    let put = f.s3.put_object().bucket(BUCKET).key("k").body(ByteStream::from_static(b"2")).send().await;
+    assert_eq!(error(put), (503, "ServiceUnavailable".into()));
+    let cluster = tokio::task::spawn_blocking(move || {
+        cluster.start_again();
+        cluster
+    });
+    let _cluster = cluster.await.unwrap();
+    assert_eq!(f.get("k").await, b"1");
+    f.put("k", "3").await;
+    assert_eq!(f.get("k").await, b"3");
+}
