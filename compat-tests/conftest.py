@@ -120,10 +120,10 @@ def bucket(s3, name):
 
 @pytest.fixture
 def aws(server, tmp_path):
-    """The aws cli; uploads of 8 MiB and more in parts of 5 MiB."""
+    """The aws cli; uploads of 8 MiB and more in parts of 5 MiB. (Its version 1 would presign with the old signature.)"""
     home = tmp_path / "aws"
     home.mkdir()
-    return clients.aws_cli(server, home, s3=["multipart_threshold = 8MB", "multipart_chunksize = 5MB"])
+    return clients.aws_cli(server, home, s3=["multipart_threshold = 8MB", "multipart_chunksize = 5MB", "signature_version = s3v4"])
 
 
 @pytest.fixture
