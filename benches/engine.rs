@@ -52,7 +52,10 @@ async fn open(dir: &Path) -> Instance {
 
 async fn put(store: &Store, key: String, content: Bytes) {
     // Pieces as they come from a socket.
-    let pieces: Vec<_> = (0..content.len()).step_by(256 << 10).map(|at| content.slice(at..content.len().min(at + (256 << 10)))).collect();
+    let pieces: Vec<_> = (0..content.len())
+        .step_by(256 << 10)
+        .map(|at| content.slice(at..content.len().min(at + (256 << 10))))
+        .collect();
     let request = PutRequest {
         bucket: "bench".into(),
         key,
