@@ -9,4 +9,6 @@ mod postgres;
 mod fixture;
 
 mod buckets;
+mod listing;
 mod objects;
+mod uploads;
