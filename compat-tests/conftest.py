@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import signal
 
 import pytest
 
@@ -16,6 +17,14 @@ os.environ["AWS_CONFIG_FILE"] = os.environ["AWS_SHARED_CREDENTIALS_FILE"] = os.d
 os.environ["AWS_EC2_METADATA_DISABLED"] = "true"
 
 _numbers = itertools.count(1)
+
+
+def _interrupt(*_):
+    raise KeyboardInterrupt
+
+
+# Told to end, we end as with Ctrl-C: after having ended what we started.
+signal.signal(signal.SIGTERM, _interrupt)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -48,11 +48,22 @@ def send(server, method, target, headers=None, body=None, timeout=60):
         connection.close()
 
 
+class _Signer(S3SigV4Auth):
+    """Signs what the request says of its payload, where it says something."""
+
+    def payload(self, request):
+        return self.said or super().payload(request)
+
+    def add_auth(self, request):
+        self.said = request.headers.get("x-amz-content-sha256")
+        super().add_auth(request)
+
+
 def sign(server, method, target, headers=None, body=b"", *, region=REGION, access_key=None, secret_key=None):
     """The headers, these and the signature's, of a request signed with SigV4."""
     request = AWSRequest(method, server.endpoint + target, headers=dict(headers or {}), data=body)
     keys = Credentials(access_key or server.access_key, secret_key or server.secret_key)
-    S3SigV4Auth(keys, "s3", region).add_auth(request)
+    _Signer(keys, "s3", region).add_auth(request)
     return dict(request.headers.items())
 
 
