@@ -162,7 +162,6 @@ async fn serve(config: &Config, ground: Ground) -> Result<(), StartError> {
 
     let cut = server::run(listener, gateway, stop, config.limits.clone()).await;
     instance.close().await;
-    let cut = cut.map_err(|source| StartError::System { operation: "serve", source })?;
     tracing::info!(connections_cut = cut, "stopped");
     Ok(())
 }

@@ -44,7 +44,9 @@ impl Welcome<'_> {
              \naws_access_key_id = {key}\
              \naws_secret_access_key = {secret}\
              \nregion = {region}\
-             \nendpoint_url = {endpoint}\n\
+             \nendpoint_url = {endpoint}\
+             \ns3 =\
+             \n\x20   signature_version = s3v4\n\
              \nFor rclone, in rclone.conf:\n\
              \n[ninefold]\
              \ntype = s3\
@@ -94,6 +96,8 @@ mod tests {
         let fresh = text(&RootSource::Generated("/d/credentials".into()), Some("photos"));
         assert!(fresh.contains("aws_secret_access_key = sssshhhh"), "{fresh}");
         assert!(fresh.contains("endpoint_url = http://127.0.0.1:1234\n"), "{fresh}");
+        // Version 1 of the AWS CLI presigns with version 2 of the signature unless it is told otherwise.
+        assert!(fresh.contains("\ns3 =\n    signature_version = s3v4\n"), "{fresh}");
         assert!(fresh.contains("s3 cp FILE s3://photos/") && !fresh.contains("s3 mb"), "{fresh}");
         for source in [RootSource::File("/d/credentials".into()), RootSource::Configured] {
             let later = text(&source, None);

@@ -1,7 +1,7 @@
 //! Buckets.
 
 use super::dialect::{Tx, fresh_batch, retrying, values};
-use super::{Bucket, BucketId, BucketQuery, Error, Metadata, NewBucket, Result, rows};
+use super::{Answer, Bucket, BucketId, BucketQuery, Error, Metadata, NewBucket, Result, rows};
 use crate::clock::Millis;
 
 const BUCKET: &str = "SELECT bucket_id, name, created, region, owner FROM buckets WHERE name = $1";
@@ -11,59 +11,67 @@ impl Metadata {
     ///
     /// # Errors
     /// [`Error::BucketExists`] if the name is taken.
-    pub async fn create_bucket(&self, bucket: &NewBucket) -> Result<Bucket> {
-        let sql = "INSERT INTO buckets (name, created, region, owner) VALUES ($1, $2, $3, $4) \
+    pub fn create_bucket<'a>(&'a self, bucket: &'a NewBucket) -> Answer<'a, Bucket> {
+        Box::pin(async move {
+            let sql = "INSERT INTO buckets (name, created, region, owner) VALUES ($1, $2, $3, $4) \
                    ON CONFLICT (name) DO NOTHING RETURNING bucket_id, name, created, region, owner";
-        let batch = fresh_batch();
-        retrying(|| async {
-            let mut tx = self.db.begin(Some(batch)).await?;
-            let values = values![&bucket.name, bucket.created, &bucket.region, &bucket.owner];
-            let result = tx.first(sql, values).await;
-            // Whoever holds the name may give it up between the two statements: then the name is free to be tried again.
-            let result = match result {
-                Ok(None) => tx.first(BUCKET, values![&bucket.name]).await.map(|row| (false, row)),
-                other => other.map(|row| (true, row)),
-            };
-            match tx.end(result).await? {
-                (true, Some(row)) => rows::bucket(&row),
-                (false, Some(row)) => Err(Error::BucketExists(Box::new(rows::bucket(&row)?))),
-                (_, None) => Err(Error::Unavailable(format!("bucket {} is being deleted", bucket.name))),
-            }
+            let batch = fresh_batch();
+            retrying(|| async {
+                let mut tx = self.db.begin(Some(batch)).await?;
+                let values = values![&bucket.name, bucket.created, &bucket.region, &bucket.owner];
+                let result = tx.first(sql, values).await;
+                // Whoever holds the name may give it up between the two statements: then the name is free to be tried again.
+                let result = match result {
+                    Ok(None) => tx.first(BUCKET, values![&bucket.name]).await.map(|row| (false, row)),
+                    other => other.map(|row| (true, row)),
+                };
+                match tx.end(result).await? {
+                    (true, Some(row)) => rows::bucket(&row),
+                    (false, Some(row)) => Err(Error::BucketExists(Box::new(rows::bucket(&row)?))),
+                    (_, None) => Err(Error::Unavailable(format!("bucket {} is being deleted", bucket.name))),
+                }
+            })
+            .await
         })
-        .await
     }
 
     /// A bucket by its name.
     ///
     /// # Errors
     /// [`Error::NoSuchBucket`].
-    pub async fn bucket(&self, name: &str) -> Result<Bucket> {
-        let row = self.db.first(BUCKET, values![name]).await?;
-        rows::bucket(&row.ok_or_else(|| Error::NoSuchBucket(name.into()))?)
+    pub fn bucket<'a>(&'a self, name: &'a str) -> Answer<'a, Bucket> {
+        Box::pin(async move {
+            let row = self.db.first(BUCKET, values![name]).await?;
+            rows::bucket(&row.ok_or_else(|| Error::NoSuchBucket(name.into()))?)
+        })
     }
 
     /// Deletes a bucket without objects. Its open uploads are aborted and their parts released.
     ///
     /// # Errors
     /// [`Error::NoSuchBucket`], [`Error::BucketNotEmpty`].
-    pub async fn delete_bucket(&self, name: &str, now: Millis) -> Result<()> {
-        let batch = fresh_batch();
-        retrying(|| async {
-            let mut tx = self.db.begin(Some(batch)).await?;
-            let result = delete(&mut tx, name, now).await;
-            tx.end(result).await
+    pub fn delete_bucket<'a>(&'a self, name: &'a str, now: Millis) -> Answer<'a, ()> {
+        Box::pin(async move {
+            let batch = fresh_batch();
+            retrying(|| async {
+                let mut tx = self.db.begin(Some(batch)).await?;
+                let result = delete(&mut tx, name, now).await;
+                tx.end(result).await
+            })
+            .await
         })
-        .await
     }
 
     /// A page of buckets, ordered by name.
-    pub async fn list_buckets(&self, query: &BucketQuery) -> Result<Vec<Bucket>> {
-        let sql = "SELECT bucket_id, name, created, region, owner FROM buckets \
+    pub fn list_buckets<'a>(&'a self, query: &'a BucketQuery) -> Answer<'a, Vec<Bucket>> {
+        Box::pin(async move {
+            let sql = "SELECT bucket_id, name, created, region, owner FROM buckets \
                    WHERE owner = $1 AND name > $2 AND ($3 = '' OR substr(name, 1, length($3)) = $3) \
                    AND ($4 IS NULL OR region = $4) ORDER BY name LIMIT $5";
-        let region = query.region.as_deref();
-        let values = values![&query.owner, &query.after, &query.prefix, region, i64::from(query.limit)];
-        self.db.query(sql, values).await?.iter().map(rows::bucket).collect()
+            let region = query.region.as_deref();
+            let values = values![&query.owner, &query.after, &query.prefix, region, i64::from(query.limit)];
+            self.db.query(sql, values).await?.iter().map(rows::bucket).collect()
+        })
     }
 }
 

@@ -1,7 +1,7 @@
 //! Shards that are missing or bad, and the moving of shards.
 
 use super::dialect::{Tx, fresh_batch, retrying, values};
-use super::{Error, HealTask, Metadata, Result, reclaim};
+use super::{Answer, Error, HealTask, Metadata, Result, reclaim};
 use crate::clock::Millis;
 use crate::layout::{ChunkId, Placement, SHARDS, Slot};
 
@@ -10,64 +10,74 @@ const REASON_LEN: usize = 200;
 
 impl Metadata {
     /// Notes that a shard is missing or bad. Noting it twice is noting it once; of a chunk that is gone or dead, never.
-    pub async fn queue_heal(&self, chunk: ChunkId, shard: u8, reason: &str, now: Millis) -> Result<()> {
-        let reason: String = reason.chars().take(REASON_LEN).collect();
-        retrying(|| async {
-            let mut tx = self.db.begin(None).await?;
-            let result = queue(&mut tx, chunk, shard, &reason, now).await;
-            tx.end(result).await
+    pub fn queue_heal<'a>(&'a self, chunk: ChunkId, shard: u8, reason: &'a str, now: Millis) -> Answer<'a, ()> {
+        Box::pin(async move {
+            let reason: String = reason.chars().take(REASON_LEN).collect();
+            retrying(|| async {
+                let mut tx = self.db.begin(None).await?;
+                let result = queue(&mut tx, chunk, shard, &reason, now).await;
+                tx.end(result).await
+            })
+            .await
         })
-        .await
     }
 
     /// How many shards wait for healing.
-    pub async fn heal_queue_len(&self) -> Result<u64> {
-        let row = self.db.first("SELECT COUNT(*) AS waiting FROM heal_queue", &[]).await?;
-        row.ok_or_else(|| Error::Corrupt("a count has no row".into()))?.number("waiting")
+    pub fn heal_queue_len(&self) -> Answer<'_, u64> {
+        Box::pin(async move {
+            let row = self.db.first("SELECT COUNT(*) AS waiting FROM heal_queue", &[]).await?;
+            row.ok_or_else(|| Error::Corrupt("a count has no row".into()))?.number("waiting")
+        })
     }
 
     /// Shards that wait for healing, those that wait longest first.
-    pub async fn heal_tasks(&self, limit: u32) -> Result<Vec<HealTask>> {
-        let sql = "SELECT chunk_id, shard, reason, queued_at, noted FROM heal_queue \
+    pub fn heal_tasks(&self, limit: u32) -> Answer<'_, Vec<HealTask>> {
+        Box::pin(async move {
+            let sql = "SELECT chunk_id, shard, reason, queued_at, noted FROM heal_queue \
                    ORDER BY queued_at, chunk_id, shard LIMIT $1";
-        let rows = self.db.query(sql, values![i64::from(limit)]).await?;
-        rows.iter()
-            .map(|row| {
-                Ok(HealTask {
-                    chunk: row.chunk_id("chunk_id")?,
-                    shard: row.number("shard")?,
-                    reason: row.text("reason")?,
-                    queued: row.int("queued_at")?,
-                    noted: row.int("noted")?,
+            let rows = self.db.query(sql, values![i64::from(limit)]).await?;
+            rows.iter()
+                .map(|row| {
+                    Ok(HealTask {
+                        chunk: row.chunk_id("chunk_id")?,
+                        shard: row.number("shard")?,
+                        reason: row.text("reason")?,
+                        queued: row.int("queued_at")?,
+                        noted: row.int("noted")?,
+                    })
                 })
-            })
-            .collect()
+                .collect()
+        })
     }
 
     /// Takes a task off the queue whose shard was found to be well, unless it was noted again since the task was read.
     /// ([`Self::switch_slot`] takes off the one that it heals.)
-    pub async fn heal_done(&self, task: &HealTask) -> Result<()> {
-        let sql = "DELETE FROM heal_queue WHERE chunk_id = $1 AND shard = $2 AND noted = $3";
-        retrying(|| async {
-            let mut tx = self.db.begin(None).await?;
-            let chunk = task.chunk.to_bytes();
-            let result = tx.execute(sql, values![&chunk, i64::from(task.shard), task.noted]).await;
-            tx.end(result).await.map(|_| ())
+    pub fn heal_done<'a>(&'a self, task: &'a HealTask) -> Answer<'a, ()> {
+        Box::pin(async move {
+            let sql = "DELETE FROM heal_queue WHERE chunk_id = $1 AND shard = $2 AND noted = $3";
+            retrying(|| async {
+                let mut tx = self.db.begin(None).await?;
+                let chunk = task.chunk.to_bytes();
+                let result = tx.execute(sql, values![&chunk, i64::from(task.shard), task.noted]).await;
+                tx.end(result).await.map(|_| ())
+            })
+            .await
         })
-        .await
     }
 
     /// Moves a shard's place if it still is `from` (`None`: never placed); answers whether it was.
     ///
     /// The shard is then neither missing nor waiting for healing, and the file that it was before is a pending delete.
-    pub async fn switch_slot(&self, chunk: ChunkId, shard: u8, from: Option<Slot>, to: Slot) -> Result<bool> {
-        let batch = fresh_batch();
-        retrying(|| async {
-            let mut tx = self.db.begin(Some(batch)).await?;
-            let result = switch(&mut tx, chunk, shard, from, to).await;
-            tx.end(result).await
+    pub fn switch_slot(&self, chunk: ChunkId, shard: u8, from: Option<Slot>, to: Slot) -> Answer<'_, bool> {
+        Box::pin(async move {
+            let batch = fresh_batch();
+            retrying(|| async {
+                let mut tx = self.db.begin(Some(batch)).await?;
+                let result = switch(&mut tx, chunk, shard, from, to).await;
+                tx.end(result).await
+            })
+            .await
         })
-        .await
     }
 }
 

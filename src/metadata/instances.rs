@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::dialect::{Tx, retrying, values};
 use super::rows::int;
-use super::{Error, IdRange, InstanceId, Lease, Metadata, Result};
+use super::{Answer, Error, IdRange, InstanceId, Lease, Metadata, Result};
 use crate::layout::ChunkId;
 
 fn millis(duration: Duration) -> i64 {
@@ -13,112 +13,128 @@ fn millis(duration: Duration) -> i64 {
 
 impl Metadata {
     /// Registers this start of this process. Instances are never resumed.
-    pub async fn register_instance(&self) -> Result<InstanceId> {
-        retrying(|| async {
-            let mut tx = self.db.begin(None).await?;
-            let sql = "INSERT INTO instances (started_at, heartbeat_at, state) VALUES ({now}, {now}, 'live') \
+    pub fn register_instance(&self) -> Answer<'_, InstanceId> {
+        Box::pin(async move {
+            retrying(|| async {
+                let mut tx = self.db.begin(None).await?;
+                let sql = "INSERT INTO instances (started_at, heartbeat_at, state) VALUES ({now}, {now}, 'live') \
                        RETURNING instance_id";
-            let result = tx.first(sql, &[]).await;
-            let row = tx.end(result).await?;
-            Ok(InstanceId(row.ok_or_else(|| Error::Corrupt("no instance was made".into()))?.int("instance_id")?))
+                let result = tx.first(sql, &[]).await;
+                let row = tx.end(result).await?;
+                Ok(InstanceId(row.ok_or_else(|| Error::Corrupt("no instance was made".into()))?.int("instance_id")?))
+            })
+            .await
         })
-        .await
     }
 
     /// Says that the instance lives.
     ///
     /// # Errors
     /// [`Error::RangeClosed`] if it was judged dead, or has ended.
-    pub async fn heartbeat(&self, instance: InstanceId) -> Result<()> {
-        retrying(|| async {
-            let mut tx = self.db.begin(None).await?;
-            let sql = "UPDATE instances SET heartbeat_at = {now} WHERE instance_id = $1 AND state = 'live'";
-            let result = match tx.execute(sql, values![instance.0]).await {
-                Ok(0) => Err(Error::RangeClosed),
-                other => other.map(|_| ()),
-            };
-            tx.end(result).await
+    pub fn heartbeat(&self, instance: InstanceId) -> Answer<'_, ()> {
+        Box::pin(async move {
+            retrying(|| async {
+                let mut tx = self.db.begin(None).await?;
+                let sql = "UPDATE instances SET heartbeat_at = {now} WHERE instance_id = $1 AND state = 'live'";
+                let result = match tx.execute(sql, values![instance.0]).await {
+                    Ok(0) => Err(Error::RangeClosed),
+                    other => other.map(|_| ()),
+                };
+                tx.end(result).await
+            })
+            .await
         })
-        .await
     }
 
     /// Reserves `count` chunk ids that were never given before. `nonce` must be fresh and random.
     ///
     /// # Errors
     /// [`Error::RangeClosed`] if the instance was judged dead, or has ended.
-    pub async fn reserve_range(&self, instance: InstanceId, count: u32, nonce: u64) -> Result<IdRange> {
-        retrying(|| async {
-            let mut tx = self.db.begin(None).await?;
-            let result = reserve(&mut tx, instance, count.max(1), nonce).await;
-            tx.end(result).await
+    pub fn reserve_range(&self, instance: InstanceId, count: u32, nonce: u64) -> Answer<'_, IdRange> {
+        Box::pin(async move {
+            retrying(|| async {
+                let mut tx = self.db.begin(None).await?;
+                let result = reserve(&mut tx, instance, count.max(1), nonce).await;
+                tx.end(result).await
+            })
+            .await
         })
-        .await
     }
 
     /// Ends an instance and closes its ranges, so that a late commit of its fails. Its open chunks are sealed as they are.
-    pub async fn close_instance(&self, instance: InstanceId) -> Result<()> {
-        retrying(|| async {
-            let mut tx = self.db.begin(None).await?;
-            let result = match hold_instance(&mut tx, instance).await {
-                Ok(true) => close(&mut tx, instance).await,
-                other => other.map(|_| ()),
-            };
-            tx.end(result).await
+    pub fn close_instance(&self, instance: InstanceId) -> Answer<'_, ()> {
+        Box::pin(async move {
+            retrying(|| async {
+                let mut tx = self.db.begin(None).await?;
+                let result = match hold_instance(&mut tx, instance).await {
+                    Ok(true) => close(&mut tx, instance).await,
+                    other => other.map(|_| ()),
+                };
+                tx.end(result).await
+            })
+            .await
         })
-        .await
     }
 
     /// Instances (not `judge`) whose last heartbeat is older than `timeout` by the database's clock.
     ///
     /// Silence proves nothing while the database was away: the judge must itself have reached it for a whole `timeout`.
-    pub async fn silent_instances(&self, judge: InstanceId, timeout: Duration) -> Result<Vec<InstanceId>> {
-        let sql = "SELECT instance_id FROM instances WHERE state = 'live' AND instance_id <> $1 \
+    pub fn silent_instances(&self, judge: InstanceId, timeout: Duration) -> Answer<'_, Vec<InstanceId>> {
+        Box::pin(async move {
+            let sql = "SELECT instance_id FROM instances WHERE state = 'live' AND instance_id <> $1 \
                    AND heartbeat_at < {now} - $2 ORDER BY instance_id";
-        let rows = self.db.query(sql, values![judge.0, millis(timeout)]).await?;
-        rows.iter().map(|row| row.int("instance_id").map(InstanceId)).collect()
+            let rows = self.db.query(sql, values![judge.0, millis(timeout)]).await?;
+            rows.iter().map(|row| row.int("instance_id").map(InstanceId)).collect()
+        })
     }
 
     /// [`Self::close_instance`], if the instance is silent still: answers whether it is closed now. The judge must live.
     ///
     /// # Errors
     /// [`Error::RangeClosed`] if the judge was itself judged dead.
-    pub async fn close_silent(&self, judge: InstanceId, instance: InstanceId, timeout: Duration) -> Result<bool> {
-        retrying(|| async {
-            let mut tx = self.db.begin(None).await?;
-            let result = close_silent(&mut tx, judge, instance, timeout).await;
-            tx.end(result).await
+    pub fn close_silent(&self, judge: InstanceId, instance: InstanceId, timeout: Duration) -> Answer<'_, bool> {
+        Box::pin(async move {
+            retrying(|| async {
+                let mut tx = self.db.begin(None).await?;
+                let result = close_silent(&mut tx, judge, instance, timeout).await;
+                tx.end(result).await
+            })
+            .await
         })
-        .await
     }
 
     /// Takes the lease of a job for `ttl`, or prolongs it if `holder` has it; `None` if somebody else has it.
     ///
     /// The token is new whenever the lease had run out, even if nobody took it meanwhile.
-    pub async fn acquire_lease(&self, job: &str, holder: InstanceId, ttl: Duration) -> Result<Option<Lease>> {
-        let sql = "INSERT INTO leases (job, holder, token, until) VALUES ($1, $2, 1, {now} + $3) \
+    pub fn acquire_lease<'a>(&'a self, job: &'a str, holder: InstanceId, ttl: Duration) -> Answer<'a, Option<Lease>> {
+        Box::pin(async move {
+            let sql = "INSERT INTO leases (job, holder, token, until) VALUES ($1, $2, 1, {now} + $3) \
                    ON CONFLICT (job) DO UPDATE SET holder = excluded.holder, until = {now} + $3, \
                    token = CASE WHEN leases.holder = excluded.holder AND leases.until > {now} THEN leases.token \
                        ELSE leases.token + 1 END \
                    WHERE leases.holder = excluded.holder OR leases.until <= {now} RETURNING token";
-        retrying(|| async {
-            let mut tx = self.db.begin(None).await?;
-            let result = tx.first(sql, values![job, holder.0, millis(ttl)]).await;
-            let row = tx.end(result).await?;
-            row.map(|row| Ok(Lease { job: job.into(), token: row.int("token")? })).transpose()
+            retrying(|| async {
+                let mut tx = self.db.begin(None).await?;
+                let result = tx.first(sql, values![job, holder.0, millis(ttl)]).await;
+                let row = tx.end(result).await?;
+                row.map(|row| Ok(Lease { job: job.into(), token: row.int("token")? })).transpose()
+            })
+            .await
         })
-        .await
     }
 
     /// Gives a lease up, if it is still held.
-    pub async fn release_lease(&self, lease: &Lease, holder: InstanceId) -> Result<()> {
-        // The row stays, so that the next token is larger.
-        let sql = "UPDATE leases SET until = 0 WHERE job = $1 AND token = $2 AND holder = $3";
-        retrying(|| async {
-            let mut tx = self.db.begin(None).await?;
-            let result = tx.execute(sql, values![&lease.job, lease.token, holder.0]).await;
-            tx.end(result).await.map(|_| ())
+    pub fn release_lease<'a>(&'a self, lease: &'a Lease, holder: InstanceId) -> Answer<'a, ()> {
+        Box::pin(async move {
+            // The row stays, so that the next token is larger.
+            let sql = "UPDATE leases SET until = 0 WHERE job = $1 AND token = $2 AND holder = $3";
+            retrying(|| async {
+                let mut tx = self.db.begin(None).await?;
+                let result = tx.execute(sql, values![&lease.job, lease.token, holder.0]).await;
+                tx.end(result).await.map(|_| ())
+            })
+            .await
         })
-        .await
     }
 }
 

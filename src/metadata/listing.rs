@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 
 use super::dialect::{Row, values};
 use super::rows::{self, int};
-use super::{Error, ListQuery, ListedObject, Metadata, Page, Result, Upload, UploadId};
+use super::{Answer, Error, ListQuery, ListedObject, Metadata, Page, Result, Upload, UploadId};
 
 /// What is listed: a table whose rows are ordered by `(bucket_id, entry)`.
 struct Listed {
@@ -73,8 +73,10 @@ impl Metadata {
     ///
     /// # Errors
     /// [`Error::NoSuchBucket`].
-    pub async fn list_objects(&self, query: &ListQuery) -> Result<Page<ListedObject>> {
-        self.list(&OBJECTS, query, after_key(&query.after), listed_object, |object| (&object.key, None)).await
+    pub fn list_objects<'a>(&'a self, query: &'a ListQuery) -> Answer<'a, Page<ListedObject>> {
+        Box::pin(async move {
+            self.list(&OBJECTS, query, after_key(&query.after), listed_object, |object| (&object.key, None)).await
+        })
     }
 
     /// A page of a bucket's uploads, by key, then by age. `after_upload`: with `after` a key, only its uploads after this
@@ -82,12 +84,18 @@ impl Metadata {
     ///
     /// # Errors
     /// [`Error::NoSuchBucket`].
-    pub async fn list_uploads(&self, query: &ListQuery, after_upload: Option<&UploadId>) -> Result<Page<Upload>> {
-        let after = match after_upload {
-            Some(upload) => after_key(&String::from_utf8_lossy(&upload_entry(&query.after, upload))),
-            None => after_key(&query.after),
-        };
-        self.list(&UPLOADS, query, after, rows::upload, |upload| (&upload.template.key, Some(&upload.id))).await
+    pub fn list_uploads<'a>(
+        &'a self,
+        query: &'a ListQuery,
+        after_upload: Option<&'a UploadId>,
+    ) -> Answer<'a, Page<Upload>> {
+        Box::pin(async move {
+            let after = match after_upload {
+                Some(upload) => after_key(&String::from_utf8_lossy(&upload_entry(&query.after, upload))),
+                None => after_key(&query.after),
+            };
+            self.list(&UPLOADS, query, after, rows::upload, |upload| (&upload.template.key, Some(&upload.id))).await
+        })
     }
 
     async fn list<T>(

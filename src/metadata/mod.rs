@@ -19,6 +19,8 @@ mod write;
 
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
+
 pub use crate::layout::IdRange;
 pub use types::*;
 
@@ -109,6 +111,12 @@ pub enum Error {
 
 /// Result of a transaction.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// The answer of a transaction, to be awaited.
+///
+/// Boxed, because the body of an `async fn` is compiled over and over, wherever somebody awaits it; these are compiled
+/// here, once.
+pub type Answer<'a, T> = BoxFuture<'a, Result<T>>;
 
 /// How to reach the database.
 #[derive(Debug, Clone)]

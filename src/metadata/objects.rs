@@ -2,7 +2,7 @@
 
 use super::dialect::{Tx, fresh_batch, retrying, values};
 use super::write::{self, Put};
-use super::{BatchId, Content, CopyCommit, DeleteKey, Error, Metadata, PutCommit, Result, buckets};
+use super::{Answer, BatchId, Content, CopyCommit, DeleteKey, Error, Metadata, PutCommit, Result, buckets};
 use crate::clock::Millis;
 use crate::layout::NewData;
 
@@ -17,26 +17,30 @@ impl Metadata {
     /// # Errors
     /// [`Error::NoSuchBucket`], [`Error::RangeClosed`], [`Error::PreconditionFailed`], [`Error::NoSuchKey`] (a condition on
     /// an object that is not there).
-    pub async fn commit_put(&self, commit: &PutCommit) -> Result<()> {
-        retrying(|| async {
-            let mut tx = self.db.begin(Some(commit.batch)).await?;
-            let result = put(&mut tx, commit).await;
-            tx.end(result).await
+    pub fn commit_put<'a>(&'a self, commit: &'a PutCommit) -> Answer<'a, ()> {
+        Box::pin(async move {
+            retrying(|| async {
+                let mut tx = self.db.begin(Some(commit.batch)).await?;
+                let result = put(&mut tx, commit).await;
+                tx.end(result).await
+            })
+            .await
         })
-        .await
     }
 
     /// Makes an object that refers to another's data. No byte moves, and nothing is done per extent.
     ///
     /// # Errors
     /// As [`Self::commit_put`], and [`Error::SourceChanged`] if the data is gone.
-    pub async fn commit_copy(&self, commit: &CopyCommit) -> Result<()> {
-        retrying(|| async {
-            let mut tx = self.db.begin(Some(commit.batch)).await?;
-            let result = copy(&mut tx, commit).await;
-            tx.end(result).await
+    pub fn commit_copy<'a>(&'a self, commit: &'a CopyCommit) -> Answer<'a, ()> {
+        Box::pin(async move {
+            retrying(|| async {
+                let mut tx = self.db.begin(Some(commit.batch)).await?;
+                let result = copy(&mut tx, commit).await;
+                tx.end(result).await
+            })
+            .await
         })
-        .await
     }
 
     /// Deletes keys, one after the other: one result for each, in order. Deleting what is not there succeeds; a condition
@@ -45,26 +49,28 @@ impl Metadata {
     ///
     /// # Errors
     /// [`Error::NoSuchBucket`], or whatever kept all of them from being deleted.
-    pub async fn delete(&self, bucket: &str, keys: &[DeleteKey], now: Millis) -> Result<Vec<Result<()>>> {
-        let mut results: Vec<Result<()>> = Vec::with_capacity(keys.len());
-        for keys in keys.chunks(DELETE_BATCH) {
-            let batch = fresh_batch();
-            let deleted = retrying(|| async {
-                let mut tx = self.db.begin(Some(batch)).await?;
-                let result = delete(&mut tx, bucket, keys, now).await;
-                tx.end(result).await
-            })
-            .await;
-            match deleted {
-                Ok(deleted) => results.extend(deleted),
-                Err(error) if results.is_empty() => return Err(error),
-                Err(Error::Ambiguous(why)) => {
-                    results.extend(keys.iter().map(|_| Err(Error::Ambiguous(why.clone()))));
+    pub fn delete<'a>(&'a self, bucket: &'a str, keys: &'a [DeleteKey], now: Millis) -> Answer<'a, Vec<Result<()>>> {
+        Box::pin(async move {
+            let mut results: Vec<Result<()>> = Vec::with_capacity(keys.len());
+            for keys in keys.chunks(DELETE_BATCH) {
+                let batch = fresh_batch();
+                let deleted = retrying(|| async {
+                    let mut tx = self.db.begin(Some(batch)).await?;
+                    let result = delete(&mut tx, bucket, keys, now).await;
+                    tx.end(result).await
+                })
+                .await;
+                match deleted {
+                    Ok(deleted) => results.extend(deleted),
+                    Err(error) if results.is_empty() => return Err(error),
+                    Err(Error::Ambiguous(why)) => {
+                        results.extend(keys.iter().map(|_| Err(Error::Ambiguous(why.clone()))));
+                    }
+                    Err(error) => results.extend(keys.iter().map(|_| Err(Error::Unavailable(error.to_string())))),
                 }
-                Err(error) => results.extend(keys.iter().map(|_| Err(Error::Unavailable(error.to_string())))),
             }
-        }
-        Ok(results)
+            Ok(results)
+        })
     }
 }
 

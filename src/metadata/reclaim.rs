@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use super::dialect::{Column, Tx, retrying, values};
-use super::{DeadChunk, Error, Folded, Lease, Metadata, Result, instances};
+use super::{Answer, DeadChunk, Error, Folded, Lease, Metadata, Result, instances};
 use crate::clock::Millis;
 use crate::layout::{ShardName, VolumeSlot};
 
@@ -17,29 +17,33 @@ impl Metadata {
     ///
     /// # Errors
     /// [`Error::LeaseLost`].
-    pub async fn fold_released(&self, lease: &Lease, now: Millis, limit: u32) -> Result<Folded> {
-        retrying(|| async {
-            let mut tx = self.db.begin(None).await?;
-            let result = fold(&mut tx, lease, now, limit).await;
-            tx.end(result).await
+    pub fn fold_released<'a>(&'a self, lease: &'a Lease, now: Millis, limit: u32) -> Answer<'a, Folded> {
+        Box::pin(async move {
+            retrying(|| async {
+                let mut tx = self.db.begin(None).await?;
+                let result = fold(&mut tx, lease, now, limit).await;
+                tx.end(result).await
+            })
+            .await
         })
-        .await
     }
 
     /// Chunks that died at or before `died_before`, those that died first first.
-    pub async fn dead_chunks(&self, died_before: Millis, limit: u32) -> Result<Vec<DeadChunk>> {
-        let sql = "SELECT chunk_id, slots, missing FROM chunks WHERE state = 'dead' AND died_at <= $1 \
+    pub fn dead_chunks(&self, died_before: Millis, limit: u32) -> Answer<'_, Vec<DeadChunk>> {
+        Box::pin(async move {
+            let sql = "SELECT chunk_id, slots, missing FROM chunks WHERE state = 'dead' AND died_at <= $1 \
                    ORDER BY died_at, chunk_id LIMIT $2";
-        let rows = self.db.query(sql, values![died_before, i64::from(limit)]).await?;
-        rows.iter()
-            .map(|row| {
-                Ok(DeadChunk {
-                    id: row.chunk_id("chunk_id")?,
-                    placement: row.parse("slots")?,
-                    missing: row.shard_set("missing")?,
+            let rows = self.db.query(sql, values![died_before, i64::from(limit)]).await?;
+            rows.iter()
+                .map(|row| {
+                    Ok(DeadChunk {
+                        id: row.chunk_id("chunk_id")?,
+                        placement: row.parse("slots")?,
+                        missing: row.shard_set("missing")?,
+                    })
                 })
-            })
-            .collect()
+                .collect()
+        })
     }
 
     /// Forgets a dead chunk of which the files on all volumes but `absent` are gone; those become pending deletes.
@@ -47,68 +51,81 @@ impl Metadata {
     ///
     /// # Errors
     /// [`Error::LeaseLost`]; [`Error::Corrupt`] if the chunk is not dead or its shards are elsewhere.
-    pub async fn forget_chunk(&self, lease: &Lease, chunk: &DeadChunk, absent: &[VolumeSlot]) -> Result<()> {
-        retrying(|| async {
-            let mut tx = self.db.begin(None).await?;
-            let result = forget(&mut tx, lease, chunk, absent).await;
-            tx.end(result).await
+    pub fn forget_chunk<'a>(
+        &'a self,
+        lease: &'a Lease,
+        chunk: &'a DeadChunk,
+        absent: &'a [VolumeSlot],
+    ) -> Answer<'a, ()> {
+        Box::pin(async move {
+            retrying(|| async {
+                let mut tx = self.db.begin(None).await?;
+                let result = forget(&mut tx, lease, chunk, absent).await;
+                tx.end(result).await
+            })
+            .await
         })
-        .await
     }
 
     /// Files that are to be removed from a volume.
-    pub async fn pending_deletes(&self, volume: VolumeSlot, limit: u32) -> Result<Vec<ShardName>> {
-        let sql = "SELECT chunk_id, shard, generation FROM pending_deletes WHERE slot = $1 \
+    pub fn pending_deletes(&self, volume: VolumeSlot, limit: u32) -> Answer<'_, Vec<ShardName>> {
+        Box::pin(async move {
+            let sql = "SELECT chunk_id, shard, generation FROM pending_deletes WHERE slot = $1 \
                    ORDER BY chunk_id, shard, generation LIMIT $2";
-        let rows = self.db.query(sql, values![i64::from(volume.0), i64::from(limit)]).await?;
-        rows.iter()
-            .map(|row| {
-                Ok(ShardName {
-                    chunk: row.chunk_id("chunk_id")?,
-                    shard: row.number("shard")?,
-                    generation: row.number("generation")?,
+            let rows = self.db.query(sql, values![i64::from(volume.0), i64::from(limit)]).await?;
+            rows.iter()
+                .map(|row| {
+                    Ok(ShardName {
+                        chunk: row.chunk_id("chunk_id")?,
+                        shard: row.number("shard")?,
+                        generation: row.number("generation")?,
+                    })
                 })
-            })
-            .collect()
+                .collect()
+        })
     }
 
     /// Notes that files are gone from a volume.
-    pub async fn deleted(&self, volume: VolumeSlot, shards: &[ShardName]) -> Result<()> {
-        let chunks: Vec<_> = shards.iter().map(|shard| shard.chunk.to_bytes()).collect();
-        let columns = [
-            Column::Bytes(chunks.iter().map(<[u8; 16]>::as_slice).collect()),
-            Column::Ints(shards.iter().map(|shard| i64::from(shard.shard)).collect()),
-            Column::Ints(shards.iter().map(|shard| i64::from(shard.generation)).collect()),
-        ];
-        let sql = "DELETE FROM pending_deletes WHERE slot = $1 AND EXISTS \
+    pub fn deleted<'a>(&'a self, volume: VolumeSlot, shards: &'a [ShardName]) -> Answer<'a, ()> {
+        Box::pin(async move {
+            let chunks: Vec<_> = shards.iter().map(|shard| shard.chunk.to_bytes()).collect();
+            let columns = [
+                Column::Bytes(chunks.iter().map(<[u8; 16]>::as_slice).collect()),
+                Column::Ints(shards.iter().map(|shard| i64::from(shard.shard)).collect()),
+                Column::Ints(shards.iter().map(|shard| i64::from(shard.generation)).collect()),
+            ];
+            let sql = "DELETE FROM pending_deletes WHERE slot = $1 AND EXISTS \
                    (SELECT 1 FROM {input:chunk,shard_index,file_generation} WHERE input.chunk = pending_deletes.chunk_id \
                    AND input.shard_index = pending_deletes.shard \
                    AND input.file_generation = pending_deletes.generation)";
-        retrying(|| async {
-            let mut tx = self.db.begin(None).await?;
-            let result = tx.execute_many(sql, values![i64::from(volume.0)], &columns).await;
-            tx.end(result).await.map(|_| ())
+            retrying(|| async {
+                let mut tx = self.db.begin(None).await?;
+                let result = tx.execute_many(sql, values![i64::from(volume.0)], &columns).await;
+                tx.end(result).await.map(|_| ())
+            })
+            .await
         })
-        .await
     }
 
     /// Forgets at most `limit` commit ids older than `age`: by then every unclear outcome has been settled. Answers how many.
     ///
     /// # Errors
     /// [`Error::LeaseLost`].
-    pub async fn prune_commits(&self, lease: &Lease, age: Duration, limit: u32) -> Result<u64> {
-        let age = i64::try_from(age.as_millis()).unwrap_or(i64::MAX / 4);
-        let sql = "DELETE FROM commits WHERE batch_id IN \
+    pub fn prune_commits<'a>(&'a self, lease: &'a Lease, age: Duration, limit: u32) -> Answer<'a, u64> {
+        Box::pin(async move {
+            let age = i64::try_from(age.as_millis()).unwrap_or(i64::MAX / 4);
+            let sql = "DELETE FROM commits WHERE batch_id IN \
                    (SELECT batch_id FROM commits WHERE at < {now} - $1 ORDER BY at LIMIT $2)";
-        retrying(|| async {
-            let mut tx = self.db.begin(None).await?;
-            let result = match instances::hold_lease(&mut tx, lease).await {
-                Ok(()) => tx.execute(sql, values![age, i64::from(limit)]).await,
-                Err(error) => Err(error),
-            };
-            tx.end(result).await
+            retrying(|| async {
+                let mut tx = self.db.begin(None).await?;
+                let result = match instances::hold_lease(&mut tx, lease).await {
+                    Ok(()) => tx.execute(sql, values![age, i64::from(limit)]).await,
+                    Err(error) => Err(error),
+                };
+                tx.end(result).await
+            })
+            .await
         })
-        .await
     }
 }
 

@@ -3,8 +3,8 @@
 use super::dialect::values;
 use super::rows::{self, int};
 use super::{
-    BucketId, Content, DataId, EXTENT_PAGE, Error, ExtentQuery, Metadata, ObjectPart, PartQuery, ReadRange, Resolved,
-    Result,
+    Answer, BucketId, Content, DataId, EXTENT_PAGE, Error, ExtentQuery, Metadata, ObjectPart, PartQuery, ReadRange,
+    Resolved,
 };
 use crate::layout::{ChunkId, PlacedExtent, Placement};
 
@@ -65,85 +65,96 @@ impl Metadata {
     ///
     /// # Errors
     /// [`Error::NoSuchBucket`], [`Error::NoSuchKey`].
-    pub async fn resolve(&self, bucket: &str, key: &str, range: ReadRange) -> Result<Resolved> {
-        let (kind, a, b) = match range {
-            ReadRange::Nothing => (0, 0, 0),
-            ReadRange::Whole => (1, 0, i64::MAX),
-            ReadRange::From(first, None) => (1, int(first), i64::MAX),
-            ReadRange::From(first, Some(last)) => (1, int(first), int(last.saturating_add(1))),
-            ReadRange::Suffix(len) => (2, int(len), 0),
-            ReadRange::Part(number) => (3, i64::from(number), 0),
-        };
-        let values = values![bucket, key.as_bytes(), kind, a, b, i64::from(EXTENT_PAGE)];
-        let rows = self.db.query(&RESOLVE_SQL, values).await?;
-        let row = rows.first().ok_or_else(|| Error::NoSuchBucket(bucket.into()))?;
-        if row.opt_bytes("key")?.is_none() {
-            return Err(Error::NoSuchKey { bucket: bucket.into(), key: key.into() });
-        }
-        let object = rows::object(row)?;
-        let from: u64 = row.number("wanted_from")?;
-        let to: u64 = row.number("wanted_to")?;
-        let part = match range {
-            ReadRange::Part(number) => match row.opt_number("part_number")? {
-                Some(number) => Some(ObjectPart {
-                    number,
-                    start: row.number("part_start")?,
-                    size: row.number("part_size")?,
-                    checksum: row.opt_text("part_checksum")?,
-                }),
-                None if number == 1 && object.parts.is_none() => Some(ObjectPart {
-                    number,
-                    start: 0,
-                    size: object.size,
-                    checksum: object.checksum.as_ref().map(|checksum| checksum.value.clone()),
-                }),
-                None => None,
-            },
-            _ => None,
-        };
-        let mut extents = Vec::with_capacity(rows.len());
-        for row in &rows {
-            if row.opt_int("extent_start")?.is_some() {
-                extents.push(rows::placed_extent(row)?);
+    pub fn resolve<'a>(&'a self, bucket: &'a str, key: &'a str, range: ReadRange) -> Answer<'a, Resolved> {
+        Box::pin(async move {
+            let (kind, a, b) = match range {
+                ReadRange::Nothing => (0, 0, 0),
+                ReadRange::Whole => (1, 0, i64::MAX),
+                ReadRange::From(first, None) => (1, int(first), i64::MAX),
+                ReadRange::From(first, Some(last)) => (1, int(first), int(last.saturating_add(1))),
+                ReadRange::Suffix(len) => (2, int(len), 0),
+                ReadRange::Part(number) => (3, i64::from(number), 0),
+            };
+            let values = values![bucket, key.as_bytes(), kind, a, b, i64::from(EXTENT_PAGE)];
+            let rows = self.db.query(&RESOLVE_SQL, values).await?;
+            let row = rows.first().ok_or_else(|| Error::NoSuchBucket(bucket.into()))?;
+            if row.opt_bytes("key")?.is_none() {
+                return Err(Error::NoSuchKey { bucket: bucket.into(), key: key.into() });
             }
-        }
-        if from < to && extents.is_empty() {
-            return Err(Error::Corrupt(format!("{} of {key} in bucket {bucket} has no extents", Name(object.content))));
-        }
-        Ok(Resolved { bucket: BucketId(row.int("bucket")?), object, range: from..to.max(from), extents, part })
+            let object = rows::object(row)?;
+            let from: u64 = row.number("wanted_from")?;
+            let to: u64 = row.number("wanted_to")?;
+            let part = match range {
+                ReadRange::Part(number) => match row.opt_number("part_number")? {
+                    Some(number) => Some(ObjectPart {
+                        number,
+                        start: row.number("part_start")?,
+                        size: row.number("part_size")?,
+                        checksum: row.opt_text("part_checksum")?,
+                    }),
+                    None if number == 1 && object.parts.is_none() => Some(ObjectPart {
+                        number,
+                        start: 0,
+                        size: object.size,
+                        checksum: object.checksum.as_ref().map(|checksum| checksum.value.clone()),
+                    }),
+                    None => None,
+                },
+                _ => None,
+            };
+            let mut extents = Vec::with_capacity(rows.len());
+            for row in &rows {
+                if row.opt_int("extent_start")?.is_some() {
+                    extents.push(rows::placed_extent(row)?);
+                }
+            }
+            if from < to && extents.is_empty() {
+                return Err(Error::Corrupt(format!(
+                    "{} of {key} in bucket {bucket} has no extents",
+                    Name(object.content)
+                )));
+            }
+            Ok(Resolved { bucket: BucketId(row.int("bucket")?), object, range: from..to.max(from), extents, part })
+        })
     }
 
     /// The extents that overlap a range, at most [`EXTENT_PAGE`]. None if the data is gone.
-    pub async fn extents(&self, query: ExtentQuery) -> Result<Vec<PlacedExtent>> {
-        if query.from >= query.to {
-            return Ok(Vec::new());
-        }
-        let values = values![query.data.0, int(query.from), int(query.to), i64::from(EXTENT_PAGE)];
-        self.db.query(&EXTENTS_SQL, values).await?.iter().map(rows::placed_extent).collect()
+    pub fn extents(&self, query: ExtentQuery) -> Answer<'_, Vec<PlacedExtent>> {
+        Box::pin(async move {
+            if query.from >= query.to {
+                return Ok(Vec::new());
+            }
+            let values = values![query.data.0, int(query.from), int(query.to), i64::from(EXTENT_PAGE)];
+            self.db.query(&EXTENTS_SQL, values).await?.iter().map(rows::placed_extent).collect()
+        })
     }
 
     /// Where a chunk's shards are now; `None` if the chunk is gone or dead.
-    pub async fn placement(&self, chunk: ChunkId) -> Result<Option<Placement>> {
-        let sql = "SELECT slots FROM chunks WHERE chunk_id = $1 AND state <> 'dead'";
-        let row = self.db.first(sql, values![&chunk.to_bytes()]).await?;
-        row.map(|row| row.parse("slots")).transpose()
+    pub fn placement(&self, chunk: ChunkId) -> Answer<'_, Option<Placement>> {
+        Box::pin(async move {
+            let sql = "SELECT slots FROM chunks WHERE chunk_id = $1 AND state <> 'dead'";
+            let row = self.db.first(sql, values![&chunk.to_bytes()]).await?;
+            row.map(|row| row.parse("slots")).transpose()
+        })
     }
 
     /// The parts that a multipart object was completed from.
-    pub async fn object_parts(&self, data: DataId, query: PartQuery) -> Result<Vec<ObjectPart>> {
-        let sql = "SELECT number, start, size, checksum FROM data_parts WHERE data_id = $1 AND number > $2 \
+    pub fn object_parts(&self, data: DataId, query: PartQuery) -> Answer<'_, Vec<ObjectPart>> {
+        Box::pin(async move {
+            let sql = "SELECT number, start, size, checksum FROM data_parts WHERE data_id = $1 AND number > $2 \
                    ORDER BY number LIMIT $3";
-        let rows = self.db.query(sql, values![data.0, i64::from(query.after), i64::from(query.limit)]).await?;
-        rows.iter()
-            .map(|row| {
-                Ok(ObjectPart {
-                    number: row.number("number")?,
-                    start: row.number("start")?,
-                    size: row.number("size")?,
-                    checksum: row.opt_text("checksum")?,
+            let rows = self.db.query(sql, values![data.0, i64::from(query.after), i64::from(query.limit)]).await?;
+            rows.iter()
+                .map(|row| {
+                    Ok(ObjectPart {
+                        number: row.number("number")?,
+                        start: row.number("start")?,
+                        size: row.number("size")?,
+                        checksum: row.opt_text("checksum")?,
+                    })
                 })
-            })
-            .collect()
+                .collect()
+        })
     }
 }
 

@@ -8,8 +8,8 @@ use super::listing::upload_entry;
 use super::rows::{self, int, to_json};
 use super::write::{self, Put};
 use super::{
-    BatchId, BucketId, CompleteCommit, Content, DataId, Error, Lease, Metadata, NewUpload, Part, PartCommit, PartQuery,
-    PartSource, Result, Upload, UploadId, buckets, instances, objects,
+    Answer, BatchId, BucketId, CompleteCommit, Content, DataId, Error, Lease, Metadata, NewUpload, Part, PartCommit,
+    PartQuery, PartSource, Result, Upload, UploadId, buckets, instances, objects,
 };
 use crate::clock::Millis;
 use crate::layout::{BLOCK_HEADER_LEN, Extent, block_len};
@@ -19,59 +19,71 @@ impl Metadata {
     ///
     /// # Errors
     /// [`Error::NoSuchBucket`].
-    pub async fn create_upload(&self, upload: &NewUpload) -> Result<()> {
-        let batch = fresh_batch();
-        retrying(|| async {
-            let mut tx = self.db.begin(Some(batch)).await?;
-            let result = create(&mut tx, upload).await;
-            tx.end(result).await
+    pub fn create_upload<'a>(&'a self, upload: &'a NewUpload) -> Answer<'a, ()> {
+        Box::pin(async move {
+            let batch = fresh_batch();
+            retrying(|| async {
+                let mut tx = self.db.begin(Some(batch)).await?;
+                let result = create(&mut tx, upload).await;
+                tx.end(result).await
+            })
+            .await
         })
-        .await
     }
 
     /// A running upload.
     ///
     /// # Errors
     /// [`Error::NoSuchBucket`], [`Error::NoSuchUpload`].
-    pub async fn upload(&self, bucket: &str, key: &str, id: &UploadId) -> Result<Upload> {
-        let sql = format!(
-            "SELECT {} FROM buckets b LEFT JOIN uploads u \
+    pub fn upload<'a>(&'a self, bucket: &'a str, key: &'a str, id: &'a UploadId) -> Answer<'a, Upload> {
+        Box::pin(async move {
+            let sql = format!(
+                "SELECT {} FROM buckets b LEFT JOIN uploads u \
              ON u.upload_id = $3 AND u.bucket_id = b.bucket_id AND u.key = $2 WHERE b.name = $1",
-            rows::UPLOAD
-        );
-        let row = self.db.first(&sql, values![bucket, key.as_bytes(), &id.0]).await?;
-        let row = row.ok_or_else(|| Error::NoSuchBucket(bucket.into()))?;
-        match row.opt_text("upload_id")? {
-            Some(_) => rows::upload(&row),
-            None => Err(no_such_upload(bucket, key, id)),
-        }
+                rows::UPLOAD
+            );
+            let row = self.db.first(&sql, values![bucket, key.as_bytes(), &id.0]).await?;
+            let row = row.ok_or_else(|| Error::NoSuchBucket(bucket.into()))?;
+            match row.opt_text("upload_id")? {
+                Some(_) => rows::upload(&row),
+                None => Err(no_such_upload(bucket, key, id)),
+            }
+        })
     }
 
     /// A page of a running upload's parts, by number.
     ///
     /// # Errors
     /// [`Error::NoSuchBucket`], [`Error::NoSuchUpload`].
-    pub async fn parts(&self, bucket: &str, key: &str, id: &UploadId, query: PartQuery) -> Result<Vec<Part>> {
-        let sql = "SELECT u.upload_id, p.number, p.size, p.etag, p.checksum_algorithm, p.checksum_type, p.checksum, \
+    pub fn parts<'a>(
+        &'a self,
+        bucket: &'a str,
+        key: &'a str,
+        id: &'a UploadId,
+        query: PartQuery,
+    ) -> Answer<'a, Vec<Part>> {
+        Box::pin(async move {
+            let sql = "SELECT u.upload_id, p.number, p.size, p.etag, p.checksum_algorithm, p.checksum_type, p.checksum, \
                    p.modified FROM buckets b LEFT JOIN uploads u \
                    ON u.upload_id = $3 AND u.bucket_id = b.bucket_id AND u.key = $2 \
                    LEFT JOIN parts p ON p.upload_id = u.upload_id AND p.number > $4 \
                    WHERE b.name = $1 ORDER BY p.number LIMIT $5";
-        // One row says whether the upload is there, were no part wanted.
-        let limit = i64::from(query.limit.max(1));
-        let values = values![bucket, key.as_bytes(), &id.0, i64::from(query.after), limit];
-        let found = self.db.query(sql, values).await?;
-        let first = found.first().ok_or_else(|| Error::NoSuchBucket(bucket.into()))?;
-        if first.opt_text("upload_id")?.is_none() {
-            return Err(no_such_upload(bucket, key, id));
-        }
-        let mut parts = Vec::with_capacity(found.len());
-        for row in found.iter().take(query.limit as usize) {
-            if row.opt_int("number")?.is_some() {
-                parts.push(rows::part(row)?);
+            // One row says whether the upload is there, were no part wanted.
+            let limit = i64::from(query.limit.max(1));
+            let values = values![bucket, key.as_bytes(), &id.0, i64::from(query.after), limit];
+            let found = self.db.query(sql, values).await?;
+            let first = found.first().ok_or_else(|| Error::NoSuchBucket(bucket.into()))?;
+            if first.opt_text("upload_id")?.is_none() {
+                return Err(no_such_upload(bucket, key, id));
             }
-        }
-        Ok(parts)
+            let mut parts = Vec::with_capacity(found.len());
+            for row in found.iter().take(query.limit as usize) {
+                if row.opt_int("number")?.is_some() {
+                    parts.push(rows::part(row)?);
+                }
+            }
+            Ok(parts)
+        })
     }
 
     /// Makes bytes a part of an upload, in place of the part of that number. Answers the part's size.
@@ -80,58 +92,72 @@ impl Metadata {
     ///
     /// # Errors
     /// [`Error::NoSuchBucket`], [`Error::NoSuchUpload`], [`Error::RangeClosed`], [`Error::SourceChanged`].
-    pub async fn commit_part(&self, commit: &PartCommit) -> Result<u64> {
-        retrying(|| async {
-            let mut tx = self.db.begin(Some(commit.batch)).await?;
-            let result = part(&mut tx, commit).await;
-            tx.end(result).await
+    pub fn commit_part<'a>(&'a self, commit: &'a PartCommit) -> Answer<'a, u64> {
+        Box::pin(async move {
+            retrying(|| async {
+                let mut tx = self.db.begin(Some(commit.batch)).await?;
+                let result = part(&mut tx, commit).await;
+                tx.end(result).await
+            })
+            .await
         })
-        .await
     }
 
     /// Makes an object of an upload's parts: their extents become the object's, parts that are not wanted are released.
     ///
     /// # Errors
     /// As [`Self::commit_put`], and [`Error::NoSuchUpload`], [`Error::InvalidPart`].
-    pub async fn complete_upload(&self, commit: &CompleteCommit) -> Result<()> {
-        retrying(|| async {
-            let mut tx = self.db.begin(Some(commit.batch)).await?;
-            let result = complete(&mut tx, commit).await;
-            tx.end(result).await
+    pub fn complete_upload<'a>(&'a self, commit: &'a CompleteCommit) -> Answer<'a, ()> {
+        Box::pin(async move {
+            retrying(|| async {
+                let mut tx = self.db.begin(Some(commit.batch)).await?;
+                let result = complete(&mut tx, commit).await;
+                tx.end(result).await
+            })
+            .await
         })
-        .await
     }
 
     /// Ends an upload and releases its parts.
     ///
     /// # Errors
     /// [`Error::NoSuchBucket`], [`Error::NoSuchUpload`].
-    pub async fn abort_upload(&self, bucket: &str, key: &str, id: &UploadId, now: Millis) -> Result<()> {
-        let batch = fresh_batch();
-        retrying(|| async {
-            let mut tx = self.db.begin(Some(batch)).await?;
-            let result = async {
-                let held = buckets::hold(&mut tx, bucket).await?;
-                lock(&mut tx, held, bucket, key, id).await?;
-                abort(&mut tx, &id.0, now).await
-            };
-            let result = result.await;
-            tx.end(result).await
+    pub fn abort_upload<'a>(&'a self, bucket: &'a str, key: &'a str, id: &'a UploadId, now: Millis) -> Answer<'a, ()> {
+        Box::pin(async move {
+            let batch = fresh_batch();
+            retrying(|| async {
+                let mut tx = self.db.begin(Some(batch)).await?;
+                let result = async {
+                    let held = buckets::hold(&mut tx, bucket).await?;
+                    lock(&mut tx, held, bucket, key, id).await?;
+                    abort(&mut tx, &id.0, now).await
+                };
+                let result = result.await;
+                tx.end(result).await
+            })
+            .await
         })
-        .await
     }
 
     /// Aborts at most `limit` uploads whose newest part (or start) is older than `idle_since`; answers how many.
     ///
     /// # Errors
     /// [`Error::LeaseLost`].
-    pub async fn expire_uploads(&self, lease: &Lease, idle_since: Millis, now: Millis, limit: u32) -> Result<u64> {
-        retrying(|| async {
-            let mut tx = self.db.begin(None).await?;
-            let result = expire(&mut tx, lease, idle_since, now, limit).await;
-            tx.end(result).await
+    pub fn expire_uploads<'a>(
+        &'a self,
+        lease: &'a Lease,
+        idle_since: Millis,
+        now: Millis,
+        limit: u32,
+    ) -> Answer<'a, u64> {
+        Box::pin(async move {
+            retrying(|| async {
+                let mut tx = self.db.begin(None).await?;
+                let result = expire(&mut tx, lease, idle_since, now, limit).await;
+                tx.end(result).await
+            })
+            .await
         })
-        .await
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use super::dialect::{Row, Tx, retrying, values};
 use super::rows::int;
-use super::{Error, Metadata, Result, VolumeRow, VolumeSpec};
+use super::{Answer, Error, Metadata, Result, VolumeRow, VolumeSpec};
 use crate::layout::VolumeSlot;
 
 const VOLUMES: &str =
@@ -16,61 +16,67 @@ impl Metadata {
     ///
     /// # Errors
     /// [`Error::VolumeMismatch`] if two volumes have one name, or one path on one node, or a weight is no share.
-    pub async fn register_volumes(&self, specs: &[VolumeSpec]) -> Result<Vec<VolumeRow>> {
-        let mut names = HashSet::new();
-        for spec in specs {
-            if !names.insert(&spec.id) {
-                return Err(mismatch(&spec.id, "is named twice"));
+    pub fn register_volumes<'a>(&'a self, specs: &'a [VolumeSpec]) -> Answer<'a, Vec<VolumeRow>> {
+        Box::pin(async move {
+            let mut names = HashSet::new();
+            for spec in specs {
+                if !names.insert(&spec.id) {
+                    return Err(mismatch(&spec.id, "is named twice"));
+                }
+                if !(spec.weight.is_finite() && spec.weight > 0.0) {
+                    return Err(mismatch(&spec.id, format!("weight {} is not above 0", spec.weight)));
+                }
             }
-            if !(spec.weight.is_finite() && spec.weight > 0.0) {
-                return Err(mismatch(&spec.id, format!("weight {} is not above 0", spec.weight)));
-            }
-        }
-        retrying(|| async {
-            let mut tx = self.db.begin(None).await?;
-            let result = register(&mut tx, specs).await;
-            tx.end(result).await
+            retrying(|| async {
+                let mut tx = self.db.begin(None).await?;
+                let result = register(&mut tx, specs).await;
+                tx.end(result).await
+            })
+            .await
         })
-        .await
     }
 
     /// All volumes, by slot.
-    pub async fn volumes(&self) -> Result<Vec<VolumeRow>> {
-        self.db.query(VOLUMES, &[]).await?.iter().map(volume).collect()
+    pub fn volumes(&self) -> Answer<'_, Vec<VolumeRow>> {
+        Box::pin(async move { self.db.query(VOLUMES, &[]).await?.iter().map(volume).collect() })
     }
 
     /// Says whether a volume is to be emptied.
     ///
     /// # Errors
     /// [`Error::VolumeMismatch`] if there is no such volume.
-    pub async fn set_draining(&self, slot: VolumeSlot, draining: bool) -> Result<()> {
-        let sql = "UPDATE volumes SET draining = $2 WHERE slot = $1";
-        retrying(|| async {
-            let mut tx = self.db.begin(None).await?;
-            let result = match tx.execute(sql, values![i64::from(slot.0), i64::from(draining)]).await {
-                Ok(0) => Err(mismatch(&slot.to_string(), "is not registered")),
-                other => other.map(|_| ()),
-            };
-            tx.end(result).await
+    pub fn set_draining(&self, slot: VolumeSlot, draining: bool) -> Answer<'_, ()> {
+        Box::pin(async move {
+            let sql = "UPDATE volumes SET draining = $2 WHERE slot = $1";
+            retrying(|| async {
+                let mut tx = self.db.begin(None).await?;
+                let result = match tx.execute(sql, values![i64::from(slot.0), i64::from(draining)]).await {
+                    Ok(0) => Err(mismatch(&slot.to_string(), "is not registered")),
+                    other => other.map(|_| ()),
+                };
+                tx.end(result).await
+            })
+            .await
         })
-        .await
     }
 
     /// Remembers that the volume's directory was made: it is never made again, however empty its path is found.
     ///
     /// # Errors
     /// [`Error::VolumeMismatch`] if there is no such volume.
-    pub async fn set_formatted(&self, slot: VolumeSlot) -> Result<()> {
-        retrying(|| async {
-            let mut tx = self.db.begin(None).await?;
+    pub fn set_formatted(&self, slot: VolumeSlot) -> Answer<'_, ()> {
+        Box::pin(async move {
             let sql = "UPDATE volumes SET formatted = 1 WHERE slot = $1";
-            let result = match tx.execute(sql, values![i64::from(slot.0)]).await {
-                Ok(0) => Err(mismatch(&slot.to_string(), "is not registered")),
-                other => other.map(|_| ()),
-            };
-            tx.end(result).await
+            retrying(|| async {
+                let mut tx = self.db.begin(None).await?;
+                let result = match tx.execute(sql, values![i64::from(slot.0)]).await {
+                    Ok(0) => Err(mismatch(&slot.to_string(), "is not registered")),
+                    other => other.map(|_| ()),
+                };
+                tx.end(result).await
+            })
+            .await
         })
-        .await
     }
 
     /// Forgets a volume to which no chunk refers, and what was still to be removed from it. It should have been draining
@@ -78,13 +84,15 @@ impl Metadata {
     ///
     /// # Errors
     /// [`Error::VolumeInUse`], [`Error::VolumeMismatch`] if there is no such volume.
-    pub async fn remove_volume(&self, id: &str) -> Result<()> {
-        retrying(|| async {
-            let mut tx = self.db.begin(None).await?;
-            let result = remove(&mut tx, id).await;
-            tx.end(result).await
+    pub fn remove_volume<'a>(&'a self, id: &'a str) -> Answer<'a, ()> {
+        Box::pin(async move {
+            retrying(|| async {
+                let mut tx = self.db.begin(None).await?;
+                let result = remove(&mut tx, id).await;
+                tx.end(result).await
+            })
+            .await
         })
-        .await
     }
 }
 

@@ -82,28 +82,7 @@ pub(super) async fn current(tx: &mut Tx, bucket: BucketId, keys: &[&str]) -> Res
 
 /// Whether a condition holds of the object that is there, whose key is locked.
 pub(super) fn check(condition: &WriteCondition, bucket: &str, key: &str, current: Option<&Current>) -> Result<()> {
-    let failed = |header| Err(Error::PreconditionFailed { bucket: bucket.into(), key: key.into(), header });
-    let WriteCondition { absent, etags, size, modified } = condition;
-    let Some(current) = current else {
-        return if etags.is_some() || size.is_some() || modified.is_some() {
-            Err(Error::NoSuchKey { bucket: bucket.into(), key: key.into() })
-        } else {
-            Ok(())
-        };
-    };
-    if *absent {
-        return failed("If-None-Match");
-    }
-    if etags.as_ref().is_some_and(|etags| !etags.iter().any(|etag| etag == "*" || *etag == current.etag)) {
-        return failed("If-Match");
-    }
-    if size.is_some_and(|size| size != current.size) {
-        return failed("x-amz-if-match-size");
-    }
-    if modified.is_some_and(|modified| modified.div_euclid(1000) != current.modified.div_euclid(1000)) {
-        return failed("x-amz-if-match-last-modified-time");
-    }
-    Ok(())
+    condition.check(bucket, key, current.map(|object| (object.etag.as_str(), object.size, object.modified)))
 }
 
 /// Notes that references were dropped. What they referred to is counted down later, by `fold_released`.

@@ -110,26 +110,17 @@ pub enum Error {
 }
 
 /// What can be wrong with a body while it arrives.
-#[derive(Debug, Clone, thiserror::Error)]
+#[derive(Debug, thiserror::Error)]
 pub enum BodyProblem {
-    /// Fewer bytes, or more, than announced; or a framing that stops in the middle.
+    /// Fewer bytes, or more, than announced.
     #[error("you did not provide the number of bytes specified by the Content-Length HTTP header")]
     Incomplete,
-    /// Its SHA-256 is not `x-amz-content-sha256`.
-    #[error("the provided 'x-amz-content-sha256' header does not match what was computed")]
-    Sha256Mismatch,
-    /// A chunk's signature is wrong.
-    #[error("a chunk's signature does not match")]
-    SignatureMismatch,
-    /// The chunked framing is malformed.
-    #[error("the request body is malformed: {0}")]
-    Malformed(String),
-    /// A checksum that was to come in a trailer did not come, or is malformed.
-    #[error("{0}")]
-    Trailer(String),
-    /// The client went away.
-    #[error("the connection failed: {0}")]
-    Connection(String),
+    /// A checksum that was to come in a trailer did not come.
+    #[error("the trailer {0} did not come")]
+    NoTrailer(String),
+    /// Its stream ended with an error; whoever made the stream knows what to make of it.
+    #[error("the body could not be read to its end: {0}")]
+    Source(Box<dyn std::error::Error + Send + Sync>),
 }
 
 impl From<ChunkError> for Error {
@@ -137,7 +128,7 @@ impl From<ChunkError> for Error {
         match error {
             ChunkError::Body(BodyError(inner)) => match inner.downcast::<BodyProblem>() {
                 Ok(problem) => Self::Body(*problem),
-                Err(other) => Self::Body(BodyProblem::Connection(other.to_string())),
+                Err(other) => Self::Body(BodyProblem::Source(other)),
             },
             ChunkError::Worker => Self::Worker,
             other => Self::Chunks(other),

@@ -101,7 +101,11 @@ impl Store {
             return Ok(());
         }
         match self.metadata.resolve(bucket, key, ReadRange::Nothing).await {
-            Ok(found) => Ok(condition.check(bucket, key, Some(&found.object))?),
+            Ok(found) => Ok(condition.check(
+                bucket,
+                key,
+                Some((&found.object.etag, found.object.size, found.object.modified)),
+            )?),
             Err(Error::NoSuchKey { .. }) => Ok(condition.check(bucket, key, None)?),
             Err(error) => Err(error.into()),
         }

@@ -17,25 +17,11 @@ use crate::chunks::{Body, BodyError, ReadStream};
 use crate::metadata::ChecksumAlgorithm;
 use crate::objects::{BodyProblem, Expected, LateChecksum};
 
-/// A request's body; s3s's private errors are told apart by what they print.
+/// A request's body.
 pub(super) fn incoming(body: Option<StreamingBlob>) -> Body {
     match body {
         None => Box::pin(futures_util::stream::empty()),
-        Some(body) => Box::pin(body.map(|piece| piece.map_err(|error| problem(&error.to_string()).into()))),
-    }
-}
-
-fn problem(text: &str) -> BodyProblem {
-    if text.contains("Sha256Mismatch") {
-        BodyProblem::Sha256Mismatch
-    } else if text.contains("SignatureMismatch") {
-        BodyProblem::SignatureMismatch
-    } else if text.contains("Incomplete") {
-        BodyProblem::Incomplete
-    } else if text.contains("FormatError") {
-        BodyProblem::Malformed("The chunked encoding of the request body is malformed.".into())
-    } else {
-        BodyProblem::Connection(text.to_owned())
+        Some(body) => Box::pin(body.map(|piece| piece.map_err(BodyError))),
     }
 }
 
@@ -57,13 +43,7 @@ pub(super) fn expected(
             };
             let late: LateChecksum = Box::new(move || {
                 let value = trailers.take().and_then(|t| t.get(&name)?.to_str().ok().map(str::to_owned));
-                value.ok_or_else(|| {
-                    BodyProblem::Trailer(
-                        "The request contained trailing data that was not well-formed or did not conform to our published \
-                         schema."
-                            .into(),
-                    )
-                })
+                value.ok_or(BodyProblem::NoTrailer(name))
             });
             Some((algorithm, late))
         }

@@ -81,9 +81,20 @@ pub(super) async fn create_bucket(
         return Err(with_detail(error, "LocationConstraint", constraint.as_str()));
     }
     let name = input.bucket;
+    if is_reserved(&name) {
+        let error = s3_error("InvalidBucketName", StatusCode::BAD_REQUEST, "The specified bucket is not valid.");
+        return Err(with_detail(error, "BucketName", name));
+    }
     let location = format!("/{name}");
     api.store.create_bucket(name, api.region.clone(), owner).await.map_err(from_objects)?;
     Ok(S3Response::new(CreateBucketOutput { location: Some(location) }))
+}
+
+/// Names that are well-formed but that S3 keeps for itself ("General purpose bucket naming rules", Amazon S3 user guide).
+fn is_reserved(name: &str) -> bool {
+    const PREFIXES: [&str; 3] = ["xn--", "sthree-", "amzn-s3-demo-"];
+    const SUFFIXES: [&str; 5] = ["-s3alias", "--ol-s3", ".mrap", "--x-s3", "--table-s3"];
+    PREFIXES.iter().any(|prefix| name.starts_with(prefix)) || SUFFIXES.iter().any(|suffix| name.ends_with(suffix))
 }
 
 pub(super) async fn head_bucket(

@@ -9,7 +9,7 @@ use super::values::http_date;
 use crate::chunks::ChunkError;
 use crate::metadata::Error as MetadataError;
 use crate::objects::{BodyProblem, Error};
-use crate::server::ErrorDetails;
+use crate::server::{BodyFault, ErrorDetails};
 
 /// An S3 error of any code.
 pub(super) fn s3_error(code: &str, status: StatusCode, message: impl Into<String>) -> S3Error {
@@ -202,26 +202,25 @@ fn from_body(problem: BodyProblem) -> S3Error {
             StatusCode::BAD_REQUEST,
             "You did not provide the number of bytes specified by the Content-Length HTTP header",
         ),
-        BodyProblem::Sha256Mismatch => s3_error(
-            "XAmzContentSHA256Mismatch",
-            StatusCode::BAD_REQUEST,
-            "The provided 'x-amz-content-sha256' header does not match what was computed.",
-        ),
-        BodyProblem::SignatureMismatch => s3_error(
-            "SignatureDoesNotMatch",
-            StatusCode::FORBIDDEN,
-            "The request signature we calculated does not match the signature you provided. Check your key and signing \
-             method.",
-        ),
-        BodyProblem::Malformed(what) => s3_error("InvalidRequest", StatusCode::BAD_REQUEST, what),
-        BodyProblem::Trailer(what) => s3_error("MalformedTrailerError", StatusCode::BAD_REQUEST, what),
-        BodyProblem::Connection(what) => {
-            tracing::debug!(what, "the client's connection ended in the middle of a body");
+        BodyProblem::NoTrailer(name) => with_detail(
             s3_error(
-                "RequestTimeout",
+                "MalformedTrailerError",
                 StatusCode::BAD_REQUEST,
-                "Your socket connection to the server was not read from or written to within the timeout period.",
-            )
-        }
+                "The request contained trailing data that was not well-formed or did not conform to our published schema.",
+            ),
+            "TrailerName",
+            name,
+        ),
+        BodyProblem::Source(error) => match BodyFault::of(&*error) {
+            Some(fault) => super::guard::s3_error(&fault.refusal()),
+            None => {
+                tracing::debug!(%error, "the client's connection ended in the middle of a body");
+                s3_error(
+                    "RequestTimeout",
+                    StatusCode::BAD_REQUEST,
+                    "Your socket connection to the server was not read from or written to within the timeout period.",
+                )
+            }
+        },
     }
 }

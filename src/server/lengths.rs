@@ -74,7 +74,9 @@ pub(super) fn plan(
         Framing::AwsChunked { signed, decoded }
     } else {
         match (announced, exact) {
-            (Some(_), _) => Framing::Plain,
+            (Some(announced), Some(exact)) if announced == exact => Framing::Plain,
+            // Two lengths, or a length and chunks: whoever believed the other one would see another request.
+            (Some(_), _) => return Err(invalid("The request's length is given in more than one way")),
             (None, Some(len)) if parts.version >= Version::HTTP_2 => {
                 parts.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(len));
                 Framing::Plain

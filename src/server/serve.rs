@@ -2,7 +2,6 @@
 
 use std::convert::Infallible;
 use std::future::Future;
-use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
@@ -56,16 +55,9 @@ impl Default for Limits {
 }
 
 /// Serves until `shutdown` completes: then nothing more is accepted, running requests are finished for at most
-/// [`Limits::drain`], and what still runs then is cut. Answers how many connections were cut.
-///
-/// # Errors
-/// None at present: accepting goes on whatever a single connection does.
-pub async fn run(
-    listener: TcpListener,
-    gateway: Gateway,
-    shutdown: impl Future<Output = ()>,
-    limits: Limits,
-) -> io::Result<usize> {
+/// [`Limits::drain`], and what still runs then is cut. Answers how many connections were cut. A connection that fails, or
+/// that cannot be accepted, is logged and ends nothing else.
+pub async fn run(listener: TcpListener, gateway: Gateway, shutdown: impl Future<Output = ()>, limits: Limits) -> usize {
     let mut http = auto::Builder::new(TokioExecutor::new());
     http.http1().timer(TokioTimer::new()).header_read_timeout(limits.head).max_buf_size(128 << 10).max_headers(256);
     http.http2()
@@ -128,16 +120,16 @@ async fn accept(listener: &TcpListener, places: &Arc<Semaphore>) -> (OwnedSemaph
     }
 }
 
-async fn drain(graceful: GracefulShutdown, mut connections: JoinSet<()>, patience: Duration) -> io::Result<usize> {
+async fn drain(graceful: GracefulShutdown, mut connections: JoinSet<()>, patience: Duration) -> usize {
     let finished = async {
         graceful.shutdown().await;
         while connections.join_next().await.is_some() {}
     };
     if tokio::time::timeout(patience, finished).await.is_ok() {
-        return Ok(0);
+        return 0;
     }
     let cut = connections.len();
     tracing::warn!(connections = cut, "requests still ran when time was up; their connections are cut");
     connections.shutdown().await;
-    Ok(cut)
+    cut
 }

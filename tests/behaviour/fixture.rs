@@ -83,7 +83,7 @@ impl Fixture {
             database: DatabaseConfig {
                 url,
                 max_connections: 8,
-                connect_timeout: Duration::from_secs(30),
+                connect_timeout: Duration::from_secs(5),
                 statement_timeout: Duration::from_secs(30),
             },
             volumes: (1..=9).map(|n| spec(dir.path(), n)).collect(),
@@ -167,6 +167,8 @@ fn client(store: &Store, deployment: &str) -> Client {
         .endpoint_url("http://127.0.0.1:9")
         .force_path_style(true)
         .retry_config(aws_sdk_s3::config::retry::RetryConfig::disabled())
+        // A server that is slow to say no is not a stalled one.
+        .stalled_stream_protection(aws_sdk_s3::config::StalledStreamProtectionConfig::disabled())
         .http_client(s3s_aws::Client::from(builder.build()))
         .build();
     Client::from_conf(config)

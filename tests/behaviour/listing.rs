@@ -4,9 +4,8 @@ use aws_sdk_s3::types::EncodingType;
 
 use crate::fixture::{BUCKET, Fixture, error, on_both};
 
-const KEYS: [&str; 14] = [
-    "a", "a/", "a/b", "a/b/c", "a/c", "a-b", "b//x", "b/x", "c/ü/1", "c/ü/2", "c/日", "d", "e%41", "z z",
-];
+const KEYS: [&str; 14] =
+    ["a", "a/", "a/b", "a/b/c", "a/c", "a-b", "b//x", "b/x", "c/ü/1", "c/ü/2", "c/日", "d", "e%41", "z z"];
 
 /// What S3 lists, written the slow way.
 fn oracle(prefix: &str, delimiter: &str) -> Vec<String> {

@@ -222,7 +222,7 @@ pub struct Server {
     pub vitals: Arc<Vitals>,
     pub spool: tempfile::TempDir,
     pub stop: Option<oneshot::Sender<()>>,
-    pub running: tokio::task::JoinHandle<std::io::Result<usize>>,
+    pub running: tokio::task::JoinHandle<usize>,
 }
 
 /// An answer, read to its end.

@@ -1,6 +1,5 @@
 //! A fresh database with a bucket, and makers of what commits take.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -23,13 +22,13 @@ macro_rules! on_both {
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn on_postgres() {
                 let fixture = crate::fixture::Fixture::postgres().await;
-                super::$test(&fixture).await;
+                Box::pin(super::$test(&fixture)).await;
                 fixture.check().await;
             }
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn on_sqlite() {
                 let fixture = crate::fixture::Fixture::sqlite().await;
-                super::$test(&fixture).await;
+                Box::pin(super::$test(&fixture)).await;
                 fixture.check().await;
             }
         })*
@@ -72,6 +71,9 @@ impl Raw {
     }
 }
 
+/// What many tests await: boxed, so that it is compiled once.
+pub type Boxed<'a, T> = futures_util::future::BoxFuture<'a, T>;
+
 pub struct Fixture {
     pub meta: Metadata,
     pub raw: Raw,
@@ -92,21 +94,25 @@ pub fn config(url: &str) -> DatabaseConfig {
 }
 
 impl Fixture {
-    pub async fn postgres() -> Self {
-        let database = Database::new().await;
-        let config = config(&database.url);
-        let meta = Metadata::connect(&config).await.unwrap();
-        let raw = Raw::Postgres(PgPool::connect_lazy(&config.url).unwrap());
-        Self::new(meta, raw, config, Box::new(database)).await
+    pub fn postgres() -> Boxed<'static, Self> {
+        Box::pin(async move {
+            let database = Database::new().await;
+            let config = config(&database.url);
+            let meta = Metadata::connect(&config).await.unwrap();
+            let raw = Raw::Postgres(PgPool::connect_lazy(&config.url).unwrap());
+            Self::new(meta, raw, config, Box::new(database)).await
+        })
     }
 
-    pub async fn sqlite() -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("metadata.sqlite");
-        let config = config(&format!("sqlite:{}", path.display()));
-        let meta = Metadata::connect(&config).await.unwrap();
-        let raw = Raw::Sqlite(SqlitePool::connect_lazy(&config.url).unwrap());
-        Self::new(meta, raw, config, Box::new(directory)).await
+    pub fn sqlite() -> Boxed<'static, Self> {
+        Box::pin(async move {
+            let directory = tempfile::tempdir().unwrap();
+            let path = directory.path().join("metadata.sqlite");
+            let config = config(&format!("sqlite:{}", path.display()));
+            let meta = Metadata::connect(&config).await.unwrap();
+            let raw = Raw::Sqlite(SqlitePool::connect_lazy(&config.url).unwrap());
+            Self::new(meta, raw, config, Box::new(directory)).await
+        })
     }
 
     async fn new(meta: Metadata, raw: Raw, config: DatabaseConfig, kept: Box<dyn std::any::Any + Send + Sync>) -> Self {
@@ -245,64 +251,68 @@ impl Fixture {
     }
 
     /// Folds until nothing is left to fold.
-    pub async fn fold_all(&self) -> Folded {
-        let lease = self.lease("gc").await;
-        let mut sum = Folded::default();
-        loop {
-            let folded = self.meta.fold_released(&lease, NOW, 1000).await.unwrap();
-            if folded.rows == 0 {
-                return sum;
+    pub fn fold_all(&self) -> Boxed<'_, Folded> {
+        Box::pin(async move {
+            let lease = self.lease("gc").await;
+            let mut sum = Folded::default();
+            loop {
+                let folded = self.meta.fold_released(&lease, NOW, 1000).await.unwrap();
+                if folded.rows == 0 {
+                    return sum;
+                }
+                sum.rows += folded.rows;
+                sum.data += folded.data;
+                sum.chunks += folded.chunks;
             }
-            sum.rows += folded.rows;
-            sum.data += folded.data;
-            sum.chunks += folded.chunks;
-        }
+        })
     }
 
     /// Recomputes every count from the rows that it counts, and says what does not agree.
-    pub async fn check(&self) {
-        let checks = [
-            (
-                "references of data",
-                "SELECT d.data_id, d.refs FROM data d WHERE d.refs <> \
+    pub fn check(&self) -> Boxed<'_, ()> {
+        Box::pin(async move {
+            let checks = [
+                (
+                    "references of data",
+                    "SELECT d.data_id, d.refs FROM data d WHERE d.refs <> \
                  (SELECT COUNT(*) FROM objects o WHERE o.data_id = d.data_id) + \
                  (SELECT COUNT(*) FROM parts p WHERE p.data_id = d.data_id) + \
                  (SELECT COUNT(*) FROM released r WHERE r.data_id = d.data_id)",
-            ),
-            ("data nobody refers to", "SELECT data_id FROM data WHERE refs = 0"),
-            (
-                "live bytes of chunks",
-                "SELECT c.live, c.len FROM chunks c WHERE c.live <> \
+                ),
+                ("data nobody refers to", "SELECT data_id FROM data WHERE refs = 0"),
+                (
+                    "live bytes of chunks",
+                    "SELECT c.live, c.len FROM chunks c WHERE c.live <> \
                  CAST(COALESCE((SELECT SUM(e.len) FROM extents e WHERE e.chunk_id = c.chunk_id), 0) AS BIGINT)",
-            ),
-            (
-                "dead chunks that are referred to, or empty ones that live",
-                "SELECT c.live FROM chunks c WHERE (c.state = 'dead') <> (c.live = 0)",
-            ),
-            (
-                "lengths of data",
-                "SELECT d.data_id, d.len FROM data d WHERE d.len <> \
+                ),
+                (
+                    "dead chunks that are referred to, or empty ones that live",
+                    "SELECT c.live FROM chunks c WHERE (c.state = 'dead') <> (c.live = 0)",
+                ),
+                (
+                    "lengths of data",
+                    "SELECT d.data_id, d.len FROM data d WHERE d.len <> \
                  CAST(COALESCE((SELECT SUM(e.len) FROM extents e WHERE e.data_id = d.data_id), 0) AS BIGINT)",
-            ),
-            (
-                "gaps between extents",
-                "SELECT e.data_id, e.start FROM extents e WHERE e.start > 0 AND NOT EXISTS \
+                ),
+                (
+                    "gaps between extents",
+                    "SELECT e.data_id, e.start FROM extents e WHERE e.start > 0 AND NOT EXISTS \
                  (SELECT 1 FROM extents f WHERE f.data_id = e.data_id AND f.start + f.len = e.start)",
-            ),
-            (
-                "parts of data",
-                "SELECT p.data_id, p.start FROM data_parts p WHERE p.start > 0 AND NOT EXISTS \
+                ),
+                (
+                    "parts of data",
+                    "SELECT p.data_id, p.start FROM data_parts p WHERE p.start > 0 AND NOT EXISTS \
                  (SELECT 1 FROM data_parts q WHERE q.data_id = p.data_id AND q.start + q.size = p.start)",
-            ),
-            (
-                "sizes of objects",
-                "SELECT o.size, d.len FROM objects o JOIN data d ON d.data_id = o.data_id WHERE o.size <> d.len",
-            ),
-        ];
-        for (what, sql) in checks {
-            let rows = self.raw.ints(sql).await;
-            assert!(rows.is_empty(), "{what}: {rows:?}");
-        }
+                ),
+                (
+                    "sizes of objects",
+                    "SELECT o.size, d.len FROM objects o JOIN data d ON d.data_id = o.data_id WHERE o.size <> d.len",
+                ),
+            ];
+            for (what, sql) in checks {
+                let rows = self.raw.ints(sql).await;
+                assert!(rows.is_empty(), "{what}: {rows:?}");
+            }
+        })
     }
 }
 
@@ -352,9 +362,4 @@ pub async fn all<T: Send + 'static>(
         results.push(task.await.unwrap());
     }
     results
-}
-
-/// A value that tasks share.
-pub fn shared<T>(value: T) -> Arc<T> {
-    Arc::new(value)
 }

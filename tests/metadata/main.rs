@@ -7,6 +7,14 @@
 mod postgres;
 
 mod fixture;
+mod locks;
 
+mod ambiguous;
 mod buckets;
+mod instances;
+mod life;
+mod listing;
 mod objects;
+mod races;
+mod reclaim;
+mod uploads;

@@ -1,6 +1,5 @@
 //! What a database's refusal means.
 
-use std::future::Future;
 use std::time::Duration;
 
 use crate::metadata::{Error, Result};

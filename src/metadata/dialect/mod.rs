@@ -19,8 +19,11 @@ mod open;
 mod value;
 
 use std::borrow::Cow;
-use std::time::Duration;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
+use futures_util::future::BoxFuture;
 use sqlx::pool::PoolConnection;
 use sqlx::{Executor, PgPool, Postgres, Sqlite, SqlitePool, Transaction};
 
@@ -34,11 +37,7 @@ use crate::clock::random_bytes;
 #[derive(Debug, Clone)]
 pub(crate) enum Db {
     /// PostgreSQL.
-    Postgres {
-        pool: PgPool,
-        /// How long to wait for an answer before the connection counts as lost: longer than the server lets a statement run.
-        patience: Duration,
-    },
+    Postgres(Server),
     /// SQLite.
     Sqlite {
         read: SqlitePool,
@@ -48,34 +47,73 @@ pub(crate) enum Db {
     },
 }
 
+/// A PostgreSQL server.
+#[derive(Debug, Clone)]
+pub(crate) struct Server {
+    pool: PgPool,
+    /// How long to wait for an answer before the connection counts as lost: longer than the server lets a statement run.
+    patience: Duration,
+    losses: Arc<Losses>,
+}
+
+/// When a connection was last found lost: those that were idle then may be lost with it, and are tested before use.
+#[derive(Debug)]
+struct Losses {
+    epoch: Instant,
+    /// Milliseconds since `epoch`; 0 if there was none.
+    last: AtomicU64,
+}
+
+impl Losses {
+    fn new() -> Self {
+        Self { epoch: Instant::now(), last: AtomicU64::new(0) }
+    }
+
+    fn now(&self) -> u64 {
+        u64::try_from(self.epoch.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    fn note(&self) {
+        self.last.fetch_max(self.now() + 1, Ordering::Relaxed);
+    }
+
+    /// Whether a connection that has been idle so long was so already when another was found lost.
+    fn suspects(&self, idle_for: Duration) -> bool {
+        let idle_for = u64::try_from(idle_for.as_millis()).unwrap_or(u64::MAX);
+        self.now().saturating_sub(idle_for) <= self.last.load(Ordering::Relaxed)
+            && self.last.load(Ordering::Relaxed) > 0
+    }
+}
+
 /// How often a statement is tried on another connection if the pooled one turns out to be dead.
 const CONNECTIONS_TRIED: u32 = 3;
-/// How often the outcome of a COMMIT is asked for, and the first pause between; it doubles.
-const SETTLE_TRIES: u32 = 7;
-const SETTLE_PAUSE: Duration = Duration::from_millis(100);
+/// The pause before the outcome of a COMMIT is asked for again; it doubles.
+const SETTLE_PAUSE: Duration = Duration::from_millis(50);
 
 impl Db {
     /// The rows of a statement that changes nothing.
-    pub(crate) async fn query(&self, sql: &str, values: &[Value<'_>]) -> Result<Vec<Row>> {
-        match self {
-            Self::Postgres { pool, patience } => {
-                let sql = postgres_text(sql, values.len(), &[]);
-                for _ in 1..CONNECTIONS_TRIED {
-                    match Held::new(pool).await?.rows(*patience, &sql, values, &[]).await {
-                        // A reader may simply ask again.
-                        Err(error) if error::kind(&error) == Kind::Lost => {}
-                        other => return other.map_err(error::refused),
+    pub(crate) fn query<'a>(&'a self, sql: &'a str, values: &'a [Value<'a>]) -> BoxFuture<'a, Result<Vec<Row>>> {
+        Box::pin(async move {
+            match self {
+                Self::Postgres(server) => {
+                    let sql = postgres_text(sql, values.len(), &[]);
+                    for _ in 1..CONNECTIONS_TRIED {
+                        match Held::new(server).await?.rows(&sql, values, &[]).await {
+                            // A reader may simply ask again.
+                            Err(error) if error::kind(&error) == Kind::Lost => {}
+                            other => return other.map_err(error::refused),
+                        }
                     }
+                    Held::new(server).await?.rows(&sql, values, &[]).await.map_err(error::refused)
                 }
-                Held::new(pool).await?.rows(*patience, &sql, values, &[]).await.map_err(error::refused)
+                Self::Sqlite { read, patience, .. } => {
+                    let sql = sqlite_text(sql, values.len(), &[]);
+                    let query = sqlx::query_with(&sql, value::sqlite_arguments(values, &[])?).fetch_all(read);
+                    let rows = within(*patience, query).await.map_err(error::refused)?;
+                    Ok(rows.into_iter().map(Row::Sqlite).collect())
+                }
             }
-            Self::Sqlite { read, patience, .. } => {
-                let sql = sqlite_text(sql, values.len(), &[]);
-                let query = sqlx::query_with(&sql, value::sqlite_arguments(values, &[])?).fetch_all(read);
-                let rows = within(*patience, query).await.map_err(error::refused)?;
-                Ok(rows.into_iter().map(Row::Sqlite).collect())
-            }
-        }
+        })
     }
 
     /// The first row of a statement that changes nothing.
@@ -84,25 +122,27 @@ impl Db {
     }
 
     /// Begins a transaction that writes. With a batch, its id is the first row that it inserts.
-    pub(crate) async fn begin(&self, batch: Option<BatchId>) -> Result<Tx> {
-        let mut tx = Tx { on: self.begin_bare().await?, db: self.clone(), batch };
-        if let Some(batch) = batch {
-            let sql = "INSERT INTO commits (batch_id, kept, at) VALUES ($1, 1, {now})";
-            if let Err(error) = tx.execute(sql, values![&batch.0]).await {
-                return tx.end(Err(error)).await;
+    pub(crate) fn begin(&self, batch: Option<BatchId>) -> BoxFuture<'_, Result<Tx>> {
+        Box::pin(async move {
+            let mut tx = Tx { on: self.begin_bare().await?, db: self.clone(), batch };
+            if let Some(batch) = batch {
+                let sql = "INSERT INTO commits (batch_id, kept, at) VALUES ($1, 1, {now})";
+                if let Err(error) = tx.execute(sql, values![&batch.0]).await {
+                    return tx.end(Err(error)).await;
+                }
             }
-        }
-        Ok(tx)
+            Ok(tx)
+        })
     }
 
     async fn begin_bare(&self) -> Result<On> {
         match self {
-            Self::Postgres { pool, patience } => {
+            Self::Postgres(server) => {
                 for attempt in 1.. {
-                    let mut held = Held::new(pool).await?;
+                    let mut held = Held::new(server).await?;
                     held.busy = true;
-                    match within(*patience, held.connection.execute("BEGIN ISOLATION LEVEL READ COMMITTED")).await {
-                        Ok(_) => return Ok(On::Postgres(held, *patience)),
+                    match held.say("BEGIN ISOLATION LEVEL READ COMMITTED").await {
+                        Ok(()) => return Ok(On::Postgres(held)),
                         Err(error) if error::kind(&error) == Kind::Lost && attempt < CONNECTIONS_TRIED => {}
                         Err(error) => return Err(error::refused(error)),
                     }
@@ -110,8 +150,11 @@ impl Db {
                 Err(Error::Unavailable("no connection could begin a transaction".into()))
             }
             Self::Sqlite { write, patience, .. } => {
-                let tx = within(*patience, write.begin_with("BEGIN IMMEDIATE")).await.map_err(error::refused)?;
-                Ok(On::Sqlite(tx))
+                // In a task of its own: dropped between the BEGIN and its answer, the connection would stay in a transaction.
+                let write = write.clone();
+                let begun = tokio::spawn(async move { write.begin_with("BEGIN IMMEDIATE").await });
+                let begun = async { begun.await.unwrap_or(Err(sqlx::Error::WorkerCrashed)) };
+                Ok(On::Sqlite(within(*patience, begun).await.map_err(error::refused)?))
             }
         }
     }
@@ -124,8 +167,12 @@ impl Db {
     async fn settle(&self, batch: BatchId, why: String) -> Result<()> {
         let sql = "INSERT INTO commits (batch_id, kept, at) VALUES ($1, 0, {now}) \
                    ON CONFLICT (batch_id) DO UPDATE SET at = commits.at RETURNING kept";
+        let patience = match self {
+            Self::Postgres(Server { patience, .. }) | Self::Sqlite { patience, .. } => *patience,
+        };
+        let deadline = tokio::time::Instant::now() + patience;
         let mut pause = SETTLE_PAUSE;
-        for _ in 0..SETTLE_TRIES {
+        loop {
             match self.write_once(sql, values![&batch.0]).await {
                 Ok(rows) => {
                     let kept = rows.first().map(|row| row.int("kept")).transpose()?;
@@ -134,22 +181,22 @@ impl Db {
                         _ => Err(Error::Unavailable(format!("the transaction was not committed: {why}"))),
                     };
                 }
-                Err(error) => {
-                    tracing::warn!(%error, "cannot yet learn what became of a commit");
+                Err(error) if tokio::time::Instant::now() < deadline => {
+                    tracing::warn!(%error, "what became of a commit cannot be learnt; asking again");
                     tokio::time::sleep(pause).await;
                     pause *= 2;
                 }
+                Err(error) => return Err(Error::Ambiguous(format!("{why}; then {error}"))),
             }
         }
-        Err(Error::Ambiguous(why))
     }
 
     /// One statement that is a transaction.
     async fn write_once(&self, sql: &str, values: &[Value<'_>]) -> Result<Vec<Row>> {
         match self {
-            Self::Postgres { pool, patience } => {
+            Self::Postgres(server) => {
                 let sql = postgres_text(sql, values.len(), &[]);
-                Held::new(pool).await?.rows(*patience, &sql, values, &[]).await.map_err(error::refused)
+                Held::new(server).await?.rows(&sql, values, &[]).await.map_err(error::refused)
             }
             Self::Sqlite { write, patience, .. } => {
                 let sql = sqlite_text(sql, values.len(), &[]);
@@ -163,7 +210,7 @@ impl Db {
     /// Closes all connections, once those in use are given back.
     pub(crate) async fn close(&self) {
         match self {
-            Self::Postgres { pool, .. } => pool.close().await,
+            Self::Postgres(server) => server.pool.close().await,
             Self::Sqlite { read, write, .. } => {
                 read.close().await;
                 write.close().await;
@@ -177,25 +224,45 @@ impl Db {
 struct Held {
     connection: PoolConnection<Postgres>,
     busy: bool,
+    patience: Duration,
+    losses: Arc<Losses>,
 }
 
 impl Held {
-    async fn new(pool: &PgPool) -> Result<Self> {
-        Ok(Self { connection: pool.acquire().await.map_err(error::refused)?, busy: false })
+    async fn new(server: &Server) -> Result<Self> {
+        let connection = server.pool.acquire().await.map_err(error::refused)?;
+        Ok(Self { connection, busy: false, patience: server.patience, losses: server.losses.clone() })
     }
 
-    async fn rows(
-        &mut self,
-        patience: Duration,
-        sql: &str,
-        values: &[Value<'_>],
-        columns: &[Column<'_>],
-    ) -> Result<Vec<Row>, sqlx::Error> {
+    fn note<T>(&self, result: &Result<T, sqlx::Error>) -> bool {
+        let lost = result.as_ref().is_err_and(|error| error::kind(error) == Kind::Lost);
+        if lost {
+            self.losses.note();
+        }
+        lost
+    }
+
+    async fn rows(&mut self, sql: &str, values: &[Value<'_>], columns: &[Column<'_>]) -> Result<Vec<Row>, sqlx::Error> {
         let arguments = value::postgres_arguments(values, columns).map_err(unencodable)?;
         let busy = std::mem::replace(&mut self.busy, true);
-        let rows = within(patience, sqlx::query_with(sql, arguments).fetch_all(&mut *self.connection)).await;
-        self.busy = busy || rows.as_ref().is_err_and(|error| error::kind(error) == Kind::Lost);
+        let rows = within(self.patience, sqlx::query_with(sql, arguments).fetch_all(&mut *self.connection)).await;
+        self.busy = self.note(&rows) || busy;
         Ok(rows?.into_iter().map(Row::Postgres).collect())
+    }
+
+    /// How many rows a statement changed, within a transaction.
+    async fn changed(&mut self, sql: &str, values: &[Value<'_>], columns: &[Column<'_>]) -> Result<u64, sqlx::Error> {
+        let arguments = value::postgres_arguments(values, columns).map_err(unencodable)?;
+        let done = within(self.patience, sqlx::query_with(sql, arguments).execute(&mut *self.connection)).await;
+        self.note(&done);
+        Ok(done?.rows_affected())
+    }
+
+    /// BEGIN, COMMIT, ROLLBACK.
+    async fn say(&mut self, word: &str) -> Result<(), sqlx::Error> {
+        let done = within(self.patience, self.connection.execute(word)).await;
+        self.note(&done);
+        done.map(|_| ())
     }
 }
 
@@ -219,7 +286,7 @@ async fn within<T>(patience: Duration, answer: impl Future<Output = Result<T, sq
 }
 
 enum On {
-    Postgres(Held, Duration),
+    Postgres(Held),
     Sqlite(Transaction<'static, Sqlite>),
 }
 
@@ -242,24 +309,26 @@ impl Tx {
     }
 
     /// The rows of a statement with an `{input:…}` of these columns, which are all of one length.
-    pub(crate) async fn query_many(
-        &mut self,
-        sql: &str,
-        values: &[Value<'_>],
-        columns: &[Column<'_>],
-    ) -> Result<Vec<Row>> {
-        match &mut self.on {
-            On::Postgres(held, patience) => {
-                let sql = postgres_text(sql, values.len(), columns);
-                held.rows(*patience, &sql, values, columns).await.map_err(error::refused)
+    pub(crate) fn query_many<'a>(
+        &'a mut self,
+        sql: &'a str,
+        values: &'a [Value<'a>],
+        columns: &'a [Column<'a>],
+    ) -> BoxFuture<'a, Result<Vec<Row>>> {
+        Box::pin(async move {
+            match &mut self.on {
+                On::Postgres(held) => {
+                    let sql = postgres_text(sql, values.len(), columns);
+                    held.rows(&sql, values, columns).await.map_err(error::refused)
+                }
+                On::Sqlite(tx) => {
+                    let sql = sqlite_text(sql, values.len(), columns);
+                    let query = sqlx::query_with(&sql, value::sqlite_arguments(values, columns)?);
+                    let rows = query.fetch_all(&mut **tx).await.map_err(error::refused)?;
+                    Ok(rows.into_iter().map(Row::Sqlite).collect())
+                }
             }
-            On::Sqlite(tx) => {
-                let sql = sqlite_text(sql, values.len(), columns);
-                let query = sqlx::query_with(&sql, value::sqlite_arguments(values, columns)?);
-                let rows = query.fetch_all(&mut **tx).await.map_err(error::refused)?;
-                Ok(rows.into_iter().map(Row::Sqlite).collect())
-            }
-        }
+        })
     }
 
     /// How many rows a statement changed.
@@ -268,25 +337,25 @@ impl Tx {
     }
 
     /// How many rows a statement with an `{input:…}` of these columns changed.
-    pub(crate) async fn execute_many(
-        &mut self,
-        sql: &str,
-        values: &[Value<'_>],
-        columns: &[Column<'_>],
-    ) -> Result<u64> {
-        match &mut self.on {
-            On::Postgres(held, patience) => {
-                let sql = postgres_text(sql, values.len(), columns);
-                let arguments = value::postgres_arguments(values, columns)?;
-                let done = sqlx::query_with(&sql, arguments).execute(&mut *held.connection);
-                Ok(within(*patience, done).await.map_err(error::refused)?.rows_affected())
+    pub(crate) fn execute_many<'a>(
+        &'a mut self,
+        sql: &'a str,
+        values: &'a [Value<'a>],
+        columns: &'a [Column<'a>],
+    ) -> BoxFuture<'a, Result<u64>> {
+        Box::pin(async move {
+            match &mut self.on {
+                On::Postgres(held) => {
+                    let sql = postgres_text(sql, values.len(), columns);
+                    held.changed(&sql, values, columns).await.map_err(error::refused)
+                }
+                On::Sqlite(tx) => {
+                    let sql = sqlite_text(sql, values.len(), columns);
+                    let query = sqlx::query_with(&sql, value::sqlite_arguments(values, columns)?);
+                    Ok(query.execute(&mut **tx).await.map_err(error::refused)?.rows_affected())
+                }
             }
-            On::Sqlite(tx) => {
-                let sql = sqlite_text(sql, values.len(), columns);
-                let query = sqlx::query_with(&sql, value::sqlite_arguments(values, columns)?);
-                Ok(query.execute(&mut **tx).await.map_err(error::refused)?.rows_affected())
-            }
-        }
+        })
     }
 
     /// Locks names of rows that may not exist, until the transaction ends. Sorted, so that two transactions that lock
@@ -305,31 +374,33 @@ impl Tx {
     /// Ends the transaction: commits what succeeded, rolls back what did not.
     ///
     /// If no one answers the COMMIT of a batch, its outcome is found out before anything is said (see [`Db::settle`]).
-    pub(crate) async fn end<T>(self, result: Result<T>) -> Result<T> {
-        let Self { on, db, batch } = self;
-        let value = match result {
-            Ok(value) => value,
-            Err(error) => {
-                on.roll_back().await;
-                return Err(error);
+    pub(crate) fn end<'a, T: Send + 'a>(self, result: Result<T>) -> BoxFuture<'a, Result<T>> {
+        Box::pin(async move {
+            let Self { on, db, batch } = self;
+            let value = match result {
+                Ok(value) => value,
+                Err(error) => {
+                    on.roll_back().await;
+                    return Err(error);
+                }
+            };
+            match (on.commit().await, batch) {
+                (Ok(()), _) => Ok(value),
+                (Err(error), Some(batch)) if error::kind(&error) == Kind::Lost => {
+                    tracing::warn!(%error, "a commit was not answered");
+                    db.settle(batch, error.to_string()).await.map(|()| value)
+                }
+                (Err(error), _) => Err(error::refused(error)),
             }
-        };
-        match (on.commit().await, batch) {
-            (Ok(()), _) => Ok(value),
-            (Err(error), Some(batch)) if error::kind(&error) == Kind::Lost => {
-                tracing::warn!(%error, "a commit was not answered");
-                db.settle(batch, error.to_string()).await.map(|()| value)
-            }
-            (Err(error), _) => Err(error::refused(error)),
-        }
+        })
     }
 }
 
 impl On {
     async fn commit(self) -> Result<(), sqlx::Error> {
         match self {
-            Self::Postgres(mut held, patience) => {
-                within(patience, held.connection.execute("COMMIT")).await?;
+            Self::Postgres(mut held) => {
+                held.say("COMMIT").await?;
                 held.busy = false;
                 Ok(())
             }
@@ -339,10 +410,10 @@ impl On {
 
     async fn roll_back(self) {
         let result = match self {
-            Self::Postgres(mut held, patience) => {
-                let result = within(patience, held.connection.execute("ROLLBACK")).await;
+            Self::Postgres(mut held) => {
+                let result = held.say("ROLLBACK").await;
                 held.busy = result.is_err();
-                result.map(|_| ())
+                result
             }
             Self::Sqlite(tx) => tx.rollback().await,
         };

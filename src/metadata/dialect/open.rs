@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::{BoxFuture, FutureExt};
@@ -11,7 +12,7 @@ use sqlx::postgres::{PgConnectOptions, PgConnection, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{ConnectOptions, Connection, Row as _};
 
-use super::{Db, error, within};
+use super::{Db, Losses, Server, error, within};
 use crate::metadata::{DatabaseConfig, Error, Result};
 
 /// Forward only: a migration that was released never changes, a new one is added behind it.
@@ -70,14 +71,17 @@ async fn open_postgres(config: &DatabaseConfig) -> Result<Db> {
 
     let statement = config.statement_timeout;
     let session = session_settings(statement);
+    let losses = Arc::new(Losses::new());
+    let suspicious = losses.clone();
     let pool = PgPoolOptions::new()
         .max_connections(config.max_connections.max(1))
         .acquire_timeout(config.connect_timeout)
         .idle_timeout(Duration::from_secs(600))
         .test_before_acquire(false)
-        .before_acquire(|connection, meta| {
+        .before_acquire(move |connection, meta| {
+            let test = meta.idle_for > TEST_IDLE || suspicious.suspects(meta.idle_for);
             async move {
-                if meta.idle_for > TEST_IDLE {
+                if test {
                     connection.ping().await?;
                 }
                 Ok(true)
@@ -89,7 +93,7 @@ async fn open_postgres(config: &DatabaseConfig) -> Result<Db> {
             async move { sqlx::query(&session).persistent(false).fetch_one(connection).await.map(|_| ()) }.boxed()
         })
         .connect_lazy_with(options);
-    Ok(Db::Postgres { pool, patience: statement + SLACK })
+    Ok(Db::Postgres(Server { pool, patience: statement + SLACK, losses }))
 }
 
 /// Settings of each session. `synchronous_commit` is never weaker than `on`, whatever the server's default.
@@ -178,11 +182,10 @@ impl MigrationSource<'static> for Embedded {
     }
 }
 
-async fn migrate<C>(connection: &mut C, migrations: &'static [(i64, &'static str, &'static str)]) -> Result<()>
-where
-    C: sqlx::migrate::Migrate,
-    for<'a> &'a mut C: sqlx::Acquire<'a, Connection = &'a mut C>,
-{
+async fn migrate(
+    connection: &mut impl sqlx::migrate::Migrate,
+    migrations: &'static [(i64, &'static str, &'static str)],
+) -> Result<()> {
     let failed = |error: MigrateError| match error {
         MigrateError::VersionMissing(version) => Error::Unusable(format!(
             "its tables are of version {version}, newer than this program, which knows {}; use a newer program",
@@ -195,5 +198,6 @@ where
         other => Error::Unusable(other.to_string()),
     };
     let migrator = Migrator::new(Embedded(migrations)).await.map_err(failed)?;
-    migrator.run(connection).await.map_err(failed)
+    // What `run` calls; with it, the future could not be sent to another thread.
+    migrator.run_direct(connection).await.map_err(failed)
 }
