@@ -101,7 +101,8 @@ fn engine(c: &mut Criterion) {
             });
         });
         group.bench_function(BenchmarkId::new("get", name), |b| {
-            b.to_async(&runtime).iter(|| get(store, &format!("read-{name}")));
+            let key = format!("read-{name}");
+            b.to_async(&runtime).iter(|| get(store, &key));
         });
         group.finish();
     }

@@ -67,7 +67,8 @@ pub(super) async fn list_objects(
     let next_marker = page.next.as_ref().filter(|_| page.truncated && delimiter.is_some());
     let output = ListObjectsOutput {
         name: Some(input.bucket),
-        prefix: Some(encoding.apply(&list.prefix)),
+        // The one field here that S3 does not encode, and clients do not decode.
+        prefix: Some(list.prefix),
         marker: Some(encoding.apply(&marker)),
         max_keys: Some(signed32(limit)),
         is_truncated: Some(page.truncated),
@@ -101,7 +102,7 @@ pub(super) async fn list_objects_v2(
     let delimiter = delimiter(input.delimiter.as_ref());
     let list = query(&input.bucket, input.prefix.as_ref(), delimiter.as_ref(), limit);
     // The token says where the page before ended, whatever start-after says.
-    let list = match &input.continuation_token {
+    let list = match input.continuation_token.as_ref().filter(|token| !token.is_empty()) {
         Some(token) => {
             let decoded = BASE64_URL_SAFE_NO_PAD.decode(token).ok().and_then(|bytes| String::from_utf8(bytes).ok());
             let after = decoded.filter(|after| !after.is_empty()).ok_or_else(|| {

@@ -319,9 +319,7 @@ pub(super) async fn get_object_attributes(
     output.storage_class = wants("StorageClass").then(|| StorageClass::from_static(StorageClass::STANDARD));
     if let Some(checksum) = object.checksum.as_ref().filter(|_| wants("Checksum")) {
         let mut shown = Checksum { checksum_type: Some(checksum.kind.name().to_owned().into()), ..Default::default() };
-        // Unlike elsewhere, S3 shows a composite checksum here without its number of parts.
-        let value = checksum.value.split('-').next().unwrap_or_default().to_owned();
-        put_checksums!(shown, ChecksumFields::of(checksum.algorithm, value));
+        put_checksums!(shown, ChecksumFields::from_checksum(Some(checksum)));
         output.checksum = Some(shown);
     }
     if let Some(page) = parts {

@@ -106,8 +106,13 @@ impl HeaderFields {
     /// Checks and gathers them. `aws-chunked` is a transfer coding of S3's own and is not kept.
     pub(super) fn into_headers(self) -> S3Result<Headers> {
         let content_encoding = self.content_encoding.map(|encoding| {
-            let kept = encoding.split(',').map(str::trim).filter(|token| !token.eq_ignore_ascii_case("aws-chunked"));
-            kept.collect::<Vec<_>>().join(",")
+            let is_ours = |token: &&str| token.eq_ignore_ascii_case("aws-chunked");
+            let tokens = || encoding.split(',').map(str::trim);
+            if tokens().any(|token| is_ours(&token)) {
+                tokens().filter(|token| !is_ours(token)).collect::<Vec<_>>().join(", ")
+            } else {
+                encoding
+            }
         });
         let mut user = BTreeMap::new();
         for (name, value) in self.user.into_iter().flatten() {
@@ -454,7 +459,10 @@ mod tests {
             user: None,
         };
         assert_eq!(fields("aws-chunked").into_headers().unwrap().content_encoding, None);
-        assert_eq!(fields("gzip, aws-chunked").into_headers().unwrap().content_encoding.unwrap(), "gzip");
+        for (sent, kept) in [("gzip, aws-chunked", "gzip"), ("aws-chunked,br,gzip", "br, gzip"), ("br,gzip", "br,gzip")]
+        {
+            assert_eq!(fields(sent).into_headers().unwrap().content_encoding.unwrap(), kept);
+        }
     }
 
     #[test]
