@@ -39,7 +39,7 @@ fn run_cases(
     mut test: impl AsyncFnMut(BTreeSet<String>, Vec<ListQuery>),
 ) {
     let test = std::cell::RefCell::new(&mut test);
-    let config = Config { cases: 40, max_shrink_iters: 50, failure_persistence: None, ..Config::default() };
+    let config = Config { cases: 24, max_shrink_iters: 50, failure_persistence: None, ..Config::default() };
     let result = tokio::task::block_in_place(|| {
         TestRunner::new(config).run(&cases, |(keys, queries)| {
             tokio::runtime::Handle::current().block_on((*test.borrow_mut())(keys, queries));
@@ -227,7 +227,7 @@ async fn uploads_of_a_key_are_listed_by_age(f: &Fixture) {
     };
     assert_eq!(list(&query, None).await, [ids.clone(), vec![other.clone()]].concat());
     let after_key = ListQuery { after: "key".into(), ..query };
-    assert_eq!(list(&after_key, None).await, [other.clone()]);
+    assert_eq!(list(&after_key, None).await, std::slice::from_ref(&other));
     assert_eq!(list(&after_key, Some(&ids[0])).await, [ids[1].clone(), ids[2].clone(), other]);
 }
 
@@ -261,6 +261,6 @@ async fn listed_objects_hold_what_is_printed(f: &Fixture) {
     for (prefix, delimiter) in [("", ""), ("dir/", "/"), ("d", "#")] {
         let (prefix, delimiter) = (prefix.into(), delimiter.into());
         let query = ListQuery { bucket: BUCKET.into(), prefix, delimiter, after: String::new(), limit: 5 };
-        assert_eq!(f.meta.list_objects(&query).await.unwrap().entries, [expected.clone()]);
+        assert_eq!(f.meta.list_objects(&query).await.unwrap().entries, std::slice::from_ref(&expected));
     }
 }
