@@ -11,6 +11,7 @@ use crate::layout::{ChunkId, PlacedExtent, Placement};
 /// One row for each extent, the object's columns in the first; one row without an extent if there is none.
 ///
 /// `$3` is what is wanted: 0 nothing, 1 from byte `$4` to byte `$5` (exclusive), 2 the last `$4` bytes, 3 part `$4`.
+/// The page ends where extent number `$6` begins: found in the index, so that no more extents are read than are answered.
 const RESOLVE: &str = "\
     WITH found AS ( \
         SELECT b.bucket_id AS bucket, {object}, \
@@ -30,10 +31,15 @@ const RESOLVE: &str = "\
                     WHEN parts IS NULL AND $4 = 1 THEN size ELSE 0 END \
                 ELSE 0 END AS wanted_to \
         FROM found), \
+    first AS ( \
+        SELECT wanted.*, (SELECT x.start FROM extents x \
+            WHERE x.data_id = wanted.data_id AND x.start <= wanted.wanted_from ORDER BY x.start DESC LIMIT 1) AS first_start \
+        FROM wanted), \
     w AS MATERIALIZED ( \
-        SELECT wanted.*, (SELECT MAX(x.start) FROM extents x \
-            WHERE x.data_id = wanted.data_id AND x.start <= wanted.wanted_from) AS first_start \
-        FROM wanted) \
+        SELECT first.*, COALESCE((SELECT x.start FROM extents x \
+            WHERE x.data_id = first.data_id AND x.start >= first.first_start AND x.start < first.wanted_to \
+            ORDER BY x.start LIMIT 1 OFFSET $6), first.wanted_to) AS page_end \
+        FROM first) \
     SELECT w.bucket, w.key, w.size, w.etag, w.modified, w.checksum_algorithm, w.checksum_type, w.checksum, w.owner, \
         CASE WHEN e.start IS NULL OR e.start = w.first_start THEN w.headers END AS headers, \
         CASE WHEN e.start IS NULL OR e.start = w.first_start THEN w.tags END AS tags, \
@@ -41,10 +47,10 @@ const RESOLVE: &str = "\
         w.part_number, w.part_start, w.part_size, w.part_checksum, \
         {placed_extent} \
     FROM w \
-    LEFT JOIN extents e ON e.data_id = w.data_id AND e.start >= w.first_start AND e.start < w.wanted_to \
+    LEFT JOIN extents e ON e.data_id = w.data_id AND e.start >= w.first_start AND e.start < w.page_end \
         AND w.wanted_from < w.wanted_to \
     LEFT JOIN chunks c ON c.chunk_id = e.chunk_id \
-    ORDER BY e.start LIMIT $6";
+    ORDER BY e.start";
 
 static RESOLVE_SQL: std::sync::LazyLock<String> = std::sync::LazyLock::new(|| {
     RESOLVE.replace("{object}", rows::OBJECT).replace("{placed_extent}", rows::PLACED_EXTENT)
@@ -54,7 +60,7 @@ static EXTENTS_SQL: std::sync::LazyLock<String> = std::sync::LazyLock::new(|| {
     format!(
         "SELECT {} FROM extents e JOIN chunks c ON c.chunk_id = e.chunk_id \
          WHERE e.data_id = $1 AND e.start < $3 AND e.start >= \
-         (SELECT COALESCE(MAX(x.start), 0) FROM extents x WHERE x.data_id = $1 AND x.start <= $2) \
+         (SELECT x.start FROM extents x WHERE x.data_id = $1 AND x.start <= $2 ORDER BY x.start DESC LIMIT 1) \
          ORDER BY e.start LIMIT $4",
         rows::PLACED_EXTENT
     )

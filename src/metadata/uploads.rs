@@ -255,7 +255,7 @@ async fn refer(tx: &mut Tx, source: DataId, range: Range<u64>) -> Result<Option<
     }
     let sql = "SELECT start, chunk_id, position, stripe_len, skip, len FROM extents \
                WHERE data_id = $1 AND start < $3 AND start >= \
-               (SELECT COALESCE(MAX(x.start), 0) FROM extents x WHERE x.data_id = $1 AND x.start <= $2) ORDER BY start";
+               (SELECT x.start FROM extents x WHERE x.data_id = $1 AND x.start <= $2 ORDER BY x.start DESC LIMIT 1) ORDER BY start";
     let mut extents = Vec::new();
     let mut live = BTreeMap::<[u8; 16], u64>::new();
     for row in tx.query(sql, values![source.0, int(range.start), int(range.end)]).await? {

@@ -106,7 +106,7 @@ impl Fixture {
 
     pub fn sqlite() -> Boxed<'static, Self> {
         Box::pin(async move {
-            let directory = tempfile::tempdir().unwrap();
+            let directory = tempfile::tempdir_in(crate::postgres::home()).unwrap();
             let path = directory.path().join("metadata.sqlite");
             let config = config(&format!("sqlite:{}", path.display()));
             let meta = Metadata::connect(&config).await.unwrap();

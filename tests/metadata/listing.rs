@@ -39,7 +39,7 @@ fn run_cases(
     mut test: impl AsyncFnMut(BTreeSet<String>, Vec<ListQuery>),
 ) {
     let test = std::cell::RefCell::new(&mut test);
-    let config = Config { cases: 40, max_shrink_iters: 50, failure_persistence: None, ..Config::default() };
+    let config = Config { cases: 24, max_shrink_iters: 50, failure_persistence: None, ..Config::default() };
     let result = tokio::task::block_in_place(|| {
         TestRunner::new(config).run(&cases, |(keys, queries)| {
             tokio::runtime::Handle::current().block_on((*test.borrow_mut())(keys, queries));

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::str::FromStr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::future::{BoxFuture, FutureExt};
 use sqlx::error::BoxDynError;
@@ -12,7 +12,8 @@ use sqlx::postgres::{PgConnectOptions, PgConnection, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{ConnectOptions, Connection, Row as _};
 
-use super::{Db, Losses, Server, error, within};
+use super::error::{self, Kind};
+use super::{Db, Losses, Server, within};
 use crate::metadata::{DatabaseConfig, Error, Result};
 
 /// Forward only: a migration that was released never changes, a new one is added behind it.
@@ -96,13 +97,15 @@ async fn open_postgres(config: &DatabaseConfig) -> Result<Db> {
     Ok(Db::Postgres(Server { pool, patience: statement + SLACK, losses }))
 }
 
-/// Settings of each session. `synchronous_commit` is never weaker than `on`, whatever the server's default.
+/// Settings of each session. `synchronous_commit` is never weaker than `on`, whatever the server's default. Statements here
+/// take less time than compiling them would.
 fn session_settings(statement: Duration) -> String {
     let statement = statement.as_millis().clamp(1, i32::MAX as u128 / 2);
     format!(
         "SELECT set_config('synchronous_commit', \
            CASE current_setting('synchronous_commit') WHEN 'remote_apply' THEN 'remote_apply' ELSE 'on' END, false), \
          set_config('default_transaction_isolation', 'read committed', false), \
+         set_config('jit', 'off', false), \
          set_config('statement_timeout', '{statement}', false), \
          set_config('lock_timeout', '{statement}', false), \
          set_config('idle_in_transaction_session_timeout', '{}', false)",
@@ -145,16 +148,24 @@ async fn open_sqlite(config: &DatabaseConfig, path: &Path) -> Result<Db> {
         .disable_statement_logging();
     let patience = config.statement_timeout + SLACK;
 
-    let write = SqlitePoolOptions::new()
+    let writer = SqlitePoolOptions::new()
         .min_connections(1)
         .max_connections(1)
         .acquire_timeout(patience)
         .idle_timeout(None)
         .max_lifetime(None)
-        .test_before_acquire(false)
-        .connect_with(options.clone())
-        .await
-        .map_err(|error| Error::Unusable(format!("{}: {error}", path.display())))?;
+        .test_before_acquire(false);
+    let deadline = Instant::now() + patience;
+    let write = loop {
+        match writer.clone().connect_with(options.clone()).await {
+            Ok(write) => break write,
+            // While another process turns the file to WAL, SQLite refuses at once instead of waiting.
+            Err(error) if error::kind(&error) == Kind::Contention && Instant::now() < deadline => {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            Err(error) => return Err(Error::Unusable(format!("{}: {error}", path.display()))),
+        }
+    };
     // One transaction around all of it: another process waits, and finds the work done.
     let mut tx = write.begin_with("BEGIN IMMEDIATE").await.map_err(error::refused)?;
     migrate(&mut *tx, SQLITE).await?;
