@@ -6,7 +6,7 @@ use s3s::{S3Request, S3Response, S3Result};
 use super::error::{from_objects, invalid_argument, not_implemented};
 use super::multipart::part_number;
 use super::values::{
-    ChecksumFields, HeaderFields, algorithm, check_key, etag, etag_list, millis, put_checksums, refuse_version, tags,
+    ChecksumFields, algorithm, check_key, etag, etag_list, header_fields, millis, put_checksums, refuse_version, tags,
     timestamp, write_condition,
 };
 use super::{Api, check_owner, identity};
@@ -46,24 +46,14 @@ pub(super) async fn copy_object(
     check_owner(&request, request.input.expected_bucket_owner.as_ref())?;
     check_owner(&request, request.input.expected_source_bucket_owner.as_ref())?;
     let owner = identity(&request)?.id;
-    let S3Request { input, headers, .. } = request;
+    let S3Request { mut input, headers, .. } = request;
     check_key(&input.key)?;
     let (source_bucket, source_key) = source(&input.copy_source)?;
     let conditions = source_conditions!(&headers, input);
     let metadata_directive = input.metadata_directive.as_ref().map_or("COPY", MetadataDirective::as_str);
     let tagging_directive = input.tagging_directive.as_ref().map_or("COPY", TaggingDirective::as_str);
     let website_redirect = input.website_redirect_location.clone();
-    let stored = HeaderFields {
-        content_type: input.content_type,
-        content_encoding: input.content_encoding,
-        content_language: input.content_language,
-        content_disposition: input.content_disposition,
-        cache_control: input.cache_control,
-        expires: input.expires,
-        website_redirect: input.website_redirect_location,
-        user: input.metadata,
-    }
-    .into_headers()?;
+    let stored = header_fields!(input).into_headers()?;
     let copy = CopyRequest {
         source_bucket,
         source_key,

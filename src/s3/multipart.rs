@@ -7,7 +7,7 @@ use s3s::{S3Request, S3Response, S3Result};
 use super::body::{expected, incoming};
 use super::error::{from_objects, invalid_argument, invalid_request, s3_error};
 use super::values::{
-    ChecksumFields, HeaderFields, algorithm, check_key, checksum_type, etag, page_limit, put_checksums, signed,
+    ChecksumFields, algorithm, check_key, checksum_type, etag, header_fields, page_limit, put_checksums, signed,
     signed32, tags, take_checksums, timestamp, url_encode, write_condition,
 };
 use super::{Api, check_owner, identity};
@@ -32,23 +32,13 @@ pub(super) async fn create_multipart_upload(
 ) -> S3Result<S3Response<CreateMultipartUploadOutput>> {
     check_owner(&request, request.input.expected_bucket_owner.as_ref())?;
     let owner = identity(&request)?.id;
-    let input = request.input;
+    let mut input = request.input;
     check_key(&input.key)?;
     let start = StartUpload {
         bucket: input.bucket.clone(),
         template: UploadTemplate {
             key: input.key.clone(),
-            headers: HeaderFields {
-                content_type: input.content_type,
-                content_encoding: input.content_encoding,
-                content_language: input.content_language,
-                content_disposition: input.content_disposition,
-                cache_control: input.cache_control,
-                expires: input.expires,
-                website_redirect: input.website_redirect_location,
-                user: input.metadata,
-            }
-            .into_headers()?,
+            headers: header_fields!(input).into_headers()?,
             tags: tags(input.tagging.as_ref())?,
             owner,
             checksum: None,

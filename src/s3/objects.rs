@@ -7,7 +7,7 @@ use s3s::{S3Request, S3Response, S3Result};
 use super::body::{expected, incoming, outgoing};
 use super::error::{from_metadata, from_objects, invalid_argument, invalid_request, s3_error};
 use super::values::{
-    self, ChecksumFields, HeaderFields, check_key, etag, etag_list, millis, page_limit, put_checksums, refuse_version,
+    self, ChecksumFields, check_key, etag, etag_list, header_fields, millis, page_limit, put_checksums, refuse_version,
     signed, signed32, tags, take_checksums, timestamp, write_condition,
 };
 use super::{Api, check_owner, identity};
@@ -29,17 +29,7 @@ pub(super) async fn put_object(api: &Api, request: S3Request<PutObjectInput>) ->
         bucket: input.bucket,
         key: input.key,
         condition: write_condition(&headers, input.if_match.as_ref(), input.if_none_match.as_ref())?,
-        headers: HeaderFields {
-            content_type: input.content_type,
-            content_encoding: input.content_encoding,
-            content_language: input.content_language,
-            content_disposition: input.content_disposition,
-            cache_control: input.cache_control,
-            expires: input.expires,
-            website_redirect: input.website_redirect_location,
-            user: input.metadata,
-        }
-        .into_headers()?,
+        headers: header_fields!(input).into_headers()?,
         tags: tags(input.tagging.as_ref())?,
         owner,
         expected: expected(&headers, input.content_length, checksums, trailing_headers)?,

@@ -354,7 +354,23 @@ macro_rules! put_checksums {
     }};
 }
 
-pub(super) use {put_checksums, take_checksums};
+/// Moves the fields of [`HeaderFields`] out of any of s3s's structures that have them.
+macro_rules! header_fields {
+    ($from:expr) => {
+        $crate::s3::values::HeaderFields {
+            content_type: $from.content_type.take(),
+            content_encoding: $from.content_encoding.take(),
+            content_language: $from.content_language.take(),
+            content_disposition: $from.content_disposition.take(),
+            cache_control: $from.cache_control.take(),
+            expires: $from.expires.take(),
+            website_redirect: $from.website_redirect_location.take(),
+            user: $from.metadata.take(),
+        }
+    };
+}
+
+pub(super) use {header_fields, put_checksums, take_checksums};
 
 /// Keys and prefixes as `encoding-type=url` has them: percent-encoded, but not `/`.
 pub(super) fn url_encode(text: &str) -> String {
