@@ -25,7 +25,8 @@ use crate::volumes::{FormatError, Identity, IdentityError, IoConfig, LocalVolume
 pub struct InstanceConfig {
     /// The database.
     pub database: DatabaseConfig,
-    /// The volumes its operator names; those registered before stay, whether named again or not.
+    /// The volumes its operator names. One that was registered before and is not named any more is forgotten if nothing is on
+    /// it; else it is read from, but takes no new shards.
     pub volumes: Vec<VolumeSpec>,
     /// How volumes do their I/O.
     pub io: IoConfig,
@@ -107,6 +108,7 @@ impl Instance {
         let metadata = Metadata::connect(&config.database).await?;
         let deployment = metadata.deployment(&hex::encode(random_bytes::<16>())).await?;
         let rows = metadata.register_volumes(&config.volumes).await?;
+        let rows = retire_unnamed(&metadata, rows, &config.volumes).await?;
         let volumes = open_volumes(&metadata, &deployment, rows, &config.io).await?;
         volumes.check_all().await;
 
@@ -171,6 +173,35 @@ impl Health for StoreHealth {
         let usable_volumes = members.values().filter(|member| member.takes_writes()).count();
         Readiness { database, usable_volumes }
     }
+}
+
+/// Leaves out the volumes that are not named any more and that nothing is on, and has the others of them drained.
+async fn retire_unnamed(
+    metadata: &Metadata,
+    rows: Vec<VolumeRow>,
+    named: &[VolumeSpec],
+) -> Result<Vec<VolumeRow>, OpenError> {
+    let mut kept = Vec::with_capacity(rows.len());
+    for mut row in rows {
+        if named.iter().all(|spec| spec.id != row.spec.id) {
+            match metadata.remove_volume(&row.spec.id).await {
+                Ok(()) => {
+                    tracing::info!(volume = row.spec.id, "a volume that is not named any more was forgotten");
+                    continue;
+                }
+                Err(metadata::Error::VolumeInUse(_)) => {
+                    tracing::warn!(
+                        volume = row.spec.id,
+                        "this volume is not named any more but holds shards: it takes no new ones"
+                    );
+                    row.draining = true;
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        kept.push(row);
+    }
+    Ok(kept)
 }
 
 async fn open_volumes(

@@ -102,8 +102,14 @@ impl Fixture {
 
     /// Stops the instance and starts another on the same data.
     pub async fn restart(self) -> Self {
-        let Self { instance, clock, config, dir, _database, .. } = self;
+        self.restart_with(|_| {}).await
+    }
+
+    /// The same, configured otherwise.
+    pub async fn restart_with(self, change: impl FnOnce(&mut InstanceConfig)) -> Self {
+        let Self { instance, clock, mut config, dir, _database, .. } = self;
         instance.close().await;
+        change(&mut config);
         let instance = Instance::open(config.clone()).await.unwrap();
         let s3 = client(instance.store(), instance.deployment());
         Self { s3, instance, clock, config, dir, _database }
@@ -142,7 +148,7 @@ impl Fixture {
     }
 }
 
-fn spec(dir: &Path, n: u16) -> VolumeSpec {
+pub fn spec(dir: &Path, n: u16) -> VolumeSpec {
     VolumeSpec {
         id: format!("v{n}"),
         path: dir.join(format!("v{n}")).display().to_string(),

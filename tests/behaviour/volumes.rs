@@ -4,7 +4,7 @@ use std::time::Duration;
 use aws_sdk_s3::primitives::ByteStream;
 use ninefold::maintenance::Reclaim;
 
-use crate::fixture::{BUCKET, Fixture, MIB, bytes, error, on_both};
+use crate::fixture::{BUCKET, Fixture, MIB, bytes, error, on_both, spec};
 
 fn away(path: &Path) -> std::path::PathBuf {
     path.with_extension("away")
@@ -77,6 +77,31 @@ on_both! {
         assert_eq!(f.files().len(), 1);
         f.run(&reclaim).await;
         assert_eq!(f.files().len(), 0);
+    }
+
+    async fn volumes_are_added_and_taken_from_the_list(f: Fixture) {
+        let dir = f.dir.path().to_owned();
+        let names = |f: &Fixture| -> Vec<String> {
+            f.store().chunks().volumes().members().values().map(|member| member.name().to_string()).collect()
+        };
+        // One more, and then not: nothing was on it.
+        let f = f.restart_with(|config| config.volumes.push(spec(&dir, 10))).await;
+        assert_eq!(names(&f).len(), 10);
+        let f = f.restart_with(|config| config.volumes.truncate(9)).await;
+        assert_eq!(names(&f).len(), 9);
+        let content = bytes(5000);
+        f.put("old", content.clone()).await;
+        // Another in the place of the first, which has shards.
+        let f = f.restart_with(|config| config.volumes[0] = spec(&dir, 11)).await;
+        assert_eq!(names(&f).len(), 10);
+        assert_eq!(f.get("old").await, content);
+        let before = f.files().iter().filter(|file| file.starts_with(dir.join("v1"))).count();
+        for n in 0..20 {
+            f.put(&format!("new-{n}"), content.clone()).await;
+        }
+        let after = f.files().iter().filter(|file| file.starts_with(dir.join("v1"))).count();
+        assert_eq!((before, after), (1, 1), "a volume that is not named takes no new shards");
+        assert_eq!(f.store().metadata().heal_queue_len().await.unwrap(), 0);
     }
 
     async fn an_empty_directory_in_a_volumes_place_is_never_made_a_volume(f: Fixture) {
