@@ -29,7 +29,13 @@ async fn call(server: &Server, method: Method, path: &str, body: Bytes) -> (Stat
         time: SystemTime::now(),
     };
     let host = server.address().to_string();
+    let len = body.len();
+    let put = method == Method::PUT;
     let mut request = signer.header(Call::new(method, path).header("host", &host).body(body), None);
+    if put {
+        // The client leaves it out where there is nothing to send, and S3 wants it of every upload.
+        request.headers_mut().insert(http::header::CONTENT_LENGTH, len.into());
+    }
     *request.uri_mut() = format!("http://{host}{path}").parse().unwrap();
     let client = Client::builder(TokioExecutor::new()).build_http();
     let answer = client.request(request).await.unwrap();
