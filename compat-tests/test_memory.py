@@ -19,7 +19,7 @@ SINGLE = min(SIZE, 5 * GIB)
 
 
 @pytest.fixture
-def measured(new_server, record_property):
+def measured(new_server, record_property, capsys):
     """A server on SQLite, as memory for bytes has nothing to do with the database; what it needed is printed and bounded."""
     server = new_server().start()
     boto(server).create_bucket(Bucket="big")
@@ -27,7 +27,8 @@ def measured(new_server, record_property):
     yield server
     peak = server.peak_memory()
     record_property("peak_mib", peak >> 20)
-    print(f"\npeak memory of the server: {peak >> 20} MiB (idle: {base >> 20} MiB) for {SIZE / GIB:g} GiB")
+    with capsys.disabled():
+        print(f"peak memory of the server: {peak >> 20} MiB (idle: {base >> 20} MiB) for {SIZE / GIB:g} GiB", flush=True)
     assert peak < BOUND
 
 

@@ -79,12 +79,12 @@ def test_ls_du_and_info(s3cmd, bucket, tree):
 
 
 def test_cp_mv_modify_and_del(s3cmd, s3, bucket):
-    s3cmd("put", "--add-header=x-amz-meta-a:1", "--mime-type=text/x-a", "-", f"s3://{bucket}/a", input=b"content")
+    s3cmd("put", "--add-header=x-amz-meta-a:1", "--mime-type=application/x-a", "-", f"s3://{bucket}/a", input=b"content")
     s3cmd("cp", f"s3://{bucket}/a", f"s3://{bucket}/b")
     s3cmd("mv", f"s3://{bucket}/b", f"s3://{bucket}/c d")
     assert [item["Key"] for item in s3.list_objects_v2(Bucket=bucket)["Contents"]] == ["a", "c d"]
     head = s3.head_object(Bucket=bucket, Key="c d")
-    assert (head["Metadata"]["a"], head["ContentType"]) == ("1", "text/x-a")
+    assert (head["Metadata"]["a"], head["ContentType"]) == ("1", "application/x-a")
     s3cmd("modify", "--add-header=Cache-Control:no-store", f"s3://{bucket}/a")
     assert s3.head_object(Bucket=bucket, Key="a")["CacheControl"] == "no-store"
     s3cmd("del", f"s3://{bucket}/a")
