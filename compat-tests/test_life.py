@@ -19,14 +19,14 @@ from test_objects import read
 
 
 def printed_block(output, first):
-    """The lines of a printed configuration from `first` to the next empty line, without their indentation."""
+    """The lines of a printed configuration from `first` to the next empty line, as they are."""
     lines = output.splitlines()
     start = next(number for number, line in enumerate(lines) if line.strip() == first)
     block = []
     for line in lines[start:]:
         if not line.strip():
             break
-        block.append(line.strip())
+        block.append(line)
     return "\n".join(block) + "\n"
 
 
