@@ -84,7 +84,8 @@ def test_cp_mv_modify_and_del(s3cmd, s3, bucket):
     s3cmd("mv", f"s3://{bucket}/b", f"s3://{bucket}/c d")
     assert [item["Key"] for item in s3.list_objects_v2(Bucket=bucket)["Contents"]] == ["a", "c d"]
     head = s3.head_object(Bucket=bucket, Key="c d")
-    assert (head["Metadata"]["a"], head["ContentType"]) == ("1", "application/x-a")
+    # Some versions of s3cmd add a charset of their own.
+    assert (head["Metadata"]["a"], head["ContentType"].split(";")[0]) == ("1", "application/x-a")
     s3cmd("modify", "--add-header=Cache-Control:no-store", f"s3://{bucket}/a")
     assert s3.head_object(Bucket=bucket, Key="a")["CacheControl"] == "no-store"
     s3cmd("del", f"s3://{bucket}/a")
