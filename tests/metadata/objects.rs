@@ -199,6 +199,10 @@ async fn data_with_gaps_is_refused(f: &Fixture) {
     let mut commit = f.put("key", &[10, 10]);
     commit.data.extents[1].start = 11;
     assert!(matches!(f.meta.commit_put(&commit).await, Err(Error::Corrupt(_))));
+    // A gap and an overlap that make up for each other.
+    let mut commit = f.put("key", &[10, 10, 10]);
+    commit.data.extents[1].start = 11;
+    assert!(matches!(f.meta.commit_put(&commit).await, Err(Error::Corrupt(_))));
     let mut commit = f.put("key", &[10, 10]);
     commit.data.len = 21;
     assert!(matches!(f.meta.commit_put(&commit).await, Err(Error::Corrupt(_))));
