@@ -91,8 +91,10 @@ impl Heartbeat {
             Err(error) => return tracing::warn!(%error, "silent instances could not be looked for"),
         };
         for instance in silent {
-            match self.0.metadata.close_instance(instance).await {
-                Ok(()) => tracing::warn!(instance = instance.0, "a silent instance was closed"),
+            // Asked once more under its lock: it may have been heard meanwhile.
+            match self.0.metadata.close_silent(self.instance(), instance, self.0.timeout).await {
+                Ok(false) => {}
+                Ok(true) => tracing::warn!(instance = instance.0, "a silent instance was closed"),
                 Err(error) => tracing::warn!(instance = instance.0, %error, "a silent instance could not be closed"),
             }
         }

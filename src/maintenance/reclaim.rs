@@ -17,6 +17,11 @@ const REMOVED_AT_ONCE: u32 = 100;
 /// Files that were waiting for an absent volume, removed in one round.
 const PENDING_AT_ONCE: u32 = 500;
 
+/// Ids of commits forgotten in one round.
+const PRUNED_AT_ONCE: u32 = 5000;
+/// How long the id of a commit is kept: far longer than anybody tries to settle an unclear one.
+const COMMITS_KEPT: Duration = Duration::from_secs(24 * 3600);
+
 /// Folds releases, removes the files of dead chunks, and drains what waits for volumes that came back.
 #[derive(Debug)]
 pub struct Reclaim {
@@ -70,6 +75,8 @@ impl Job for Reclaim {
         let now = self.store.clock().now();
         let folded = self.store.metadata().fold_released(lease, now, FOLDED_AT_ONCE).await?;
         let mut more = folded.rows >= u64::from(FOLDED_AT_ONCE);
+        let pruned = self.store.metadata().prune_commits(lease, COMMITS_KEPT, PRUNED_AT_ONCE).await?;
+        more |= pruned >= u64::from(PRUNED_AT_ONCE);
         more |= self.remove_dead(lease, now).await?;
         let volumes: Vec<VolumeSlot> = self.store.chunks().volumes().members().keys().copied().collect();
         for volume in volumes {
