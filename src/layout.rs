@@ -253,6 +253,8 @@ pub struct NewChunk {
     pub id: ChunkId,
     /// Object bytes in it.
     pub len: u64,
+    /// Where the last block ends in every shard file: the trailer's position.
+    pub end: u64,
     /// Where its shards are.
     pub placement: Placement,
     /// Shards that could not be written or placed: they enter the heal queue with the commit.
@@ -268,7 +270,7 @@ pub struct Extent {
     pub chunk: ChunkId,
     /// Byte offset, the same in every shard file, where the block of its first stripe begins.
     pub position: u64,
-    /// Length of its stripes, but for the chunk's last, which ends where the chunk does.
+    /// Length of its stripes, but for the last of a chunk of its own, which ends where the chunk does.
     pub stripe_len: u32,
     /// Bytes of the first stripe before the extent's first.
     pub skip: u32,
@@ -281,6 +283,9 @@ pub struct Extent {
 pub struct PlacedExtent {
     /// The extent.
     pub extent: Extent,
+    /// Whether many objects share the chunk: its stripes then differ in length, and the extent lies within one of
+    /// [`Extent::stripe_len`] bytes.
+    pub packed: bool,
     /// Object bytes in the chunk.
     pub chunk_len: u64,
     /// Where the chunk's shards are.

@@ -15,7 +15,7 @@ use futures_util::{Stream, StreamExt, TryStreamExt};
 
 use super::format::{Block, HEADER_LEN, block_size, verify_block};
 use super::{ChunkError, ChunkStore};
-use crate::layout::{ChunkId, DATA_SHARDS, PlacedExtent, Placement, SHARDS, ShardSet, block_len};
+use crate::layout::{ChunkId, DATA_SHARDS, PlacedExtent, Placement, SHARDS, STRIPE_LEN, ShardSet, block_len};
 use crate::volumes::{Status, VolumeError};
 
 /// A range of bytes: first, and one past the last.
@@ -127,6 +127,24 @@ struct Stripe {
 fn stripes_of(placed: PlacedExtent, range: &Range<u64>) -> Result<Vec<Stripe>, ChunkError> {
     let extent = placed.extent;
     let bad = || ChunkError::BadExtent { chunk: extent.chunk, position: extent.position };
+    if placed.packed {
+        let start = range.start.max(extent.start);
+        let end = range.end.min(extent.start + extent.len);
+        let last = u64::from(extent.skip) + extent.len;
+        if extent.position < HEADER_LEN || extent.stripe_len > STRIPE_LEN || last > u64::from(extent.stripe_len) {
+            return Err(bad());
+        }
+        let before = u64::from(extent.skip);
+        let stripe = Stripe {
+            chunk: extent.chunk,
+            placement: placed.placement,
+            missing: placed.missing,
+            position: extent.position,
+            len: extent.stripe_len,
+            wanted: before + start.saturating_sub(extent.start)..before + end.saturating_sub(extent.start),
+        };
+        return Ok(if start < end { vec![stripe] } else { Vec::new() });
+    }
     let stripe_len = u64::from(extent.stripe_len);
     let size = block_size(extent.stripe_len);
     if stripe_len == 0 || extent.position < HEADER_LEN || !(extent.position - HEADER_LEN).is_multiple_of(size) {

@@ -130,6 +130,7 @@ fn owner() -> Owner {
 fn placed(data: &NewData) -> Vec<PlacedExtent> {
     let each = data.chunks.iter().zip(&data.extents).map(|(chunk, extent)| PlacedExtent {
         extent: *extent,
+        packed: false,
         chunk_len: chunk.len,
         placement: chunk.placement,
         missing: chunk.missing,

@@ -335,7 +335,7 @@ impl OpenChunk {
     }
 
     fn into_chunk(self) -> NewChunk {
-        NewChunk { id: self.id, len: self.len, placement: self.placement, missing: self.missing }
+        NewChunk { id: self.id, len: self.len, end: self.end, placement: self.placement, missing: self.missing }
     }
 }
 

@@ -90,7 +90,7 @@ pub(super) fn object(row: &Row) -> Result<Object> {
 /// The columns of [`placed_extent`], of tables `e` and `c`.
 pub(super) const PLACED_EXTENT: &str = "e.start AS extent_start, e.chunk_id AS extent_chunk, e.position AS extent_position, \
      e.stripe_len AS extent_stripe_len, e.skip AS extent_skip, e.len AS extent_len, \
-     c.len AS chunk_len, c.slots AS chunk_slots, c.missing AS chunk_missing";
+     c.packed AS chunk_packed, c.len AS chunk_len, c.slots AS chunk_slots, c.missing AS chunk_missing";
 
 pub(super) fn placed_extent(row: &Row) -> Result<PlacedExtent> {
     Ok(PlacedExtent {
@@ -102,6 +102,7 @@ pub(super) fn placed_extent(row: &Row) -> Result<PlacedExtent> {
             skip: row.number("extent_skip")?,
             len: row.number("extent_len")?,
         },
+        packed: row.int("chunk_packed")? != 0,
         chunk_len: row.number("chunk_len")?,
         placement: row.parse("chunk_slots")?,
         missing: row.shard_set("chunk_missing")?,

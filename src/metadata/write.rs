@@ -123,14 +123,15 @@ pub(super) async fn insert_data(tx: &mut Tx, data: &NewData, now: Millis) -> Res
         let extents = data.extents.iter().filter(|extent| extent.chunk == chunk.id);
         int(extents.map(|extent| extent.len).sum())
     };
-    let sql = "INSERT INTO chunks (chunk_id, state, slots, missing, len, live) \
-               SELECT input.id, 'sealed', input.slots, input.missing, input.len, input.live \
-               FROM {input:id,slots,missing,len,live}";
+    let sql = "INSERT INTO chunks (chunk_id, state, slots, missing, len, file_end, live) \
+               SELECT input.id, 'sealed', input.slots, input.missing, input.len, input.file_end, input.live \
+               FROM {input:id,slots,missing,len,file_end,live}";
     let columns = [
         Column::Bytes(chunks.iter().map(|(id, _)| id.as_slice()).collect()),
         Column::Texts(chunks.iter().map(|(_, slots)| slots.as_str()).collect()),
         Column::Ints(data.chunks.iter().map(|chunk| i64::from(chunk.missing.0)).collect()),
         Column::Ints(data.chunks.iter().map(|chunk| int(chunk.len)).collect()),
+        Column::Ints(data.chunks.iter().map(|chunk| int(chunk.end)).collect()),
         Column::Ints(data.chunks.iter().map(live).collect()),
     ];
     tx.execute_many(sql, &[], &columns).await?;

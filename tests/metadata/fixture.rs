@@ -138,6 +138,7 @@ impl Fixture {
         NewChunk {
             id: self.chunk_id(),
             len,
+            end: 4096 + len / (1 << 20) * 174_795 + 32 + (len % (1 << 20)).div_ceil(6),
             placement: Placement(std::array::from_fn(slot)),
             missing: ShardSet::default(),
         }

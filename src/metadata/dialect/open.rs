@@ -17,8 +17,14 @@ use super::{Db, Losses, Server, within};
 use crate::metadata::{DatabaseConfig, Error, Result};
 
 /// Forward only: a migration that was released never changes, a new one is added behind it.
-const POSTGRES: &[(i64, &str, &str)] = &[(1, "initial", include_str!("../../../migrations/postgres/0001_initial.sql"))];
-const SQLITE: &[(i64, &str, &str)] = &[(1, "initial", include_str!("../../../migrations/sqlite/0001_initial.sql"))];
+const POSTGRES: &[(i64, &str, &str)] = &[
+    (1, "initial", include_str!("../../../migrations/postgres/0001_initial.sql")),
+    (2, "packed", include_str!("../../../migrations/postgres/0002_packed.sql")),
+];
+const SQLITE: &[(i64, &str, &str)] = &[
+    (1, "initial", include_str!("../../../migrations/sqlite/0001_initial.sql")),
+    (2, "packed", include_str!("../../../migrations/sqlite/0002_packed.sql")),
+];
 
 /// The oldest PostgreSQL that will do, as `server_version_num` has it.
 const POSTGRES_SINCE: i32 = 130_000;
