@@ -17,7 +17,7 @@ use ninefold::clock::Clock;
 use ninefold::instance::{Instance, InstanceConfig};
 use ninefold::maintenance::MaintenanceConfig;
 use ninefold::metadata::{DatabaseConfig, Headers, ReadRange, Tags, VolumeSpec, WriteCondition};
-use ninefold::objects::{Expected, GetRequest, PutRequest, ReadConditions, Store};
+use ninefold::objects::{Expected, GetRequest, PackConfig, PutRequest, ReadConditions, Store};
 use ninefold::volumes::IoConfig;
 
 const SIZES: [(&str, usize); 4] = [("1KiB", 1 << 10), ("64KiB", 64 << 10), ("1MiB", 1 << 20), ("64MiB", 64 << 20)];
@@ -42,6 +42,7 @@ async fn open(dir: &Path) -> Instance {
         volumes: (1..=9).map(volume).collect(),
         io: IoConfig::default(),
         chunks: ChunkConfig::default(),
+        pack: PackConfig::default(),
         maintenance: MaintenanceConfig::default(),
         clock: Clock::system(),
     };

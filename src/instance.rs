@@ -15,7 +15,7 @@ use crate::chunks::{ChunkConfig, ChunkStore};
 use crate::clock::{Clock, random_bytes};
 use crate::maintenance::{self, Heartbeat, MaintenanceConfig};
 use crate::metadata::{self, DatabaseConfig, Metadata, VolumeRow, VolumeSpec};
-use crate::objects::{Lifeline, MetadataLedger, Store};
+use crate::objects::{Lifeline, MetadataLedger, PackConfig, Store};
 use crate::server::{Health, Readiness};
 use crate::volumes::prober;
 use crate::volumes::{FormatError, Identity, IdentityError, IoConfig, LocalVolume, Location, Member, VolumeSet};
@@ -32,6 +32,8 @@ pub struct InstanceConfig {
     pub io: IoConfig,
     /// How chunks are written and read.
     pub chunks: ChunkConfig,
+    /// How small objects are packed.
+    pub pack: PackConfig,
     /// When maintenance does what.
     pub maintenance: MaintenanceConfig,
     /// Where time comes from.
@@ -119,7 +121,7 @@ impl Instance {
         let chunks = ChunkStore::new(volumes.clone(), Arc::new(ledger), config.chunks)?;
         let heartbeat =
             Heartbeat::new(metadata.clone(), chunks.clone(), instance, lifeline, config.maintenance.instance_timeout);
-        let store = Store::new(metadata, chunks, config.clock);
+        let store = Store::new(metadata, chunks, config.clock, &config.pack);
 
         let (shutdown, stop) = watch::channel(false);
         let mut tasks = JoinSet::new();
@@ -154,6 +156,7 @@ impl Instance {
         if tokio::time::timeout(Duration::from_secs(10), ended).await.is_err() {
             tracing::warn!("maintenance did not end in time");
         }
+        self.store.close_packs().await;
         if let Err(error) = self.store.metadata().close_instance(self.heartbeat.instance()).await {
             tracing::warn!(%error, "this instance could not be signed off; others will find it silent");
         }

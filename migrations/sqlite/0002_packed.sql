@@ -5,3 +5,4 @@ ALTER TABLE chunks ADD COLUMN file_end BIGINT NOT NULL DEFAULT 0 CHECK (file_end
 -- Chunks of large objects: a header of 4,096 bytes, blocks of 32 + 174,763 for each full stripe, and one for the rest.
 UPDATE chunks SET file_end = 4096 + (len / 1048576) * 174795
     + CASE WHEN len % 1048576 > 0 THEN 32 + (len % 1048576 + 5) / 6 ELSE 0 END;
+CREATE INDEX chunks_sparse ON chunks (chunk_id) WHERE packed = 1 AND state = 'sealed' AND live * 2 < len;

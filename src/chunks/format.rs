@@ -3,6 +3,8 @@
 //! ```text
 //! shard file = header (4,096 bytes) · block · block · … · trailer (64 bytes, only once the shard is complete)
 //! block      = block header (32 bytes) · ceil(stripe length / 6) bytes
+//! stripe of a packed chunk = entry · entry · …
+//! entry      = entry header (36 bytes) · bucket · key · the object's bytes
 //! ```
 //!
 //! Integers are little-endian, chunk ids the 16 bytes of [`ChunkId::to_bytes`]. Every block's checksum is seeded by chunk,
@@ -28,7 +30,11 @@ const TRAILER_MAGIC: &[u8; 8] = b"NFTRAIL\x01";
 const BLOCK_MAGIC: &[u8; 4] = b"NFBK";
 /// Blocks are summed with XXH3-64.
 const CHECKSUM_XXH3: u8 = 1;
+const ENTRY_MAGIC: &[u8; 4] = b"NFEN";
 const HEADER_FIXED: usize = 56;
+const ENTRY_FIXED: usize = 36;
+/// The longest entry header, names included.
+pub const ENTRY_HEADER_MAX: usize = ENTRY_FIXED + 255 + 1024;
 
 /// Why bytes are not what they should be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -191,6 +197,76 @@ impl Trailer {
             stripe_len: le_u32(bytes, 44),
             position: le_u64(bytes, 48),
         })
+    }
+}
+
+/// What precedes each object's bytes in a packed chunk, so that they can be named without a database. Behind it in the stripe
+/// come the bucket, the key, and the bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EntryHeader {
+    /// Whose bytes.
+    pub owner: Owner,
+    /// When they were written, in milliseconds since 1970.
+    pub modified: i64,
+    /// How many there are.
+    pub len: u32,
+}
+
+impl EntryHeader {
+    /// Length of the header as it is written.
+    pub fn encoded_len(&self) -> u32 {
+        (ENTRY_FIXED + self.owner.bucket.len().min(255) + self.owner.key.len().min(1024)) as u32
+    }
+
+    /// The header as it is written, names included.
+    pub fn encode(&self) -> Bytes {
+        // As in a shard's header: names that S3 allows always fit.
+        let bucket = &self.owner.bucket.as_bytes()[..self.owner.bucket.len().min(255)];
+        let key = &self.owner.key.as_bytes()[..self.owner.key.len().min(1024)];
+        let mut out = vec![0u8; ENTRY_FIXED];
+        out[..4].copy_from_slice(ENTRY_MAGIC);
+        out[4..6].copy_from_slice(&FORMAT_VERSION.to_le_bytes());
+        out[6..8].copy_from_slice(&(bucket.len() as u16).to_le_bytes());
+        out[8..10].copy_from_slice(&(key.len() as u16).to_le_bytes());
+        out[12..16].copy_from_slice(&self.owner.part.to_le_bytes());
+        out[16..24].copy_from_slice(&self.modified.to_le_bytes());
+        out[24..28].copy_from_slice(&self.len.to_le_bytes());
+        out.extend_from_slice(bucket);
+        out.extend_from_slice(key);
+        let crc = crc32c(&out);
+        out[28..32].copy_from_slice(&crc.to_le_bytes());
+        out.into()
+    }
+
+    /// Reads the header at the start of `bytes` back; also answers its length, where the object's bytes begin.
+    ///
+    /// # Errors
+    /// If it is none, or damaged.
+    pub fn decode(bytes: &[u8]) -> Result<(Self, usize), FormatError> {
+        let fixed: &[u8; ENTRY_FIXED] =
+            bytes.get(..ENTRY_FIXED).and_then(|b| b.try_into().ok()).ok_or(FormatError::Short)?;
+        if &fixed[..4] != ENTRY_MAGIC {
+            return Err(FormatError::Magic);
+        }
+        let version = u16::from_le_bytes([fixed[4], fixed[5]]);
+        if version != FORMAT_VERSION {
+            return Err(FormatError::Version(version));
+        }
+        let bucket_len = usize::from(u16::from_le_bytes([fixed[6], fixed[7]]));
+        let key_len = usize::from(u16::from_le_bytes([fixed[8], fixed[9]]));
+        let end = ENTRY_FIXED + bucket_len + key_len;
+        let mut summed = bytes.get(..end).ok_or(FormatError::Short)?.to_vec();
+        summed[28..32].fill(0);
+        if crc32c(&summed) != le_u32(fixed, 28) {
+            return Err(FormatError::Checksum);
+        }
+        let (bucket, key) = summed[ENTRY_FIXED..].split_at(bucket_len);
+        let owner = Owner {
+            bucket: String::from_utf8_lossy(bucket).into_owned(),
+            key: String::from_utf8_lossy(key).into_owned(),
+            part: le_u32(fixed, 12),
+        };
+        Ok((Self { owner, modified: le_u64(fixed, 16) as i64, len: le_u32(fixed, 24) }, end))
     }
 }
 
@@ -399,6 +475,25 @@ mod tests {
         assert!(file == fixture, "the format of shard files has changed");
         let block = verify_block(CHUNK, 4, HEADER_LEN, 1000, stripe.blocks[4].clone()).unwrap();
         assert_eq!((block.nonce, block.bytes.len()), (99, 167));
+    }
+
+    #[test]
+    fn a_damaged_entry_header_is_told_and_version_1_stays_what_it_is() {
+        let owner = Owner { bucket: "photos".into(), key: "ä".into(), part: 3 };
+        let entry = EntryHeader { owner, modified: 0x0102_0304_0506, len: 1000 };
+        let good = entry.encode();
+        let fixture = "4e46454e0100060002000000030000000605040302010000e8030000";
+        assert!(hex::encode(&good).starts_with(fixture), "the format of entries has changed: {}", hex::encode(&good));
+        assert_eq!(&good[36..], "photosä".as_bytes());
+        let mut longer = good.to_vec();
+        longer.extend_from_slice(b"and the bytes");
+        assert_eq!(EntryHeader::decode(&longer).unwrap(), (entry, good.len()));
+        for at in 0..good.len() {
+            let mut bad = good.to_vec();
+            bad[at] ^= 1;
+            assert!(EntryHeader::decode(&bad).is_err(), "byte {at}");
+            assert!(EntryHeader::decode(&good[..at]).is_err(), "only {at} bytes");
+        }
     }
 
     proptest! {

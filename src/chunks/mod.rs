@@ -9,6 +9,7 @@
 pub mod codec;
 pub mod format;
 mod ids;
+mod pack;
 pub mod placement;
 mod read;
 #[cfg(test)]
@@ -26,8 +27,9 @@ use crate::volumes::{VolumeError, VolumeSet};
 
 use codec::{Codec, CodecError};
 use format::FormatError;
-pub use format::Owner;
+pub use format::{EntryHeader, Owner};
 use ids::IdSource;
+pub use pack::{Entry, Pack};
 use placement::{PlacementError, Placer};
 pub use read::{ByteRange, ReadStream};
 pub use write::{Body, BodyError, Digest};
@@ -117,6 +119,26 @@ pub enum ChunkError {
     Worker,
 }
 
+impl ChunkError {
+    /// The same error, for another of those whom it concerns. What a body ended with concerns nobody else.
+    pub fn shared(&self) -> Self {
+        match self {
+            Self::TooFewWritten { chunk, written, last } => {
+                Self::TooFewWritten { chunk: *chunk, written: *written, last: last.clone() }
+            }
+            Self::Placement(error) => Self::Placement(error.clone()),
+            Self::TooFewRead { chunk, position, found, reasons } => {
+                Self::TooFewRead { chunk: *chunk, position: *position, found: *found, reasons: reasons.clone() }
+            }
+            Self::BadExtent { chunk, position } => Self::BadExtent { chunk: *chunk, position: *position },
+            Self::Ledger(error) => Self::Ledger(error.clone()),
+            Self::Code { chunk, source } => Self::Code { chunk: *chunk, source: source.clone() },
+            Self::Format { chunk, source } => Self::Format { chunk: *chunk, source: *source },
+            Self::Body(_) | Self::Worker => Self::Worker,
+        }
+    }
+}
+
 impl From<tokio::task::JoinError> for ChunkError {
     fn from(_: tokio::task::JoinError) -> Self {
         Self::Worker
@@ -128,6 +150,8 @@ impl From<tokio::task::JoinError> for ChunkError {
 pub struct ChunkConfig {
     /// Object bytes in one chunk at most.
     pub chunk_len: u64,
+    /// Bytes of one stripe of a packed chunk at most, entry headers included; an entry that is longer has one to itself.
+    pub packed_stripe_len: u32,
     /// Chunk ids reserved at once.
     pub ids_per_range: u32,
     /// Stripes that a read fetches ahead of the one being sent.
@@ -142,6 +166,7 @@ impl Default for ChunkConfig {
     fn default() -> Self {
         Self {
             chunk_len: crate::layout::CHUNK_LEN,
+            packed_stripe_len: 256 << 10,
             ids_per_range: 1024,
             read_ahead: 2,
             hedge_multiple: 8,

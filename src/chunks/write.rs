@@ -22,7 +22,7 @@ use crate::layout::{
 use crate::volumes::VolumeError;
 
 /// Below this, hashing and coding is done where it stands: a hop to the blocking threads would cost more.
-const INLINE_LEN: usize = 32 << 10;
+pub(super) const INLINE_LEN: usize = 32 << 10;
 /// Pieces shorter than this are gathered by copying, so that a body of many tiny frames costs no more memory than its bytes.
 const SMALL_PIECE: usize = 4 << 10;
 /// Chunks that may be syncing beside the one being written.
@@ -95,13 +95,15 @@ struct Writer {
     data: NewData,
 }
 
-struct OpenChunk {
-    id: ChunkId,
-    placement: Placement,
-    missing: ShardSet,
-    len: u64,
-    stripes: u32,
-    end: u64,
+/// A chunk whose files are being written.
+#[derive(Debug)]
+pub(super) struct OpenChunk {
+    pub(super) id: ChunkId,
+    pub(super) placement: Placement,
+    pub(super) missing: ShardSet,
+    pub(super) len: u64,
+    pub(super) stripes: u32,
+    pub(super) end: u64,
     last_error: Option<VolumeError>,
 }
 
@@ -183,82 +185,21 @@ impl Writer {
     async fn write_stripe(&mut self, plan: &Plan, stripe: &EncodedStripe) -> Result<(), ChunkError> {
         self.store.inner.ledger.check_alive()?;
         if plan.index == 0 {
-            self.begin(plan.chunk, stripe).await?;
+            let chunk = self.store.begin_chunk(plan.chunk, &mut self.avoid, STRIPE_LEN, &self.owner, Some(stripe));
+            self.open = Some(chunk.await?);
         } else if let Some(open) = &mut self.open {
             let targets = (0..SHARDS).filter(|&shard| !open.missing.contains(shard));
-            for (shard, outcome) in self.store.put_blocks(open, stripe, targets, None).await {
+            for (shard, outcome) in self.store.put_blocks(open, Some(stripe), targets, None).await {
                 if let Err(error) = outcome {
                     open.lose(shard, error, &mut self.avoid);
                 }
             }
         }
         let open = self.open.as_mut().ok_or(ChunkError::Worker)?;
-        open.len += u64::from(stripe.len);
-        open.stripes += 1;
-        open.end = stripe.position + block_size(stripe.len);
+        open.grow(stripe);
         open.check()?;
         if plan.fills {
             self.seal_open().await?;
-        }
-        Ok(())
-    }
-
-    /// Creates a chunk's files with their first block. Shards that fail go to other volumes, while there are any.
-    async fn begin(&mut self, chunk: ChunkId, first: &EncodedStripe) -> Result<(), ChunkError> {
-        let ring = self.store.inner.placer.ring();
-        let placement = match ring.place(chunk, &self.avoid) {
-            Ok(placement) => placement,
-            // Better on a volume that failed once than nowhere.
-            Err(_) if !self.avoid.is_empty() => ring.place(chunk, &[])?,
-            Err(error) => return Err(error.into()),
-        };
-        let open = self.open.insert(OpenChunk {
-            id: chunk,
-            placement,
-            missing: ShardSet::default(),
-            len: 0,
-            stripes: 0,
-            end: stripe_position(0, STRIPE_LEN),
-            last_error: None,
-        });
-        let mut targets: Vec<usize> = (0..SHARDS).filter(|&shard| open.placement.0[shard].is_some()).collect();
-        for shard in (0..SHARDS).filter(|&shard| open.placement.0[shard].is_none()) {
-            open.missing.insert(shard);
-        }
-        for round in 0..=REPLACEMENTS {
-            let mut lost = ShardSet::default();
-            for (shard, outcome) in self.store.put_blocks(open, first, targets.iter().copied(), Some(&self.owner)).await
-            {
-                match outcome {
-                    Ok(()) => open.missing.remove(shard),
-                    Err(error) => {
-                        open.lose(shard, error, &mut self.avoid);
-                        lost.insert(shard);
-                    }
-                }
-            }
-            if lost.is_empty() || round == REPLACEMENTS {
-                break;
-            }
-            let better = ring.replace(chunk, &open.placement, lost, &self.avoid);
-            targets.clear();
-            for shard in lost.iter() {
-                let Some(volume) = better[shard] else { continue };
-                if let Some((before, file)) = open.placement.file(chunk, shard) {
-                    let member = self.store.inner.volumes.get(before);
-                    // What a failed creation may have left is of no use; the volume may well refuse this, too.
-                    tokio::spawn(async move {
-                        if let Some(member) = member {
-                            _ = member.remove(file).await;
-                        }
-                    });
-                }
-                open.placement.0[shard] = Some(Slot { volume, generation: 0 });
-                targets.push(shard);
-            }
-            if targets.is_empty() {
-                break;
-            }
         }
         Ok(())
     }
@@ -313,7 +254,14 @@ impl Writer {
 }
 
 impl OpenChunk {
-    fn lose(&mut self, shard: usize, error: VolumeError, avoid: &mut Vec<VolumeSlot>) {
+    /// Notes that a stripe was written.
+    pub(super) fn grow(&mut self, stripe: &EncodedStripe) {
+        self.len += u64::from(stripe.len);
+        self.stripes += 1;
+        self.end = stripe.position + block_size(stripe.len);
+    }
+
+    pub(super) fn lose(&mut self, shard: usize, error: VolumeError, avoid: &mut Vec<VolumeSlot>) {
         tracing::warn!(chunk = %self.id, shard, %error, "a shard could not be written");
         self.missing.insert(shard);
         if let Some(slot) = self.placement.0[shard]
@@ -325,7 +273,7 @@ impl OpenChunk {
     }
 
     /// Fails once more than three shards are missing.
-    fn check(&self) -> Result<(), ChunkError> {
+    pub(super) fn check(&self) -> Result<(), ChunkError> {
         let written = SHARDS - self.missing.len();
         if written >= DATA_SHARDS {
             return Ok(());
@@ -340,18 +288,87 @@ impl OpenChunk {
 }
 
 impl ChunkStore {
-    /// Writes a stripe's blocks to the given shards, in parallel; with `create`, their files first.
+    /// Creates a chunk's files, and writes their first block if it has one already. Shards that fail go to other volumes, while
+    /// there are any; volumes that failed are added to `avoid`.
+    pub(super) async fn begin_chunk(
+        &self,
+        chunk: ChunkId,
+        avoid: &mut Vec<VolumeSlot>,
+        stripe_len: u32,
+        owner: &Owner,
+        first: Option<&EncodedStripe>,
+    ) -> Result<OpenChunk, ChunkError> {
+        let ring = self.inner.placer.ring();
+        let placement = match ring.place(chunk, avoid) {
+            Ok(placement) => placement,
+            // Better on a volume that failed once than nowhere.
+            Err(_) if !avoid.is_empty() => ring.place(chunk, &[])?,
+            Err(error) => return Err(error.into()),
+        };
+        let mut open = OpenChunk {
+            id: chunk,
+            placement,
+            missing: ShardSet::default(),
+            len: 0,
+            stripes: 0,
+            end: stripe_position(0, STRIPE_LEN),
+            last_error: None,
+        };
+        let mut targets: Vec<usize> = (0..SHARDS).filter(|&shard| open.placement.0[shard].is_some()).collect();
+        for shard in (0..SHARDS).filter(|&shard| open.placement.0[shard].is_none()) {
+            open.missing.insert(shard);
+        }
+        for round in 0..=REPLACEMENTS {
+            let mut lost = ShardSet::default();
+            let create = Some((stripe_len, owner));
+            for (shard, outcome) in self.put_blocks(&open, first, targets.iter().copied(), create).await {
+                match outcome {
+                    Ok(()) => open.missing.remove(shard),
+                    Err(error) => {
+                        open.lose(shard, error, avoid);
+                        lost.insert(shard);
+                    }
+                }
+            }
+            if lost.is_empty() || round == REPLACEMENTS {
+                break;
+            }
+            let better = ring.replace(chunk, &open.placement, lost, avoid);
+            targets.clear();
+            for shard in lost.iter() {
+                let Some(volume) = better[shard] else { continue };
+                if let Some((before, file)) = open.placement.file(chunk, shard) {
+                    let member = self.inner.volumes.get(before);
+                    // What a failed creation may have left is of no use; the volume may well refuse this, too.
+                    tokio::spawn(async move {
+                        if let Some(member) = member {
+                            _ = member.remove(file).await;
+                        }
+                    });
+                }
+                open.placement.0[shard] = Some(Slot { volume, generation: 0 });
+                targets.push(shard);
+            }
+            if targets.is_empty() {
+                break;
+            }
+        }
+        Ok(open)
+    }
+
+    /// Writes a stripe's blocks to the given shards, in parallel; with `create` (the chunk's stripe length and its owner), their
+    /// files first.
     async fn put_blocks(
         &self,
         open: &OpenChunk,
-        stripe: &EncodedStripe,
+        stripe: Option<&EncodedStripe>,
         shards: impl Iterator<Item = usize>,
-        create: Option<&Owner>,
+        create: Option<(u32, &Owner)>,
     ) -> Vec<(usize, Result<(), VolumeError>)> {
         let writes = shards.filter_map(|shard| {
             let (slot, name) = open.placement.file(open.id, shard)?;
-            let block = stripe.blocks.get(shard)?.clone();
-            let header = create.map(|owner| Header { name, stripe_len: STRIPE_LEN, owner: owner.clone() }.encode());
+            let block = stripe.and_then(|stripe| Some((stripe.position, stripe.blocks.get(shard)?.clone())));
+            let header = create.map(|(stripe_len, owner)| Header { name, stripe_len, owner: owner.clone() }.encode());
             let member = self.inner.volumes.get(slot);
             Some(async move {
                 let outcome = async {
@@ -359,7 +376,10 @@ impl ChunkStore {
                     if let Some(header) = header {
                         member.create(name, header).await?;
                     }
-                    member.write(name, stripe.position, vec![block]).await
+                    match block {
+                        Some((position, block)) => member.write(name, position, vec![block]).await,
+                        None => Ok(()),
+                    }
                 };
                 (shard, outcome.await)
             })
@@ -394,7 +414,7 @@ impl ChunkStore {
     }
 }
 
-fn gone(slot: VolumeSlot) -> VolumeError {
+pub(super) fn gone(slot: VolumeSlot) -> VolumeError {
     VolumeError::Unavailable { volume: slot.to_string().into(), reason: "it was removed".into() }
 }
 

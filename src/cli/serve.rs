@@ -21,7 +21,7 @@ use crate::instance::{Instance, InstanceConfig, OpenError, StoreHealth};
 use crate::layout::SHARDS;
 use crate::maintenance::MaintenanceConfig;
 use crate::metadata;
-use crate::objects::{self, Store};
+use crate::objects::{self, PackConfig, Store};
 use crate::s3::Api;
 use crate::s3::host::Domains;
 use crate::server::{self, Gateway, GatewayConfig};
@@ -128,6 +128,7 @@ async fn serve(config: &Config, ground: Ground) -> Result<(), StartError> {
         volumes: config.volumes.clone(),
         io: IoConfig::default(),
         chunks: ChunkConfig::default(),
+        pack: PackConfig::default(),
         maintenance: MaintenanceConfig {
             grace: config.gc_grace,
             upload_expiry: config.upload_expiry,

@@ -3,6 +3,7 @@
 //! Every [`Job`] holds a lease in the database while it works, so that one instance of many runs it, and does its work in rounds
 //! that can be stopped between any two.
 
+mod compact;
 mod heartbeat;
 mod reclaim;
 mod uploads;
@@ -17,6 +18,7 @@ use tokio::task::JoinSet;
 use crate::metadata::{self, InstanceId, Lease, Metadata};
 use crate::objects::Store;
 
+pub use compact::Compact;
 pub use heartbeat::Heartbeat;
 pub use reclaim::Reclaim;
 pub use uploads::ExpireUploads;
@@ -87,8 +89,9 @@ pub async fn run_once(metadata: &Metadata, instance: InstanceId, job: &dyn Job) 
 
 /// Runs all maintenance of this instance until `shutdown` says stop.
 pub async fn run(store: Store, heartbeat: Heartbeat, config: MaintenanceConfig, shutdown: watch::Receiver<bool>) {
-    let jobs: [Arc<dyn Job>; 2] = [
+    let jobs: [Arc<dyn Job>; 3] = [
         Arc::new(Reclaim::new(store.clone(), config.grace)),
+        Arc::new(Compact::new(store.clone())),
         Arc::new(ExpireUploads::new(store.clone(), config.upload_expiry)),
     ];
     let mut tasks = JoinSet::new();

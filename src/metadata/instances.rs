@@ -200,7 +200,12 @@ async fn close(tx: &mut Tx, instance: InstanceId) -> Result<()> {
         let first = ChunkId { seq: range.number("first")?, nonce: 0 }.to_bytes();
         let last = ChunkId { seq: range.number("last")?, nonce: u64::MAX }.to_bytes();
         tracing::debug!(instance = instance.0, nonce, "closing a range of chunk ids");
-        let sql = "UPDATE chunks SET state = 'sealed' WHERE chunk_id >= $1 AND chunk_id <= $2 AND state = 'open'";
+        let sql = "UPDATE chunks SET state = CASE WHEN live = 0 THEN 'dead' ELSE 'sealed' END, \
+                   died_at = CASE WHEN live = 0 THEN {now} END \
+                   WHERE chunk_id >= $1 AND chunk_id <= $2 AND state = 'open'";
+        tx.execute(sql, values![&first, &last]).await?;
+        let sql = "DELETE FROM heal_queue WHERE chunk_id IN \
+                   (SELECT chunk_id FROM chunks WHERE chunk_id >= $1 AND chunk_id <= $2 AND state = 'dead')";
         tx.execute(sql, values![&first, &last]).await?;
     }
     Ok(())

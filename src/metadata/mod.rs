@@ -9,6 +9,7 @@ mod heal;
 mod instances;
 mod listing;
 mod objects;
+mod packed;
 mod reclaim;
 mod resolve;
 mod rows;
@@ -17,15 +18,17 @@ mod uploads;
 mod volumes;
 mod write;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 
 pub use crate::layout::IdRange;
+pub use packed::{Appended, PackedCommit, PackedEntry, PackedOwner, PackedWrite};
 pub use types::*;
 
 /// What a transaction may answer instead of doing what it was asked.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum Error {
     /// There is no such bucket.
     #[error("there is no bucket {0}")]
@@ -106,7 +109,7 @@ pub enum Error {
     Corrupt(String),
     /// The database refused a statement.
     #[error("the database refused a statement: {0}")]
-    Sql(#[source] sqlx::Error),
+    Sql(#[source] Arc<sqlx::Error>),
 }
 
 /// Result of a transaction.

@@ -78,13 +78,13 @@ async fn put(tx: &mut Tx, commit: &PutCommit) -> Result<()> {
     let PutCommit { batch: BatchId(_), bucket: name, object, data, condition } = commit;
     check_data(name, &object.key, data)?;
     let bucket = buckets::hold(tx, name).await?;
-    write::hold_ranges(tx, &data.chunks).await?;
+    write::hold_ranges(tx, data.chunks.iter().map(|chunk| chunk.id)).await?;
     tx.lock_names(vec![write::key_name(bucket, &object.key)]).await?;
-    let current = write::current(tx, bucket, &[&object.key]).await?.pop().flatten();
+    let current = write::current(tx, &[(bucket, &object.key)]).await?.pop().flatten();
     write::check(condition, name, &object.key, current.as_ref())?;
     let content = write::insert_data(tx, data, object.modified).await?.map_or(Content::Empty, Content::Data);
     let put = Put { bucket, object, size: data.len, parts: None, content };
-    write::put(tx, &put, current.as_ref()).await
+    write::put(tx, put, current.as_ref()).await
 }
 
 /// Extents must be the object's bytes, without a gap: rows that say otherwise would be read as other bytes.
@@ -106,7 +106,7 @@ async fn copy(tx: &mut Tx, commit: &CopyCommit) -> Result<()> {
     let CopyCommit { batch: BatchId(_), bucket: name, object, data, size, parts, condition } = commit;
     let bucket = buckets::hold(tx, name).await?;
     tx.lock_names(vec![write::key_name(bucket, &object.key)]).await?;
-    let current = write::current(tx, bucket, &[&object.key]).await?.pop().flatten();
+    let current = write::current(tx, &[(bucket, &object.key)]).await?.pop().flatten();
     write::check(condition, name, &object.key, current.as_ref())?;
     // Data that still has a reference, were it one that waits to be folded, has live chunks; more references keep them so.
     let row = tx.first("SELECT refs, len FROM data WHERE data_id = $1 {update}", values![data.0]).await?;
@@ -116,7 +116,7 @@ async fn copy(tx: &mut Tx, commit: &CopyCommit) -> Result<()> {
     }
     tx.execute("UPDATE data SET refs = refs + 1 WHERE data_id = $1", values![data.0]).await?;
     let put = Put { bucket, object, size: *size, parts: *parts, content: Content::Data(*data) };
-    write::put(tx, &put, current.as_ref()).await
+    write::put(tx, put, current.as_ref()).await
 }
 
 async fn delete(tx: &mut Tx, name: &str, keys: &[DeleteKey], now: Millis) -> Result<Vec<Result<()>>> {
@@ -125,7 +125,8 @@ async fn delete(tx: &mut Tx, name: &str, keys: &[DeleteKey], now: Millis) -> Res
     let mut distinct: Vec<&str> = keys.iter().map(|key| key.key.as_str()).collect();
     distinct.sort_unstable();
     distinct.dedup();
-    let mut current = write::current(tx, bucket, &distinct).await?;
+    let wanted: Vec<_> = distinct.iter().map(|key| (bucket, *key)).collect();
+    let mut current = write::current(tx, &wanted).await?;
 
     let mut results = Vec::with_capacity(keys.len());
     let mut gone = Vec::new();

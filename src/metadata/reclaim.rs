@@ -160,8 +160,9 @@ async fn fold(tx: &mut Tx, lease: &Lease, now: Millis, limit: u32) -> Result<Fol
         *chunks.entry(row.bytes("chunk_id")?).or_default() += row.int("bytes")?;
     }
     let ids = || Column::Bytes(chunks.keys().map(Vec::as_slice).collect());
+    // Rows that refer to these chunks may be added meanwhile, by whoever counted them in before or will after this.
     let sql =
-        "SELECT chunk_id FROM chunks WHERE chunk_id IN (SELECT input.id FROM {input:id}) ORDER BY chunk_id {update}";
+        "SELECT chunk_id FROM chunks WHERE chunk_id IN (SELECT input.id FROM {input:id}) ORDER BY chunk_id {change}";
     tx.query_many(sql, &[], &[ids()]).await?;
     for table in ["extents", "data_parts", "data"] {
         let sql = format!("DELETE FROM {table} WHERE data_id IN (SELECT input.id FROM {{input:id}})");

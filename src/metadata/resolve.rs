@@ -43,13 +43,13 @@ const RESOLVE: &str = "\
     SELECT w.bucket, w.key, w.size, w.etag, w.modified, w.checksum_algorithm, w.checksum_type, w.checksum, w.owner, \
         CASE WHEN e.start IS NULL OR e.start = w.first_start THEN w.headers END AS headers, \
         CASE WHEN e.start IS NULL OR e.start = w.first_start THEN w.tags END AS tags, \
-        w.parts, w.data_id, w.packed, w.wanted_from, w.wanted_to, \
+        w.parts, w.data_id, w.packed, w.packed_position, w.packed_stripe_len, w.packed_skip, w.wanted_from, w.wanted_to, \
         w.part_number, w.part_start, w.part_size, w.part_checksum, \
         {placed_extent} \
     FROM w \
     LEFT JOIN extents e ON e.data_id = w.data_id AND e.start >= w.first_start AND e.start < w.page_end \
         AND w.wanted_from < w.wanted_to \
-    LEFT JOIN chunks c ON c.chunk_id = e.chunk_id \
+    LEFT JOIN chunks c ON c.chunk_id = COALESCE(e.chunk_id, w.packed) \
     ORDER BY e.start";
 
 static RESOLVE_SQL: std::sync::LazyLock<String> = std::sync::LazyLock::new(|| {
@@ -109,6 +109,10 @@ impl Metadata {
                 _ => None,
             };
             let mut extents = Vec::with_capacity(rows.len());
+            match object.content {
+                Content::Packed(extent) if from < to => extents.push(rows::placed(row, extent)?),
+                _ => {}
+            }
             for row in &rows {
                 if row.opt_int("extent_start")?.is_some() {
                     extents.push(rows::placed_extent(row)?);
@@ -172,6 +176,7 @@ impl std::fmt::Display for Name {
         match self.0 {
             Content::Empty => f.write_str("empty content"),
             Content::Data(data) => write!(f, "data {}", data.0),
+            Content::Packed(extent) => write!(f, "chunk {}", extent.chunk),
         }
     }
 }

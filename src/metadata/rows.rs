@@ -64,17 +64,27 @@ pub(super) fn checksum(row: &Row) -> Result<Option<Checksum>> {
 
 /// The columns of [`object`], of a table `o`.
 pub(super) const OBJECT: &str = "o.key, o.size, o.etag, o.modified, o.checksum_algorithm, o.checksum_type, o.checksum, \
-     o.owner, o.headers, o.tags, o.parts, o.data_id, o.chunk_id AS packed";
+     o.owner, o.headers, o.tags, o.parts, o.data_id, o.chunk_id AS packed, o.position AS packed_position, \
+     o.stripe_len AS packed_stripe_len, o.skip AS packed_skip";
 
 pub(super) fn object(row: &Row) -> Result<Object> {
     let key = row.key("key")?;
+    let size = row.number("size")?;
     let content = match (row.opt_int("data_id")?, row.opt_bytes("packed")?) {
         (Some(data), None) => Content::Data(DataId(data)),
         (None, None) => Content::Empty,
-        _ => return Err(Error::Corrupt(format!("object {key} is packed"))),
+        (None, Some(_)) => Content::Packed(Extent {
+            start: 0,
+            chunk: row.chunk_id("packed")?,
+            position: row.number("packed_position")?,
+            stripe_len: row.number("packed_stripe_len")?,
+            skip: row.number("packed_skip")?,
+            len: size,
+        }),
+        (Some(_), Some(_)) => return Err(Error::Corrupt(format!("object {key} is packed and is not"))),
     };
     Ok(Object {
-        size: row.number("size")?,
+        size,
         etag: row.text("etag")?,
         modified: row.int("modified")?,
         checksum: checksum(row)?,
@@ -93,15 +103,21 @@ pub(super) const PLACED_EXTENT: &str = "e.start AS extent_start, e.chunk_id AS e
      c.packed AS chunk_packed, c.len AS chunk_len, c.slots AS chunk_slots, c.missing AS chunk_missing";
 
 pub(super) fn placed_extent(row: &Row) -> Result<PlacedExtent> {
+    let extent = Extent {
+        start: row.number("extent_start")?,
+        chunk: row.chunk_id("extent_chunk")?,
+        position: row.number("extent_position")?,
+        stripe_len: row.number("extent_stripe_len")?,
+        skip: row.number("extent_skip")?,
+        len: row.number("extent_len")?,
+    };
+    placed(row, extent)
+}
+
+/// An extent with what the row says of its chunk.
+pub(super) fn placed(row: &Row, extent: Extent) -> Result<PlacedExtent> {
     Ok(PlacedExtent {
-        extent: Extent {
-            start: row.number("extent_start")?,
-            chunk: row.chunk_id("extent_chunk")?,
-            position: row.number("extent_position")?,
-            stripe_len: row.number("extent_stripe_len")?,
-            skip: row.number("extent_skip")?,
-            len: row.number("extent_len")?,
-        },
+        extent,
         packed: row.int("chunk_packed")? != 0,
         chunk_len: row.number("chunk_len")?,
         placement: row.parse("chunk_slots")?,

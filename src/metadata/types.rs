@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Error;
 use crate::clock::Millis;
-use crate::layout::{ChunkId, NewData, PlacedExtent, Placement, ShardSet, VolumeSlot};
+use crate::layout::{ChunkId, Extent, NewData, PlacedExtent, Placement, ShardSet, VolumeSlot};
 
 /// A bucket's number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -192,6 +192,24 @@ pub enum Content {
     Empty,
     /// In extents under this id.
     Data(DataId),
+    /// In one stripe of a packed chunk.
+    Packed(Extent),
+}
+
+impl Content {
+    pub(super) fn data(self) -> Option<DataId> {
+        match self {
+            Self::Data(data) => Some(data),
+            Self::Empty | Self::Packed(_) => None,
+        }
+    }
+
+    pub(super) fn packed(self) -> Option<Extent> {
+        match self {
+            Self::Packed(extent) => Some(extent),
+            Self::Empty | Self::Data(_) => None,
+        }
+    }
 }
 
 /// An object's row.

@@ -195,51 +195,60 @@ async fn lock(tx: &mut Tx, held: BucketId, bucket: &str, key: &str, id: &UploadI
 }
 
 /// Holds an upload open; others may add parts at the same time.
-async fn hold(tx: &mut Tx, held: BucketId, bucket: &str, key: &str, id: &UploadId) -> Result<()> {
+pub(super) async fn hold(tx: &mut Tx, held: BucketId, bucket: &str, key: &str, id: &UploadId) -> Result<()> {
     let sql = "SELECT upload_id FROM uploads WHERE upload_id = $1 AND bucket_id = $2 AND key = $3 {share}";
     let row = tx.first(sql, values![&id.0, held.0, key.as_bytes()]).await?;
     row.map(|_| ()).ok_or_else(|| no_such_upload(bucket, key, id))
 }
 
 async fn part(tx: &mut Tx, commit: &PartCommit) -> Result<u64> {
-    let PartCommit { batch: BatchId(_), bucket: name, key, upload, number, etag, checksum, modified, source } = commit;
+    let PartCommit { batch: BatchId(_), bucket: name, key, upload, number, modified, source, .. } = commit;
     let bucket = buckets::hold(tx, name).await?;
     if let PartSource::New(data) = source {
         objects::check_data(name, key, data)?;
-        write::hold_ranges(tx, &data.chunks).await?;
+        write::hold_ranges(tx, data.chunks.iter().map(|chunk| chunk.id)).await?;
     }
     hold(tx, bucket, name, key, upload).await?;
     tx.lock_names(vec![write::part_name(upload, *number)]).await?;
-    let sql = "SELECT data_id FROM parts WHERE upload_id = $1 AND number = $2";
-    let replaced = tx.first(sql, values![&upload.0, i64::from(*number)]).await?;
+    let replaced = current_part(tx, upload, *number).await?;
     let (size, data) = match source {
         PartSource::New(data) => (data.len, write::insert_data(tx, data, *modified).await?),
         PartSource::Range { data, range } => {
             (range.end.saturating_sub(range.start), refer(tx, *data, range.clone()).await?)
         }
     };
+    upsert_part(tx, commit, size, data).await?;
+    write::release_data(tx, replaced.into_iter().collect(), *modified).await?;
+    Ok(size)
+}
+
+/// The data of a part whose name is locked.
+pub(super) async fn current_part(tx: &mut Tx, upload: &UploadId, number: u32) -> Result<Option<i64>> {
+    let sql = "SELECT data_id FROM parts WHERE upload_id = $1 AND number = $2";
+    let row = tx.first(sql, values![&upload.0, i64::from(number)]).await?;
+    Ok(row.map(|row| row.opt_int("data_id")).transpose()?.flatten())
+}
+
+/// Writes the row of a part whose name is locked.
+pub(super) async fn upsert_part(tx: &mut Tx, part: &PartCommit, size: u64, data: Option<DataId>) -> Result<()> {
     let sql = "INSERT INTO parts (upload_id, number, size, etag, checksum_algorithm, checksum_type, checksum, modified, \
                data_id) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) \
                ON CONFLICT (upload_id, number) DO UPDATE SET size = excluded.size, etag = excluded.etag, \
                checksum_algorithm = excluded.checksum_algorithm, checksum_type = excluded.checksum_type, \
                checksum = excluded.checksum, modified = excluded.modified, data_id = excluded.data_id";
-    let checksum = checksum.as_ref();
+    let checksum = part.checksum.as_ref();
     let values = values![
-        &upload.0,
-        i64::from(*number),
+        &part.upload.0,
+        i64::from(part.number),
         int(size),
-        etag,
+        &part.etag,
         checksum.map(|checksum| checksum.algorithm.name()),
         checksum.map(|checksum| checksum.kind.name()),
         checksum.map(|checksum| checksum.value.as_str()),
-        *modified,
+        part.modified,
         data.map(|data| data.0),
     ];
-    tx.execute(sql, values).await?;
-    if let Some(replaced) = replaced.map(|row| row.opt_int("data_id")).transpose()?.flatten() {
-        write::release_data(tx, vec![replaced], *modified).await?;
-    }
-    Ok(size)
+    tx.execute(sql, values).await.map(|_| ())
 }
 
 /// Makes data that refers to a range of other data's chunks. `None` if the range is empty.
@@ -277,7 +286,7 @@ async fn refer(tx: &mut Tx, source: DataId, range: Range<u64>) -> Result<Option<
     }
 
     let ids = || Column::Bytes(live.keys().map(<[u8; 16]>::as_slice).collect());
-    let sql = "SELECT state FROM chunks WHERE chunk_id IN (SELECT input.id FROM {input:id}) ORDER BY chunk_id {update}";
+    let sql = "SELECT state FROM chunks WHERE chunk_id IN (SELECT input.id FROM {input:id}) ORDER BY chunk_id {change}";
     for row in tx.query_many(sql, &[], &[ids()]).await? {
         if row.text("state")? == "dead" {
             return Err(Error::Corrupt(format!("data {} refers to a dead chunk", source.0)));
@@ -321,7 +330,7 @@ async fn complete(tx: &mut Tx, commit: &CompleteCommit) -> Result<()> {
     let bucket = buckets::hold(tx, name).await?;
     lock(tx, bucket, name, key, upload).await?;
     tx.lock_names(vec![write::key_name(bucket, key)]).await?;
-    let current = write::current(tx, bucket, &[key]).await?.pop().flatten();
+    let current = write::current(tx, &[(bucket, key)]).await?.pop().flatten();
     write::check(condition, name, key, current.as_ref())?;
 
     let sql = "SELECT number, size, etag, checksum_algorithm, checksum_type, checksum, modified, data_id FROM parts \
@@ -365,7 +374,7 @@ async fn complete(tx: &mut Tx, commit: &CompleteCommit) -> Result<()> {
 
     let parts = u32::try_from(chosen.len()).ok();
     let put = Put { bucket, object, size, parts, content: Content::Data(data) };
-    write::put(tx, &put, current.as_ref()).await
+    write::put(tx, put, current.as_ref()).await
 }
 
 /// Makes the extents of parts' data, each moved by its offset, those of `data`. The parts' rows and data go.

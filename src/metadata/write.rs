@@ -7,7 +7,7 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::dialect::{Column, Tx, values};
 use super::rows::{int, to_json};
-use super::{BucketId, Content, DataId, Error, NewObject, Result, UploadId, WriteCondition};
+use super::{BucketId, Checksum, Content, DataId, Error, NewObject, Result, UploadId, WriteCondition};
 use crate::clock::Millis;
 use crate::layout::{ChunkId, Extent, NewChunk, NewData};
 
@@ -22,9 +22,9 @@ pub(super) fn part_name(upload: &UploadId, number: u32) -> i64 {
 }
 
 /// Holds the id ranges that the chunks' names come from; they must be open, or the instance was judged dead.
-pub(super) async fn hold_ranges(tx: &mut Tx, chunks: &[NewChunk]) -> Result<()> {
+pub(super) async fn hold_ranges(tx: &mut Tx, chunks: impl IntoIterator<Item = ChunkId>) -> Result<()> {
     let sql = "SELECT last, nonce, state FROM id_ranges WHERE first <= $1 ORDER BY first DESC LIMIT 1 {share}";
-    let mut ids: Vec<ChunkId> = chunks.iter().map(|chunk| chunk.id).collect();
+    let mut ids: Vec<ChunkId> = chunks.into_iter().collect();
     ids.sort_unstable();
     let mut held: Option<(u64, u64)> = None;
     for id in ids {
@@ -50,21 +50,25 @@ pub(super) async fn hold_ranges(tx: &mut Tx, chunks: &[NewChunk]) -> Result<()> 
 #[derive(Debug, Clone)]
 pub(super) struct Current {
     pub(super) seq: i64,
-    size: u64,
+    pub(super) size: u64,
     etag: String,
     modified: Millis,
-    data: Option<i64>,
-    packed: Option<Vec<u8>>,
+    pub(super) data: Option<i64>,
+    pub(super) packed: Option<Vec<u8>>,
 }
 
 /// The objects of keys that are locked, in the keys' order.
-pub(super) async fn current(tx: &mut Tx, bucket: BucketId, keys: &[&str]) -> Result<Vec<Option<Current>>> {
+pub(super) async fn current(tx: &mut Tx, keys: &[(BucketId, &str)]) -> Result<Vec<Option<Current>>> {
     let sql = "SELECT input.number, o.seq, o.size, o.etag, o.modified, o.data_id, o.chunk_id \
-               FROM {input:number,key} JOIN objects o ON o.bucket_id = $1 AND o.key = input.key";
-    let numbers = Column::Ints((0..keys.len() as i64).collect());
-    let columns = [numbers, Column::Bytes(keys.iter().map(|key| key.as_bytes()).collect())];
+               FROM {input:number,bucket_id,key} \
+               JOIN objects o ON o.bucket_id = input.bucket_id AND o.key = input.key";
+    let columns = [
+        Column::Ints((0..keys.len() as i64).collect()),
+        Column::Ints(keys.iter().map(|(bucket, _)| bucket.0).collect()),
+        Column::Bytes(keys.iter().map(|(_, key)| key.as_bytes()).collect()),
+    ];
     let mut found = vec![None; keys.len()];
-    for row in tx.query_many(sql, values![bucket.0], &columns).await? {
+    for row in tx.query_many(sql, &[], &columns).await? {
         let number: usize = row.number("number")?;
         if let Some(place) = found.get_mut(number) {
             *place = Some(Current {
@@ -91,21 +95,35 @@ pub(super) async fn release<'a>(
     dropped: impl IntoIterator<Item = &'a Current>,
     now: Millis,
 ) -> Result<()> {
-    let mut data = Vec::new();
+    let (mut data, mut packed) = (Vec::new(), Vec::new());
     for current in dropped {
         if let Some(id) = current.data {
             data.push(id);
         } else if let Some(chunk) = &current.packed {
-            let sql = "INSERT INTO released (chunk_id, bytes, at) VALUES ($1, $2, $3)";
-            tx.execute(sql, values![chunk, int(current.size), now]).await?;
+            packed.push((chunk.as_slice(), int(current.size)));
         }
     }
-    release_data(tx, data, now).await
+    release_data(tx, data, now).await?;
+    release_packed(tx, packed, now).await
+}
+
+/// Notes that so many bytes of each of these packed chunks are referred to no more.
+pub(super) async fn release_packed(tx: &mut Tx, mut packed: Vec<(&[u8], i64)>, now: Millis) -> Result<()> {
+    if packed.is_empty() {
+        return Ok(());
+    }
+    packed.sort_unstable();
+    let sql = "INSERT INTO released (chunk_id, bytes, at) SELECT input.chunk_id, input.bytes, $1 \
+               FROM {input:chunk_id,bytes}";
+    let (chunks, bytes) = packed.into_iter().unzip();
+    tx.execute_many(sql, values![now], &[Column::Bytes(chunks), Column::Ints(bytes)]).await.map(|_| ())
 }
 
 /// Notes that one reference of each of these was dropped.
-pub(super) async fn release_data(tx: &mut Tx, data: Vec<i64>, now: Millis) -> Result<()> {
+pub(super) async fn release_data(tx: &mut Tx, mut data: Vec<i64>, now: Millis) -> Result<()> {
     if !data.is_empty() {
+        // The foreign key holds their rows, in this order: the one in which they are locked everywhere.
+        data.sort_unstable();
         let sql = "INSERT INTO released (data_id, at) SELECT input.data_id, $1 FROM {input:data_id}";
         tx.execute_many(sql, values![now], &[Column::Ints(data)]).await?;
     }
@@ -134,7 +152,9 @@ pub(super) async fn insert_data(tx: &mut Tx, data: &NewData, now: Millis) -> Res
         Column::Ints(data.chunks.iter().map(|chunk| int(chunk.end)).collect()),
         Column::Ints(data.chunks.iter().map(live).collect()),
     ];
-    tx.execute_many(sql, &[], &columns).await?;
+    if !chunks.is_empty() {
+        tx.execute_many(sql, &[], &columns).await?;
+    }
 
     let id = insert_data_row(tx, data.len).await?;
     insert_extents(tx, id, &data.extents).await?;
@@ -189,38 +209,56 @@ pub(super) struct Put<'a> {
 }
 
 /// Writes the object's row, and releases what it replaces.
-pub(super) async fn put(tx: &mut Tx, put: &Put<'_>, current: Option<&Current>) -> Result<()> {
+pub(super) async fn put(tx: &mut Tx, put: Put<'_>, current: Option<&Current>) -> Result<()> {
+    let now = put.object.modified;
+    upsert(tx, &[(put, current)]).await?;
+    release(tx, current, now).await
+}
+
+/// Writes objects' rows, each of another key.
+pub(super) async fn upsert(tx: &mut Tx, puts: &[(Put<'_>, Option<&Current>)]) -> Result<()> {
+    if puts.is_empty() {
+        return Ok(());
+    }
+    // `WHERE true`: without it SQLite takes ON for a join's.
     let sql = "INSERT INTO objects (bucket_id, key, seq, size, etag, modified, checksum_algorithm, checksum_type, checksum, \
-               owner, headers, tags, parts, data_id) \
-               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) \
+               owner, headers, tags, parts, data_id, chunk_id, position, stripe_len, skip) \
+               SELECT input.* FROM {input:bucket_id,key,seq,size,etag,modified,checksum_algorithm,checksum_type,checksum,\
+               owner,headers,tags,parts,data_id,chunk_id,position,stripe_len,skip} WHERE true \
                ON CONFLICT (bucket_id, key) DO UPDATE SET seq = excluded.seq, size = excluded.size, \
                etag = excluded.etag, modified = excluded.modified, checksum_algorithm = excluded.checksum_algorithm, \
                checksum_type = excluded.checksum_type, checksum = excluded.checksum, owner = excluded.owner, \
                headers = excluded.headers, tags = excluded.tags, parts = excluded.parts, data_id = excluded.data_id, \
-               version_id = NULL, chunk_id = NULL, position = NULL, stripe_len = NULL, skip = NULL";
-    let object = put.object;
-    let checksum = object.checksum.as_ref();
-    let data = match put.content {
-        Content::Empty => None,
-        Content::Data(data) => Some(data.0),
+               version_id = NULL, chunk_id = excluded.chunk_id, position = excluded.position, \
+               stripe_len = excluded.stripe_len, skip = excluded.skip";
+    let headers = puts.iter().map(|(put, _)| to_json(&put.object.headers)).collect::<Result<Vec<_>>>()?;
+    let tags = puts.iter().map(|(put, _)| to_json(&put.object.tags)).collect::<Result<Vec<_>>>()?;
+    let chunks: Vec<_> =
+        puts.iter().map(|(put, _)| put.content.packed().map(|extent| extent.chunk.to_bytes())).collect();
+    let each = || puts.iter().map(|(put, _)| put);
+    let checksum = |get: fn(&Checksum) -> &str| {
+        Column::OptTexts(each().map(|put| put.object.checksum.as_ref().map(get)).collect())
     };
-    let (headers, tags) = (to_json(&object.headers)?, to_json(&object.tags)?);
-    let values = values![
-        put.bucket.0,
-        object.key.as_bytes(),
-        current.map_or(1, |current| current.seq.saturating_add(1)),
-        int(put.size),
-        &object.etag,
-        object.modified,
-        checksum.map(|checksum| checksum.algorithm.name()),
-        checksum.map(|checksum| checksum.kind.name()),
-        checksum.map(|checksum| checksum.value.as_str()),
-        &object.owner,
-        &headers,
-        &tags,
-        put.parts.map(i64::from),
-        data,
+    let packed = |get: fn(Extent) -> i64| Column::OptInts(each().map(|put| put.content.packed().map(get)).collect());
+    let columns = [
+        Column::Ints(each().map(|put| put.bucket.0).collect()),
+        Column::Bytes(each().map(|put| put.object.key.as_bytes()).collect()),
+        Column::Ints(puts.iter().map(|(_, now)| now.map_or(1, |now| now.seq.saturating_add(1))).collect()),
+        Column::Ints(each().map(|put| int(put.size)).collect()),
+        Column::Texts(each().map(|put| put.object.etag.as_str()).collect()),
+        Column::Ints(each().map(|put| put.object.modified).collect()),
+        checksum(|checksum| checksum.algorithm.name()),
+        checksum(|checksum| checksum.kind.name()),
+        checksum(|checksum| &checksum.value),
+        Column::Texts(each().map(|put| put.object.owner.as_str()).collect()),
+        Column::Texts(headers.iter().map(String::as_str).collect()),
+        Column::Texts(tags.iter().map(String::as_str).collect()),
+        Column::OptInts(each().map(|put| put.parts.map(i64::from)).collect()),
+        Column::OptInts(each().map(|put| put.content.data().map(|data| data.0)).collect()),
+        Column::OptBytes(chunks.iter().map(|chunk| chunk.as_ref().map(<[u8; 16]>::as_slice)).collect()),
+        packed(|extent| int(extent.position)),
+        packed(|extent| i64::from(extent.stripe_len)),
+        packed(|extent| i64::from(extent.skip)),
     ];
-    tx.execute(sql, values).await?;
-    release(tx, current, object.modified).await
+    tx.execute_many(sql, &[], &columns).await.map(|_| ())
 }

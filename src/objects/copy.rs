@@ -10,12 +10,12 @@ use futures_util::TryStreamExt;
 
 use super::digest::{Hashes, Sums};
 use super::put::DEFAULT_CHECKSUM;
-use super::{Error, MAX_PUT_LEN, ReadConditions, Result, Store, UploadedPart, batch};
+use super::{Error, MAX_PUT_LEN, ReadConditions, Received, Result, Store, UploadedPart, batch};
 use crate::chunks::{Digest, Owner};
 use crate::clock::Millis;
-use crate::layout::{CHUNK_LEN, PlacedExtent};
+use crate::layout::{CHUNK_LEN, NewData, PlacedExtent};
 use crate::metadata::{
-    self, Checksum, ChecksumAlgorithm, ChecksumType, Content, CopyCommit, DataId, Headers, NewObject, Object,
+    self, Checksum, ChecksumAlgorithm, ChecksumType, Content, CopyCommit, Headers, NewObject, Object, PartCommit,
     PartSource, ReadRange, Tags, UploadId, WriteCondition,
 };
 
@@ -156,7 +156,10 @@ impl Store {
             (Some(wanted), Some(has)) if has.algorithm == wanted && has.kind == ChecksumType::FullObject => {
                 Some(has.clone())
             }
-            (Some(wanted), _) => self.sums(&source, range, extents, Some(wanted)).await?.full_object(wanted),
+            (Some(wanted), _) => {
+                let sums = self.sums(&source, range.clone(), extents.clone(), Some(wanted)).await?;
+                sums.full_object(wanted)
+            }
         };
         let modified = self.clock.now();
         let object = NewObject {
@@ -170,9 +173,11 @@ impl Store {
         };
         let copied = Copied { etag: object.etag.clone(), modified, checksum: object.checksum.clone() };
         match source.content {
-            Content::Empty => {
+            // What lies in a packed chunk has one owner: a copy has bytes of its own.
+            Content::Empty | Content::Packed(_) => {
+                let bytes = self.bytes(source.content, range, extents).try_collect().await?;
                 let (bucket, condition) = (request.bucket.clone(), request.condition.clone());
-                self.commit_new(bucket, object, crate::layout::NewData::default(), condition).await?;
+                self.commit_new(bucket, object, Received::Small(bytes), condition).await?;
             }
             Content::Data(data) => {
                 let commit = CopyCommit {
@@ -224,27 +229,26 @@ impl Store {
             && (whole || len >= SHARED_MIN)
         {
             let sums = self.sums(&source, range.clone(), extents, Some(algorithm)).await?;
-            return self.commit_part(request, &sums, algorithm, PartSource::Range { data, range }).await;
+            let commit = self.part_commit(request, &sums, algorithm, PartSource::Range { data, range });
+            self.metadata.commit_part(&commit).await?;
+            return Ok(UploadedPart { etag: commit.etag, checksum: commit.checksum, modified: commit.modified });
         }
         let owner = Owner { bucket: request.bucket.clone(), key: request.key.clone(), part: request.number };
-        let body = Self::body_of(self.bytes(data_of(&source), range, extents));
-        let (data, hashes) = self.chunks.write(owner, body, Hashes::new([algorithm])).await?;
-        let chunks = data.chunks.clone();
-        let outcome = self.commit_part(request, &hashes.finish(), algorithm, PartSource::New(data)).await;
-        match outcome {
-            Err(Error::Metadata(error)) => self.undo(Err(error), &chunks).await,
-            other => other,
-        }
+        let body = Self::body_of(self.bytes(source.content, range, extents));
+        let (received, hashes) = self.receive(owner, body, Some(len), Hashes::new([algorithm])).await?;
+        let source = PartSource::New(NewData::default());
+        let commit = self.part_commit(request, &hashes.finish(), algorithm, source);
+        self.commit_new_part(commit, received).await
     }
 
-    async fn commit_part(
+    fn part_commit(
         &self,
         request: &CopyPartRequest,
         sums: &Sums,
         algorithm: ChecksumAlgorithm,
         source: PartSource,
-    ) -> Result<UploadedPart> {
-        let commit = metadata::PartCommit {
+    ) -> PartCommit {
+        PartCommit {
             batch: batch(),
             bucket: request.bucket.clone(),
             key: request.key.clone(),
@@ -254,9 +258,7 @@ impl Store {
             checksum: sums.full_object(algorithm),
             modified: self.clock.now(),
             source,
-        };
-        self.metadata.commit_part(&commit).await?;
-        Ok(UploadedPart { etag: commit.etag, checksum: commit.checksum, modified: commit.modified })
+        }
     }
 
     async fn source(
@@ -289,7 +291,7 @@ impl Store {
         extents: Vec<PlacedExtent>,
         algorithm: Option<ChecksumAlgorithm>,
     ) -> Result<Sums> {
-        let mut bytes = self.bytes(data_of(source), range, extents);
+        let mut bytes = self.bytes(source.content, range, extents);
         let mut hashes = Hashes::new(algorithm);
         while let Some(piece) = bytes.try_next().await? {
             hashes = tokio::task::spawn_blocking(move || {
@@ -300,12 +302,5 @@ impl Store {
             .map_err(|_| Error::Worker)?;
         }
         Ok(hashes.finish())
-    }
-}
-
-fn data_of(object: &Object) -> Option<DataId> {
-    match object.content {
-        Content::Empty => None,
-        Content::Data(data) => Some(data),
     }
 }

@@ -85,11 +85,7 @@ impl Store {
         };
         let parts = if matches!(asked, ReadRange::Part(_)) { object.parts } else { None };
         let body: ReadStream = if request.with_body {
-            let data = match object.content {
-                Content::Empty => None,
-                Content::Data(data) => Some(data),
-            };
-            let mut bytes = self.bytes(data, range.clone(), extents);
+            let mut bytes = self.bytes(object.content, range.clone(), extents);
             match bytes.next().await {
                 Some(first) => Box::pin(stream::iter([Ok(first?)]).chain(bytes)),
                 None => bytes,

@@ -5,12 +5,14 @@
 
 mod body;
 mod buckets;
+mod compact;
 mod conditions;
 mod copy;
 mod delete;
 pub mod digest;
 mod error;
 mod get;
+mod lanes;
 mod ledger;
 mod list;
 mod multipart;
@@ -18,18 +20,23 @@ mod put;
 
 use std::future::Future;
 
+use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
 
-use crate::chunks::{BodyError, ChunkError, ChunkStore, LedgerError};
+use crate::chunks::{Body, BodyError, ChunkError, ChunkStore, Digest, Entry, LedgerError, Owner};
 use crate::clock::{Clock, random_bytes};
-use crate::metadata::{self, BatchId, DataId, ExtentQuery, Metadata};
+use crate::layout::NewData;
+use crate::metadata::{self, BatchId, Content, ExtentQuery, Metadata};
+use lanes::Lanes;
 
 pub use body::{Expected, LateChecksum};
+pub use compact::Compacted;
 pub use conditions::{ETagList, ReadConditions};
 pub use copy::{Copied, CopyPartRequest, CopyRequest, Directive};
 pub use delete::{DeleteOutcome, DeleteRequest};
 pub use error::{BodyProblem, Error, Result};
 pub use get::{Attributes, GetRequest, Got, PartsPage};
+pub use lanes::PackConfig;
 pub use ledger::{Lifeline, MetadataLedger};
 pub use multipart::{CompletePart, CompleteRequest, CompletedUpload, PartRequest, StartUpload, UploadedPart};
 pub use put::{PutRequest, Stored};
@@ -49,12 +56,21 @@ pub struct Store {
     metadata: Metadata,
     chunks: ChunkStore,
     clock: Clock,
+    lanes: Lanes,
+    pack_max: usize,
 }
 
 impl Store {
-    /// A store over its two halves.
-    pub fn new(metadata: Metadata, chunks: ChunkStore, clock: Clock) -> Self {
-        Self { metadata, chunks, clock }
+    /// A store over its two halves; `pack` says which objects are packed, and how. Needs a running tokio.
+    pub fn new(metadata: Metadata, chunks: ChunkStore, clock: Clock, pack: &PackConfig) -> Self {
+        let lanes = Lanes::new(&metadata, &chunks, &clock, pack);
+        let pack_max = (pack.pack_max as usize).min(Entry::MAX_LEN);
+        Self { metadata, chunks, clock, lanes, pack_max }
+    }
+
+    /// Ends the open packed chunks of this instance; further small writes open new ones.
+    pub async fn close_packs(&self) {
+        self.lanes.close().await;
     }
 
     /// The metadata half.
@@ -89,14 +105,24 @@ impl Store {
         Ok(outcome?)
     }
 
-    /// The bytes `range` of some data, of which `first` are the first extents.
+    /// The bytes `range` of some content, of which `first` are the first extents.
     fn bytes(
         &self,
-        data: Option<DataId>,
+        content: Content,
         range: std::ops::Range<u64>,
         first: Vec<crate::layout::PlacedExtent>,
     ) -> crate::chunks::ReadStream {
-        let Some(data) = data.filter(|_| !range.is_empty()) else { return Box::pin(stream::empty()) };
+        let data = match content {
+            _ if range.is_empty() => return Box::pin(stream::empty()),
+            Content::Empty => return Box::pin(stream::empty()),
+            // One extent is all there is.
+            Content::Packed(extent) if first.is_empty() => {
+                let error = ChunkError::BadExtent { chunk: extent.chunk, position: extent.position };
+                return Box::pin(stream::once(async { Err(error) }));
+            }
+            Content::Packed(_) => return self.chunks.read(stream::iter(first.into_iter().map(Ok)), range),
+            Content::Data(data) => data,
+        };
         let metadata = self.metadata.clone();
         let end = range.end;
         let state = (first, range.start);
@@ -138,6 +164,64 @@ impl Store {
         Box::pin(stream.map(|piece| piece.map_err(|error| BodyError(Box::new(error)))))
     }
 }
+
+/// The bytes of an object or part, received and digested.
+enum Received {
+    /// All of them, few enough to be packed.
+    Small(Vec<Bytes>),
+    /// In chunks of their own, synced.
+    Large(NewData),
+}
+
+impl Store {
+    /// Receives a body: keeps a small one, writes a large one to chunks of its own. `announced` is its length, if that is known.
+    async fn receive<D: Digest>(
+        &self,
+        owner: Owner,
+        mut body: Body,
+        announced: Option<u64>,
+        mut digest: D,
+    ) -> Result<(Received, D)> {
+        let mut pieces: Vec<Bytes> = Vec::new();
+        let mut len = 0;
+        let mut small = announced.is_none_or(|len| len <= self.pack_max as u64);
+        while small {
+            let Some(piece) = body.next().await.transpose().map_err(ChunkError::Body)? else {
+                if len <= DIGESTED_INLINE {
+                    pieces.iter().for_each(|piece| digest.update(piece));
+                    return Ok((Received::Small(pieces), digest));
+                }
+                let digested = tokio::task::spawn_blocking(move || {
+                    pieces.iter().for_each(|piece| digest.update(piece));
+                    (Received::Small(pieces), digest)
+                });
+                return digested.await.map_err(|_| Error::Worker);
+            };
+            len += piece.len();
+            small = len <= self.pack_max;
+            // A body of many tiny frames is not to cost more memory than its bytes.
+            match pieces.last_mut() {
+                Some(last) if last.len() + piece.len() <= GATHERED => *last = [last.as_ref(), &piece].concat().into(),
+                _ => pieces.push(piece),
+            }
+        }
+        let body: Body = Box::pin(stream::iter(pieces.into_iter().map(Ok)).chain(body));
+        let (data, digest) = self.chunks.write(owner, body, digest).await?;
+        Ok((Received::Large(data), digest))
+    }
+
+    /// Removes what was received and will not be committed.
+    async fn forget(&self, received: &Received) {
+        if let Received::Large(data) = received {
+            self.chunks.discard(&data.chunks).await;
+        }
+    }
+}
+
+/// Bodies up to this length in bytes are digested where they stand: a hop to the blocking threads would cost more.
+const DIGESTED_INLINE: usize = 16 << 10;
+/// Pieces are joined by copying up to this length in bytes.
+const GATHERED: usize = 4 << 10;
 
 /// A fresh id for a commit.
 fn batch() -> BatchId {

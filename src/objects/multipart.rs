@@ -2,12 +2,13 @@
 
 use super::digest::{PartSum, default_type, multipart_checksum, multipart_etag, type_exists};
 use super::put::DEFAULT_CHECKSUM;
-use super::{Error, Expected, MAX_OBJECT_LEN, MIN_PART_LEN, Result, Store, batch};
+use super::{Error, Expected, MAX_OBJECT_LEN, MIN_PART_LEN, Received, Result, Store, batch};
 use crate::chunks::{Body, Owner};
 use crate::clock::{Millis, random_bytes};
+use crate::layout::NewData;
 use crate::metadata::{
-    self, Checksum, ChecksumAlgorithm, ChecksumType, CompleteCommit, NewObject, NewUpload, Part, PartCommit, PartQuery,
-    PartSource, Upload, UploadId, UploadTemplate, WriteCondition,
+    self, Checksum, ChecksumAlgorithm, ChecksumType, CompleteCommit, NewObject, NewUpload, PackedWrite, Part,
+    PartCommit, PartQuery, PartSource, Upload, UploadId, UploadTemplate, WriteCondition,
 };
 
 /// A CreateMultipartUpload.
@@ -157,12 +158,13 @@ impl Store {
         let owner = Owner { bucket: request.bucket.clone(), key: request.key.clone(), part: request.number };
         let hashes = request.expected.hashes(Some(kept));
         let body = request.expected.hold(request.body);
-        let (data, hashes) = self.chunks.write(owner, body, hashes).await?;
+        let announced = request.expected.len;
+        let (received, hashes) = self.receive(owner, body, announced, hashes).await?;
         let sums = hashes.finish();
         let shown = match request.expected.verify(&sums, kept) {
             Ok(checksum) => checksum,
             Err(error) => {
-                self.chunks.discard(&data.chunks).await;
+                self.forget(&received).await;
                 return Err(error);
             }
         };
@@ -175,13 +177,29 @@ impl Store {
             etag: sums.etag(),
             checksum: sums.full_object(kept),
             modified: self.clock.now(),
-            source: PartSource::New(data),
+            source: PartSource::New(NewData::default()),
         };
-        let outcome = self.metadata.commit_part(&commit).await;
-        if let PartSource::New(data) = &commit.source {
-            self.undo(outcome, &data.chunks).await?;
+        let part = self.commit_new_part(commit, received).await?;
+        Ok(UploadedPart { checksum: shown, ..part })
+    }
+
+    /// Makes a part of freshly received bytes visible, or removes them.
+    pub(super) async fn commit_new_part(&self, part: PartCommit, received: Received) -> Result<UploadedPart> {
+        let uploaded =
+            UploadedPart { etag: part.etag.clone(), checksum: part.checksum.clone(), modified: part.modified };
+        match received {
+            Received::Small(bytes) => {
+                let owner = Owner { bucket: part.bucket.clone(), key: part.key.clone(), part: part.number };
+                self.lanes.write(PackedWrite::Part(part), owner, bytes).await?;
+            }
+            Received::Large(data) => {
+                let chunks = data.chunks.clone();
+                let commit = PartCommit { source: PartSource::New(data), ..part };
+                let outcome = self.metadata.commit_part(&commit).await;
+                self.undo(outcome, &chunks).await?;
+            }
         }
-        Ok(UploadedPart { etag: commit.etag, checksum: shown, modified: commit.modified })
+        Ok(uploaded)
     }
 
     /// An upload, and a page of its parts with whether there are more.

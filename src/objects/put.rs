@@ -1,9 +1,8 @@
 //! Putting an object: bytes first, then the row that makes them visible.
 
-use super::{Expected, Result, Store, batch};
+use super::{Expected, Received, Result, Store, batch};
 use crate::chunks::{Body, Owner};
-use crate::layout::NewData;
-use crate::metadata::{Checksum, ChecksumAlgorithm, Headers, NewObject, PutCommit, Tags, WriteCondition};
+use crate::metadata::{Checksum, ChecksumAlgorithm, Headers, NewObject, PackedWrite, PutCommit, Tags, WriteCondition};
 
 /// A PutObject.
 pub struct PutRequest {
@@ -44,7 +43,7 @@ impl Store {
     ///
     /// # Errors
     /// No such bucket; a condition that does not hold; a body that is not what was announced; too few volumes; the database.
-    /// After any error the key is as it was, and no shard file is left.
+    /// After any error but one of which nobody knows ([`crate::metadata::Error::Ambiguous`]), the key is as it was.
     pub async fn put(&self, request: PutRequest) -> Result<Stored> {
         let store = self.clone();
         Self::to_the_end(async move { store.put_now(request).await }).await
@@ -52,17 +51,20 @@ impl Store {
 
     async fn put_now(&self, request: PutRequest) -> Result<Stored> {
         request.expected.check_ahead()?;
-        self.admit(&request.bucket, &request.key, &request.condition).await?;
+        let announced = request.expected.len;
+        if announced.is_none_or(|len| len > self.pack_max as u64) {
+            self.admit(&request.bucket, &request.key, &request.condition).await?;
+        }
         let owner = Owner { bucket: request.bucket.clone(), key: request.key.clone(), part: 0 };
         let default = if request.expected.algorithm().is_none() { Some(DEFAULT_CHECKSUM) } else { None };
         let hashes = request.expected.hashes(default);
         let body = request.expected.hold(request.body);
-        let (data, hashes) = self.chunks.write(owner, body, hashes).await?;
+        let (received, hashes) = self.receive(owner, body, announced, hashes).await?;
         let sums = hashes.finish();
         let checksum = match request.expected.verify(&sums, DEFAULT_CHECKSUM) {
             Ok(checksum) => checksum,
             Err(error) => {
-                self.chunks.discard(&data.chunks).await;
+                self.forget(&received).await;
                 return Err(error);
             }
         };
@@ -75,22 +77,34 @@ impl Store {
             tags: request.tags,
             owner: request.owner,
         };
-        self.commit_new(request.bucket, object, data, request.condition).await
+        self.commit_new(request.bucket, object, received, request.condition).await
     }
 
-    /// Makes an object of freshly written bytes visible, or removes them.
+    /// Makes an object of freshly received bytes visible, or removes them.
     pub(super) async fn commit_new(
         &self,
         bucket: String,
         object: NewObject,
-        data: NewData,
+        received: Received,
         condition: WriteCondition,
     ) -> Result<Stored> {
-        let commit = PutCommit { batch: batch(), bucket, object, data, condition };
-        let outcome = self.metadata.commit_put(&commit).await;
-        self.undo(outcome, &commit.data.chunks).await?;
-        let PutCommit { object, data, .. } = commit;
-        Ok(Stored { etag: object.etag, checksum: object.checksum, size: data.len })
+        let (etag, checksum) = (object.etag.clone(), object.checksum.clone());
+        let size = match received {
+            Received::Small(bytes) => {
+                let size = bytes.iter().map(|piece| piece.len() as u64).sum();
+                let owner = Owner { bucket: bucket.clone(), key: object.key.clone(), part: 0 };
+                let write = PackedWrite::Put { bucket, object, extent: None, condition };
+                self.lanes.write(write, owner, bytes).await?;
+                size
+            }
+            Received::Large(data) => {
+                let commit = PutCommit { batch: batch(), bucket, object, data, condition };
+                let outcome = self.metadata.commit_put(&commit).await;
+                self.undo(outcome, &commit.data.chunks).await?;
+                commit.data.len
+            }
+        };
+        Ok(Stored { etag, checksum, size })
     }
 
     /// Refuses a write that cannot succeed before its body is read. The commit tests everything once more, under locks.

@@ -40,6 +40,8 @@ pub(super) struct Directory {
 struct Writer {
     file: Arc<OwnedFd>,
     used: Instant,
+    /// Whether the file's name is on stable storage.
+    named: bool,
 }
 
 impl Directory {
@@ -80,7 +82,7 @@ impl Directory {
             return Err(error);
         }
         self.measured.add(shard.chunk.fan_out(), header.len());
-        lock(&self.writers).insert(shard, Writer { file: Arc::new(file), used: Instant::now() });
+        lock(&self.writers).insert(shard, Writer { file: Arc::new(file), used: Instant::now(), named: false });
         Ok(())
     }
 
@@ -118,14 +120,37 @@ impl Directory {
         Ok(())
     }
 
+    pub(super) fn write_through(&self, shard: ShardName, position: u64, pieces: &[Bytes]) -> Result<()> {
+        // Out of the map before the attempt, and back only after a success: nobody can try a second time.
+        let Some(writer) = lock(&self.writers).remove(&shard) else { return Err(self.not_open(shard, "write")) };
+        self.write_all(&writer.file, shard, position, pieces)?;
+        self.measured.add(shard.chunk.fan_out(), pieces.iter().map(Bytes::len).sum());
+        self.settle(shard, &writer)?;
+        lock(&self.writers).insert(shard, Writer { used: Instant::now(), named: true, ..writer });
+        Ok(())
+    }
+
     pub(super) fn sync(&self, shard: ShardName) -> Result<()> {
         // Out of the map before the attempt: whatever comes of it, nobody can try a second time.
         let Some(writer) = lock(&self.writers).remove(&shard) else { return Err(self.not_open(shard, "sync")) };
+        self.settle(shard, &writer)
+    }
+
+    /// Brings a file's bytes, and its name if that is new, to stable storage.
+    fn settle(&self, shard: ShardName, writer: &Writer) -> Result<()> {
         rustix::fs::fdatasync(&writer.file).map_err(|errno| self.error(shard, "sync", errno))?;
+        if writer.named {
+            return Ok(());
+        }
         let directory = self
             .with_spare_descriptors(|| open_directory(self.root.as_fd(), fan_out_path(shard.chunk.fan_out())))
             .map_err(|errno| self.error(shard, "sync the directory", errno))?;
         rustix::fs::fsync(directory).map_err(|errno| self.error(shard, "sync the directory", errno))
+    }
+
+    pub(super) fn close(&self, shard: ShardName) {
+        let closed = lock(&self.writers).remove(&shard);
+        drop(closed);
     }
 
     pub(super) fn read(&self, shard: ShardName, position: u64, len: usize) -> Result<Bytes> {

@@ -221,6 +221,22 @@ impl<V: Volume> FaultVolume<V> {
         Ok(fault)
     }
 
+    /// As [`FaultVolume::meet`], for a write, which may fall short.
+    async fn meet_write(&self, shard: ShardName, position: u64, pieces: &[Bytes]) -> Result<Fault> {
+        let fault = self.meet(Operation::Write, Some(shard)).await?;
+        if let Fault::Short(written) = fault {
+            let mut left = written;
+            let mut pieces = pieces.to_vec();
+            for piece in &mut pieces {
+                piece.truncate(left);
+                left -= piece.len();
+            }
+            self.inner.write(shard, position, pieces).await?;
+            return Err(self.io(Some(shard), Operation::Write, EIO));
+        }
+        Ok(fault)
+    }
+
     fn done<T>(&self, outcome: Result<T>, fault: &Fault, operation: Operation, shard: Option<ShardName>) -> Result<T> {
         match fault {
             Fault::DoneButFailed => outcome.and(Err(self.io(shard, operation, EIO))),
@@ -244,18 +260,28 @@ impl<V: Volume> Volume for FaultVolume<V> {
         self.done(self.inner.create(shard, header).await, &fault, Operation::Create, Some(shard))
     }
 
-    async fn write(&self, shard: ShardName, position: u64, mut pieces: Vec<Bytes>) -> Result<()> {
-        let fault = self.meet(Operation::Write, Some(shard)).await?;
-        if let Fault::Short(written) = fault {
-            let mut left = written;
-            for piece in &mut pieces {
-                piece.truncate(left);
-                left -= piece.len();
-            }
-            self.inner.write(shard, position, pieces).await?;
-            return Err(self.io(Some(shard), Operation::Write, EIO));
-        }
+    async fn write(&self, shard: ShardName, position: u64, pieces: Vec<Bytes>) -> Result<()> {
+        let fault = self.meet_write(shard, position, &pieces).await?;
         self.done(self.inner.write(shard, position, pieces).await, &fault, Operation::Write, Some(shard))
+    }
+
+    /// Meets the faults of a write, then those of a sync.
+    async fn write_through(&self, shard: ShardName, position: u64, pieces: Vec<Bytes>) -> Result<()> {
+        let outcome = async {
+            self.meet_write(shard, position, &pieces).await?;
+            let fault = self.meet(Operation::Sync, Some(shard)).await?;
+            self.done(self.inner.write_through(shard, position, pieces).await, &fault, Operation::Sync, Some(shard))
+        };
+        let outcome = outcome.await;
+        if outcome.is_err() {
+            // As the real one: whatever went wrong, the file takes no more.
+            self.inner.close(shard).await?;
+        }
+        outcome
+    }
+
+    async fn close(&self, shard: ShardName) -> Result<()> {
+        self.inner.close(shard).await
     }
 
     async fn sync(&self, shard: ShardName) -> Result<()> {

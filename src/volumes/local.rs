@@ -308,8 +308,21 @@ impl Volume for LocalVolume {
         self.run_or_undo("write", true, work, |_| ()).await
     }
 
+    async fn write_through(&self, shard: ShardName, position: u64, pieces: Vec<Bytes>) -> Result<()> {
+        let work = move |shared: &Shared| shared.directory()?.write_through(shard, position, &pieces);
+        self.run_or_undo("write", true, work, |_| ()).await
+    }
+
     async fn sync(&self, shard: ShardName) -> Result<()> {
         self.run("sync", move |shared| shared.directory()?.sync(shard)).await
+    }
+
+    async fn close(&self, shard: ShardName) -> Result<()> {
+        let close = move |shared: &Shared| {
+            shared.directory()?.close(shard);
+            Ok(())
+        };
+        self.run("close", close).await
     }
 
     async fn read(&self, shard: ShardName, position: u64, len: usize) -> Result<Bytes> {

@@ -118,6 +118,13 @@ pub trait Volume: Send + Sync + fmt::Debug {
     /// Closes the file for writing.
     async fn sync(&self, shard: ShardName) -> Result<()>;
 
+    /// Writes `pieces` as [`Volume::write`] does and returns once they, and the file's name, are on stable storage: one hop for
+    /// both, and the file stays open for writing. After an error, be it of the write or of the sync, the file takes no more.
+    async fn write_through(&self, shard: ShardName, position: u64, pieces: Vec<Bytes>) -> Result<()>;
+
+    /// Closes the file for writing, as it is. One that is not open is no error.
+    async fn close(&self, shard: ShardName) -> Result<()>;
+
     /// Reads exactly `len` bytes from `position` on.
     async fn read(&self, shard: ShardName, position: u64, len: usize) -> Result<Bytes>;
 

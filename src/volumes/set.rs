@@ -129,6 +129,18 @@ impl Member {
         outcome
     }
 
+    /// [`Volume::write_through`]. After a failure the volume is suspect at once: it may have been the sync's.
+    pub async fn write_through(&self, shard: ShardName, position: u64, pieces: Vec<Bytes>) -> Result<()> {
+        let outcome = self.volume.write_through(shard, position, pieces).await;
+        self.learn(&outcome, None, true);
+        outcome
+    }
+
+    /// [`Volume::close`].
+    pub async fn close(&self, shard: ShardName) -> Result<()> {
+        self.observe(self.volume.close(shard)).await
+    }
+
     /// [`Volume::read`]; its time goes into [`Member::read_latency`].
     pub async fn read(&self, shard: ShardName, position: u64, len: usize) -> Result<Bytes> {
         let started = Instant::now();

@@ -13,7 +13,7 @@ use ninefold::clock::Clock;
 use ninefold::instance::{Instance, InstanceConfig};
 use ninefold::maintenance::{self, Job, MaintenanceConfig};
 use ninefold::metadata::{DatabaseConfig, VolumeSpec};
-use ninefold::objects::Store;
+use ninefold::objects::{PackConfig, Store};
 use ninefold::s3::Api;
 use ninefold::s3::auth::Auth;
 use ninefold::s3::guard::Guard;
@@ -89,6 +89,7 @@ impl Fixture {
             volumes: (1..=9).map(|n| spec(dir.path(), n)).collect(),
             io: IoConfig { threads: 1, ..IoConfig::default() },
             chunks: ChunkConfig { chunk_len: 4 * MIB as u64, ..ChunkConfig::default() },
+            pack: PackConfig::default(),
             // Nothing happens beside the tests but what they ask for.
             maintenance: MaintenanceConfig { interval: Duration::from_secs(3600), ..MaintenanceConfig::default() },
             clock: clock.clone(),

@@ -20,8 +20,8 @@ on_both! {
     }
 
     async fn overwritten_and_deleted_data_goes_after_its_grace(f: Fixture) {
-        f.put("k", bytes(1000)).await;
-        f.put("k", bytes(2000)).await;
+        f.put("k", bytes(100_000)).await;
+        f.put("k", bytes(200_000)).await;
         let grace = Duration::from_secs(3600);
         let reclaim = Reclaim::new(f.store().clone(), grace);
         f.run(&reclaim).await;
@@ -29,7 +29,7 @@ on_both! {
         f.clock.advance(grace + Duration::from_secs(1));
         f.run(&reclaim).await;
         assert_eq!(f.files().len(), 9);
-        assert_eq!(f.get("k").await, bytes(2000));
+        assert_eq!(f.get("k").await, bytes(200_000));
     }
 
     async fn an_instance_that_was_judged_dead_commits_nothing_and_starts_again(f: Fixture) {

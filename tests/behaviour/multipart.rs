@@ -43,7 +43,7 @@ on_both! {
         for (number, content) in [(1, &contents[0]), (3, &contents[1]), (10_000, &contents[2])] {
             parts.push(f.part("k", &upload, number, content.clone()).await);
         }
-        let unused = f.part("k", &upload, 2, bytes(1000)).await;
+        let unused = f.part("k", &upload, 2, bytes(100_000)).await;
         assert!(unused.e_tag().is_some());
         let files = f.files().len();
         assert_eq!(error(f.s3.head_object().bucket(BUCKET).key("k").send().await).0, 404);
@@ -102,12 +102,12 @@ on_both! {
     async fn replaced_aborted_and_expired_parts_leave_nothing(f: Fixture) {
         let reclaim = Reclaim::new(f.store().clone(), Duration::ZERO);
         let upload = f.start("k").await;
-        f.part("k", &upload, 1, bytes(1000)).await;
-        f.part("k", &upload, 1, bytes(2000)).await;
+        f.part("k", &upload, 1, bytes(100_000)).await;
+        f.part("k", &upload, 1, bytes(200_000)).await;
         f.run(&reclaim).await;
         assert_eq!(f.files().len(), 9, "the replaced part is gone");
         let listed = f.s3.list_parts().bucket(BUCKET).key("k").upload_id(&upload).send().await.unwrap();
-        assert_eq!(listed.parts()[0].size(), Some(2000));
+        assert_eq!(listed.parts()[0].size(), Some(200_000));
         f.s3.abort_multipart_upload().bucket(BUCKET).key("k").upload_id(&upload).send().await.unwrap();
         let again = f.s3.abort_multipart_upload().bucket(BUCKET).key("k").upload_id(&upload).send().await;
         assert_eq!(error(again), (404, "NoSuchUpload".into()));
@@ -118,10 +118,10 @@ on_both! {
         let expire = ExpireUploads::new(f.store().clone(), week);
         let old = f.start("old").await;
         f.clock.advance(week / 2);
-        f.part("old", &old, 1, bytes(10)).await;
+        f.part("old", &old, 1, bytes(100_000)).await;
         f.clock.advance(week / 2 + Duration::from_secs(1));
         f.run(&expire).await;
-        f.part("old", &old, 2, bytes(10)).await;
+        f.part("old", &old, 2, bytes(100_000)).await;
         f.clock.advance(week + Duration::from_secs(1));
         f.run(&expire).await;
         assert_eq!(error(f.s3.list_parts().bucket(BUCKET).key("old").upload_id(&old).send().await), (404, "NoSuchUpload".into()));

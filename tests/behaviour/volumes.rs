@@ -68,7 +68,7 @@ on_both! {
     }
 
     async fn files_of_an_absent_volume_are_removed_when_it_is_back(f: Fixture) {
-        f.put("k", bytes(1000)).await;
+        f.put("k", bytes(100_000)).await;
         f.take(9..=9).await;
         f.s3.delete_object().bucket(BUCKET).key("k").send().await.unwrap();
         let reclaim = Reclaim::new(f.store().clone(), Duration::ZERO);

@@ -186,7 +186,7 @@ impl Fixture {
     pub async fn data_of(&self, key: &str) -> DataId {
         match self.resolve(key).await.unwrap().object.content {
             Content::Data(data) => data,
-            Content::Empty => panic!("{key} is empty"),
+            Content::Empty | Content::Packed(_) => panic!("{key} has no data of its own"),
         }
     }
 

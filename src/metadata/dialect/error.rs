@@ -63,7 +63,7 @@ fn sqlite(code: &str) -> Kind {
 pub(super) fn refused(error: sqlx::Error) -> Error {
     match kind(&error) {
         Kind::Lost | Kind::Busy => Error::Unavailable(error.to_string()),
-        Kind::Contention | Kind::Refused => Error::Sql(error),
+        Kind::Contention | Kind::Refused => Error::Sql(error.into()),
     }
 }
 

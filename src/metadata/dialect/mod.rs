@@ -7,6 +7,7 @@
 //! |---|---|---|
 //! | `{share}` | `FOR SHARE` | nothing: there is one writer |
 //! | `{update}` | `FOR UPDATE` | nothing |
+//! | `{change}` | `FOR NO KEY UPDATE`: new rows may still refer to it | nothing |
 //! | `{skip}` | `FOR UPDATE SKIP LOCKED` | nothing |
 //! | `{now}` | the database's clock in milliseconds | the same |
 //! | `{blob}` | the type of bytes in a `CAST` | the same |
@@ -432,6 +433,7 @@ fn postgres_text<'a>(sql: &'a str, values: usize, columns: &[Column<'_>]) -> Cow
     replace(sql, |word, out| match word {
         "share" => out.push_str("FOR SHARE"),
         "update" => out.push_str("FOR UPDATE"),
+        "change" => out.push_str("FOR NO KEY UPDATE"),
         "skip" => out.push_str("FOR UPDATE SKIP LOCKED"),
         "now" => out.push_str("CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT)"),
         "blob" => out.push_str("BYTEA"),
@@ -449,7 +451,7 @@ fn postgres_text<'a>(sql: &'a str, values: usize, columns: &[Column<'_>]) -> Cow
 
 fn sqlite_text<'a>(sql: &'a str, values: usize, columns: &[Column<'_>]) -> Cow<'a, str> {
     replace(sql, |word, out| match word {
-        "share" | "update" | "skip" => {}
+        "share" | "update" | "change" | "skip" => {}
         "now" => out.push_str("CAST(unixepoch('subsec') * 1000 AS INTEGER)"),
         "blob" => out.push_str("BLOB"),
         _ => {

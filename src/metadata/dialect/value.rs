@@ -56,34 +56,38 @@ pub(crate) use values;
 #[derive(Debug, Clone)]
 pub(crate) enum Column<'a> {
     Ints(Vec<i64>),
+    OptInts(Vec<Option<i64>>),
     Texts(Vec<&'a str>),
     OptTexts(Vec<Option<&'a str>>),
     Bytes(Vec<&'a [u8]>),
+    OptBytes(Vec<Option<&'a [u8]>>),
 }
 
 impl Column<'_> {
     fn len(&self) -> usize {
         match self {
             Self::Ints(values) => values.len(),
+            Self::OptInts(values) => values.len(),
             Self::Texts(values) => values.len(),
             Self::OptTexts(values) => values.len(),
             Self::Bytes(values) => values.len(),
+            Self::OptBytes(values) => values.len(),
         }
     }
 
     /// PostgreSQL's name of the array.
     pub(super) fn array(&self) -> &'static str {
         match self {
-            Self::Ints(_) => "bigint[]",
+            Self::Ints(_) | Self::OptInts(_) => "bigint[]",
             Self::Texts(_) | Self::OptTexts(_) => "text[]",
-            Self::Bytes(_) => "bytea[]",
+            Self::Bytes(_) | Self::OptBytes(_) => "bytea[]",
         }
     }
 
     /// How SQLite gets the value at `index` of a row of the JSON that [`json`] makes.
     pub(super) fn extract(&self, index: usize) -> String {
         match self {
-            Self::Bytes(_) => format!("unhex(value->>{index})"),
+            Self::Bytes(_) | Self::OptBytes(_) => format!("unhex(value->>{index})"),
             _ => format!("value->>{index}"),
         }
     }
@@ -91,9 +95,11 @@ impl Column<'_> {
     fn json(&self, row: usize) -> serde_json::Value {
         match self {
             Self::Ints(values) => values.get(row).copied().into(),
+            Self::OptInts(values) => values.get(row).copied().flatten().into(),
             Self::Texts(values) => values.get(row).copied().into(),
             Self::OptTexts(values) => values.get(row).copied().flatten().into(),
             Self::Bytes(values) => values.get(row).map(hex::encode).into(),
+            Self::OptBytes(values) => values.get(row).copied().flatten().map(hex::encode).into(),
         }
     }
 }
@@ -106,7 +112,7 @@ fn json(columns: &[Column<'_>]) -> String {
 }
 
 fn encode_error(error: sqlx::error::BoxDynError) -> Error {
-    Error::Sql(sqlx::Error::Encode(error))
+    Error::Sql(sqlx::Error::Encode(error).into())
 }
 
 pub(super) fn postgres_arguments(values: &[Value<'_>], columns: &[Column<'_>]) -> Result<PgArguments> {
@@ -125,9 +131,11 @@ pub(super) fn postgres_arguments(values: &[Value<'_>], columns: &[Column<'_>]) -
     for column in columns {
         match column {
             Column::Ints(values) => arguments.add(values),
+            Column::OptInts(values) => arguments.add(values),
             Column::Texts(values) => arguments.add(values),
             Column::OptTexts(values) => arguments.add(values),
             Column::Bytes(values) => arguments.add(values),
+            Column::OptBytes(values) => arguments.add(values),
         }
         .map_err(encode_error)?;
     }
