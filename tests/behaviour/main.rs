@@ -13,4 +13,5 @@ mod life;
 mod listing;
 mod multipart;
 mod objects;
+mod packing;
 mod volumes;
