@@ -11,6 +11,7 @@ use super::format::{EncodedStripe, EntryHeader, Owner, Trailer, block_size, enco
 use super::write::{INLINE_LEN, OpenChunk, gone};
 use super::{ChunkError, ChunkStore};
 use crate::clock::random_bytes;
+use crate::crash;
 use crate::layout::{ChunkId, Extent, Placement, SHARDS, STRIPE_LEN, ShardSet};
 use crate::volumes::VolumeError;
 
@@ -149,6 +150,7 @@ impl Pack {
             }
         }
         self.chunk.check()?;
+        crash::point("pack.appended");
         Ok(extents)
     }
 
@@ -220,6 +222,7 @@ impl Pack {
             })
         });
         join_all(ends).await;
+        crash::point("pack.ended");
     }
 
     /// Leaves its files as they are, without trailers: something in them was not committed, or may not have been.

@@ -88,7 +88,8 @@ impl Rig {
 
     async fn get(&self, data: &NewData, range: ByteRange) -> Result<Vec<u8>, ChunkError> {
         let extents: Vec<_> = placed(data).into_iter().map(Ok).collect();
-        let pieces: Vec<Bytes> = self.store.read(stream::iter(extents), range).try_collect().await?;
+        let pieces: Vec<Bytes> =
+            self.store.read(stream::iter(extents), range, self.store.reads().begin()).try_collect().await?;
         Ok(pieces.concat())
     }
 

@@ -16,6 +16,7 @@ use tokio::task::JoinHandle;
 use super::format::{EncodedStripe, Header, Owner, Trailer, block_size, encode_stripe, stripe_position};
 use super::{ChunkError, ChunkStore};
 use crate::clock::random_bytes;
+use crate::crash;
 use crate::layout::{
     ChunkId, DATA_SHARDS, Extent, NewChunk, NewData, Placement, SHARDS, STRIPE_LEN, ShardSet, Slot, VolumeSlot,
 };
@@ -198,6 +199,7 @@ impl Writer {
         let open = self.open.as_mut().ok_or(ChunkError::Worker)?;
         open.grow(stripe);
         open.check()?;
+        crash::point("chunk.stripe");
         if plan.fills {
             self.seal_open().await?;
         }
@@ -353,6 +355,7 @@ impl ChunkStore {
                 break;
             }
         }
+        crash::point("chunk.created");
         Ok(open)
     }
 
@@ -389,6 +392,7 @@ impl ChunkStore {
 
     /// Ends a chunk's files with their trailers and syncs them, in parallel.
     async fn seal(&self, mut open: OpenChunk) -> (NewChunk, Result<(), ChunkError>) {
+        crash::point("chunk.written");
         let syncs = (0..SHARDS).filter(|&shard| !open.missing.contains(shard)).filter_map(|shard| {
             let (slot, name) = open.placement.file(open.id, shard)?;
             let trailer =
@@ -409,6 +413,7 @@ impl ChunkStore {
                 open.lose(shard, error, &mut avoid);
             }
         }
+        crash::point("chunk.synced");
         let outcome = open.check();
         (open.into_chunk(), outcome)
     }

@@ -11,10 +11,12 @@ mod locks;
 
 mod ambiguous;
 mod buckets;
+mod check;
 mod instances;
 mod life;
 mod listing;
 mod objects;
 mod races;
+mod ranges;
 mod reclaim;
 mod uploads;

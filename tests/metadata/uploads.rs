@@ -302,7 +302,7 @@ async fn ten_thousand_parts_are_completed_at_once(f: &Fixture) {
     } else {
         f.raw.ints(&format!("SELECT setval(pg_get_serial_sequence('data', 'data_id'), {})", first + 9999)).await;
     }
-    f.raw.execute(&format!("{with_numbers} INSERT INTO extents SELECT {first} + i - 1, 0, (SELECT chunk_id FROM chunks), 64, 1000, 0, 10 FROM n")).await;
+    f.raw.execute(&format!("{with_numbers} INSERT INTO extents SELECT {first} + i - 1, 0, (SELECT chunk_id FROM chunks), 4096, 1048576, 0, 10 FROM n")).await;
     f.raw.execute("UPDATE chunks SET live = 100000").await;
     f.raw
         .execute(&format!(
