@@ -129,7 +129,13 @@ fn outcome(answer: Option<(StatusCode, HeaderMap, Bytes)>) -> Outcome {
 }
 
 /// Writes to this client's keys until the server is gone, or `until`; keeps account.
-async fn write(client: Client, number: u64, mut known: BTreeMap<String, Known>, seed: u64, until: Instant) -> BTreeMap<String, Known> {
+async fn write(
+    client: Client,
+    number: u64,
+    mut known: BTreeMap<String, Known>,
+    seed: u64,
+    until: Instant,
+) -> BTreeMap<String, Known> {
     let mut dice = Dice(seed | 1);
     for _ in 0..8 {
         dice.roll(2);
@@ -146,7 +152,9 @@ async fn write(client: Client, number: u64, mut known: BTreeMap<String, Known>, 
             16 | 17 => {
                 let other = format!("{number}/{}", dice.roll(KEYS));
                 let source = known.get(&other).cloned().unwrap_or_default();
-                let (Some(content), true, true) = (source.sure, source.maybe.is_empty(), other != key) else { continue };
+                let (Some(content), true, true) = (source.sure, source.maybe.is_empty(), other != key) else {
+                    continue;
+                };
                 let copy = Call::new(Method::PUT, &path(&key)).header("x-amz-copy-source", &path(&other));
                 (Some(content), outcome(client.send(copy).await))
             }
@@ -186,7 +194,8 @@ async fn multipart(client: &Client, key: &str, parts: &[Content], complete: bool
     let upload = body.split("<UploadId>").nth(1)?.split('<').next()?.to_owned();
     let mut list = String::new();
     for (number, content) in (1..).zip(parts) {
-        let call = Call::new(Method::PUT, &path(key)).query("partNumber", &number.to_string()).query("uploadId", &upload);
+        let call =
+            Call::new(Method::PUT, &path(key)).query("partNumber", &number.to_string()).query("uploadId", &upload);
         let (status, headers, _) = client.send(call.body(content.bytes())).await?;
         if !status.is_success() {
             return None;
@@ -277,7 +286,9 @@ impl Run {
 
     /// Has the server die at a point; answers whether it got there.
     async fn die_at(&mut self, point: &str) -> bool {
-        let nth = 1 + self.dice.roll(3);
+        // What happens seldom happens once.
+        let seldom = ["ids.", "pack.ended", "compact.", "sweep."].iter().any(|seldom| point.starts_with(seldom));
+        let nth = if seldom { 1 } else { 1 + self.dice.roll(3) };
         self.server.set_env("NINEFOLD_CRASH_AT", Some(&format!("{point}:{nth}")));
         let mut died = self.server.start_or_die().is_some();
         if !died {
@@ -315,7 +326,9 @@ impl Run {
                 status => panic!("{key}: {status}: {}", String::from_utf8_lossy(&body)),
             };
             let matching = allowed.iter().find(|allowed| match (allowed, &found) {
-                (Some(parts), Some(body)) => *parts.iter().map(|part| part.bytes()).collect::<Vec<_>>().concat() == **body,
+                (Some(parts), Some(body)) => {
+                    *parts.iter().map(|part| part.bytes()).collect::<Vec<_>>().concat() == **body
+                }
                 (None, None) => true,
                 _ => false,
             });
@@ -361,7 +374,7 @@ impl Run {
         loop {
             let summary = self.check(&[]);
             let on_disk = files(&self.server.home().join("data/volumes"));
-            if summary["passing"] == 0 && summary["files"] == on_disk && quarantined(&self.server) == 0 {
+            if summary["files"] == on_disk && quarantined(&self.server) == 0 {
                 break;
             }
             assert!(Instant::now() < deadline, "{on_disk} files are there: {summary}\n{}", self.server.output());

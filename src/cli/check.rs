@@ -109,15 +109,16 @@ fn human(found: &Discrepancy) -> String {
 }
 
 fn sum_up(summary: &Summary, deep: bool) -> String {
-    let Summary { data, chunks, files, verified, unhealed, passing, discrepancies } = summary;
+    let Summary { data, chunks, files, verified, unhealed, dead, pending, under_way, cut, discrepancies } = summary;
     let verified = if deep { format!(", {verified} bytes verified") } else { String::new() };
     let verdict = match discrepancies {
-        0 => "all is well".to_owned(),
+        0 => "All is well".to_owned(),
         1 => "1 discrepancy".to_owned(),
         n => format!("{n} discrepancies"),
     };
     format!(
-        "{chunks} chunks, {files} shard files, {data} rows of data{verified}; {unhealed} shards wait for healing, \
-         {passing} files go by themselves: {verdict}"
+        "{chunks} chunks, {files} shard files, {data} rows of data{verified}; {unhealed} shards wait for healing; files that go by \
+         themselves: {dead} of dead chunks, {pending} to be removed, {cut} of writes that were cut, {under_way} of writes under \
+         way. {verdict}"
     )
 }

@@ -52,8 +52,14 @@ pub struct Summary {
     pub verified: u64,
     /// Shards that wait for healing.
     pub unhealed: u64,
-    /// Files of dead chunks, and of writes that are under way or were cut: they go by themselves.
-    pub passing: u64,
+    /// Files of dead chunks.
+    pub dead: u64,
+    /// Files to be removed, once their volume is there.
+    pub pending: u64,
+    /// Files of writes that are under way.
+    pub under_way: u64,
+    /// Files of writes that were cut, to be swept away.
+    pub cut: u64,
     /// What is wrong.
     pub discrepancies: u64,
 }
@@ -336,21 +342,22 @@ impl Check<'_> {
             if chunk.is_none_or(|chunk| !named(chunk)) {
                 unnamed.push(file);
             } else if chunk.is_some_and(|chunk| chunk.dead) {
-                self.summary.passing += 1;
+                self.summary.dead += 1;
             }
         }
         let pending = self.metadata.pending_among(volume, &unnamed).await?;
         let mut strays = Vec::new();
         for file in unnamed {
             if pending.contains(&file) {
-                self.summary.passing += 1;
+                self.summary.pending += 1;
                 continue;
             }
             let range = self.metadata.range_of(file.chunk).await?;
             match (known.contains_key(&file.chunk), range) {
-                // What a write under way has made, or one that was cut: swept once its instance has ended.
-                (false, Some(RangeState::Open | RangeState::Closed)) => self.summary.passing += 1,
-                (true, Some(_)) if file.generation == 0 => self.summary.passing += 1,
+                (false, Some(RangeState::Open)) => self.summary.under_way += 1,
+                (false, Some(RangeState::Closed)) => self.summary.cut += 1,
+                // Where its chunk had no place in the end. An open range is swept when its instance has ended.
+                (true, Some(_)) if file.generation == 0 => self.summary.cut += 1,
                 (true, _) => strays.push((file, "its chunk has that shard elsewhere")),
                 (false, None) => strays.push((file, "there is no such chunk")),
             }

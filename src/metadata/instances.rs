@@ -210,6 +210,8 @@ async fn close_silent(tx: &mut Tx, judge: InstanceId, instance: InstanceId, time
 /// Closes an instance whose row is locked. Commits that hold a range open are waited for; later ones find it closed.
 async fn close(tx: &mut Tx, instance: InstanceId) -> Result<()> {
     tx.execute("UPDATE instances SET state = 'closed' WHERE instance_id = $1", values![instance.0]).await?;
+    // Its jobs are for others to go on with; were it to wake up, its tokens are of no more use.
+    tx.execute("UPDATE leases SET until = 0 WHERE holder = $1", values![instance.0]).await?;
     let sql =
         "SELECT first, last, nonce FROM id_ranges WHERE instance_id = $1 AND state = 'open' ORDER BY first {update}";
     let ranges = tx.query(sql, values![instance.0]).await?;

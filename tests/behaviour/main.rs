@@ -8,11 +8,13 @@ mod postgres;
 mod fixture;
 
 mod buckets;
+mod check;
 mod copying;
 mod life;
 mod listing;
 mod multipart;
 mod objects;
+mod outage;
 mod packing;
 mod sweep;
 mod volumes;

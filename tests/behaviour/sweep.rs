@@ -17,13 +17,13 @@ impl Digest for NoDigest {
 
 impl Fixture {
     /// Writes bytes as a put does that is cut before its commit.
-    async fn write_and_crash(&self, len: usize) -> NewData {
+    pub async fn write_and_crash(&self, len: usize) -> NewData {
         let body: Body = Box::pin(stream::iter([Ok(Bytes::from(bytes(len)))]));
         self.store().chunks().write(Owner::default(), body, NoDigest).await.unwrap().0
     }
 
     /// Has the instance end without its knowing.
-    async fn close_in_sql(&self) {
+    pub async fn close_in_sql(&self) {
         self.store().metadata().close_instance(self.instance.heartbeat().instance()).await.unwrap();
     }
 

@@ -12,6 +12,7 @@ on_both!(
     the_silent_are_judged_only_by_the_living,
     leases_are_fenced,
     a_lease_has_one_holder,
+    who_is_closed_holds_no_lease,
 );
 
 // Rule 10.
@@ -161,6 +162,16 @@ async fn leases_are_fenced(f: &Fixture) {
     assert_eq!(f.meta.prune_commits(&lease, day, 1).await.unwrap(), 1);
     assert_eq!(f.meta.prune_commits(&lease, day, 1000).await.unwrap(), young as u64 + 1);
     assert_eq!(f.raw.int("SELECT COUNT(*) FROM commits").await, 1);
+}
+
+async fn who_is_closed_holds_no_lease(f: &Fixture) {
+    let other = f.meta.register_instance().await.unwrap();
+    let long = Duration::from_secs(600);
+    let held = f.meta.acquire_lease("gc", other, long).await.unwrap().unwrap();
+    f.meta.close_instance(other).await.unwrap();
+    assert!(matches!(f.meta.fold_released(&held, 10).await, Err(Error::LeaseLost(_))));
+    let taken = f.meta.acquire_lease("gc", f.instance, long).await.unwrap().unwrap();
+    assert!(taken.token > held.token);
 }
 
 async fn a_lease_has_one_holder(f: &Fixture) {

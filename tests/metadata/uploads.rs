@@ -150,8 +150,8 @@ async fn a_copy_shares_data_and_parts(f: &Fixture) {
 fn runs<'a>(extents: impl IntoIterator<Item = &'a Extent>) -> Vec<(ChunkId, u64, u64)> {
     let mut runs: Vec<(ChunkId, u64, u64)> = Vec::new();
     for extent in extents {
-        let stripe = (extent.position - 64) / (BLOCK_HEADER_LEN + u64::from(block_len(extent.stripe_len)));
-        assert_eq!((extent.position - 64) % (BLOCK_HEADER_LEN + u64::from(block_len(extent.stripe_len))), 0);
+        let stripe = (extent.position - HEADER_LEN) / (BLOCK_HEADER_LEN + u64::from(block_len(extent.stripe_len)));
+        assert_eq!((extent.position - HEADER_LEN) % (BLOCK_HEADER_LEN + u64::from(block_len(extent.stripe_len))), 0);
         let offset = stripe * u64::from(extent.stripe_len) + u64::from(extent.skip);
         match runs.last_mut() {
             Some((chunk, at, len)) if *chunk == extent.chunk && *at + *len == offset => *len += extent.len,
