@@ -80,6 +80,11 @@ const CHUNKS: &[(&str, &str)] = &[
          WHERE c.chunk_id > $1 AND c.chunk_id <= $2 AND c.live = 0 AND c.state IN ('sealed', 'damaged')",
     ),
     (
+        "packed chunk that is fuller than it is long",
+        "SELECT c.chunk_id, c.live AS found, c.len AS expected FROM chunks c \
+         WHERE c.chunk_id > $1 AND c.chunk_id <= $2 AND c.packed = 1 AND c.live > c.len",
+    ),
+    (
         "dead chunk that waits for healing",
         "SELECT c.chunk_id, CAST(h.shard AS BIGINT) AS found, CAST(-1 AS BIGINT) AS expected FROM chunks c \
          JOIN heal_queue h ON h.chunk_id = c.chunk_id \

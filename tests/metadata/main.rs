@@ -16,6 +16,7 @@ mod instances;
 mod life;
 mod listing;
 mod objects;
+mod packed;
 mod races;
 mod ranges;
 mod reclaim;
