@@ -14,6 +14,7 @@ mod life;
 mod listing;
 mod multipart;
 mod objects;
+mod oracle;
 mod outage;
 mod packing;
 mod sweep;
