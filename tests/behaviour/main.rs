@@ -14,4 +14,5 @@ mod listing;
 mod multipart;
 mod objects;
 mod packing;
+mod power;
 mod volumes;
