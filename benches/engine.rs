@@ -44,6 +44,7 @@ async fn open(dir: &Path) -> Instance {
         chunks: ChunkConfig::default(),
         pack: PackConfig::default(),
         maintenance: MaintenanceConfig::default(),
+        alone: false,
         clock: Clock::system(),
     };
     let instance = Instance::open(config).await.unwrap();

@@ -76,6 +76,7 @@ async fn open(dir: &Path, url: &str, settings: &Settings) -> Instance {
         chunks: ChunkConfig { packed_stripe_len: settings.stripe, ..ChunkConfig::default() },
         pack: settings.pack.clone(),
         maintenance: MaintenanceConfig::default(),
+        alone: false,
         clock: Clock::system(),
     };
     let instance = Instance::open(config).await.unwrap();

@@ -11,12 +11,16 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use crate::access::Secret;
+use crate::maintenance::{MaintenanceConfig, SweepConfig};
 use crate::metadata::{DatabaseConfig, VolumeSpec};
 use crate::s3::host::{is_bucket_name, is_domain};
 use crate::server::Limits;
 use crate::telemetry::LogFormat;
 use values::Span;
 use volumes::VolumeEntry;
+
+/// Heartbeats in the time after which an instance without one is taken for dead.
+const HEARTBEATS: u32 = 12;
 
 /// Why a configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -108,9 +112,27 @@ pub struct Settings {
     /// How long requests may go on after the order to stop [default: 30s]
     #[arg(long, value_name = "TIME")]
     pub drain_timeout: Option<Span>,
-    /// How long the files of dead data are kept [default: 24h]
+    /// How long the files of deleted data are kept at least; reads that have begun are waited for anyway [default: 60s]
     #[arg(long, value_name = "TIME")]
     pub gc_grace: Option<Span>,
+    /// How long a read is waited for before the files of data that was deleted meanwhile go [default: 1h]
+    #[arg(long, value_name = "TIME")]
+    pub read_limit: Option<Span>,
+    /// How long an instance may be silent before others take it for dead [default: 60s]
+    #[arg(long, value_name = "TIME")]
+    pub instance_timeout: Option<Span>,
+    /// How often each maintenance job looks for work [default: 10s]
+    #[arg(long, value_name = "TIME")]
+    pub maintenance_interval: Option<Span>,
+    /// Chunks of one id range without a row that are swept away after a crash; more are an alarm [default: 512]
+    #[arg(long, value_name = "NUMBER")]
+    pub sweep_limit: Option<usize>,
+    /// How long after the first sweep of what a crash left the second is [default: 24h]
+    #[arg(long, value_name = "TIME")]
+    pub sweep_again: Option<Span>,
+    /// How long files stay in quarantine [default: 7d]
+    #[arg(long, value_name = "TIME")]
+    pub quarantine_keep: Option<Span>,
     /// Days without a part after which a multipart upload is aborted [default: 7]
     #[arg(long, value_name = "DAYS")]
     pub upload_expiry_days: Option<u32>,
@@ -147,10 +169,10 @@ pub struct Config {
     pub domains: Vec<String>,
     /// What connections may take.
     pub limits: Limits,
-    /// How long the files of dead data are kept.
-    pub gc_grace: Duration,
-    /// How long a multipart upload may be without a new part.
-    pub upload_expiry: Duration,
+    /// How long a read is waited for before the files of data that was deleted meanwhile go.
+    pub read_limit: Duration,
+    /// When maintenance does what.
+    pub maintenance: MaintenanceConfig,
     /// How logs are written.
     pub log_format: LogFormat,
     /// What is logged.
@@ -231,6 +253,20 @@ impl Config {
         let days = positive("upload_expiry_days", settings.upload_expiry_days.map(|days| days as usize), 7)?;
         let connections =
             positive("database_connections", settings.database_connections.map(|number| number as usize), 16)?;
+        let usual = MaintenanceConfig::default();
+        let instance_timeout = lasting("instance_timeout", settings.instance_timeout, usual.instance_timeout)?;
+        let maintenance = MaintenanceConfig {
+            heartbeat: instance_timeout / HEARTBEATS,
+            instance_timeout,
+            grace: settings.gc_grace.map_or(usual.grace, |span| span.0),
+            upload_expiry: Duration::from_secs(days as u64 * 24 * 60 * 60),
+            interval: lasting("maintenance_interval", settings.maintenance_interval, usual.interval)?,
+            sweep: SweepConfig {
+                limit: settings.sweep_limit.unwrap_or(usual.sweep.limit),
+                again: settings.sweep_again.map_or(usual.sweep.again, |span| span.0),
+                quarantine: settings.quarantine_keep.map_or(usual.sweep.quarantine, |span| span.0),
+            },
+        };
         Ok(Self {
             data,
             listen,
@@ -251,13 +287,24 @@ impl Config {
             region,
             domains: settings.domain,
             limits,
-            gc_grace: settings.gc_grace.map_or(Duration::from_secs(24 * 60 * 60), |span| span.0),
-            upload_expiry: Duration::from_secs(days as u64 * 24 * 60 * 60),
+            read_limit: settings.read_limit.map_or(Duration::from_secs(60 * 60), |span| span.0),
+            maintenance,
             log_format: settings.log_format.unwrap_or_else(LogFormat::suited),
             log: settings.log,
             root_user,
             root_password,
         })
+    }
+
+    /// Whether the database is SQLite in the data directory, so that whoever holds the directory's lock is alone on it.
+    pub fn database_is_within_data(&self) -> bool {
+        self.sqlite_path().is_some_and(|path| path.parent() == Some(&*self.data))
+    }
+
+    /// The database's file, if it is SQLite.
+    pub fn sqlite_path(&self) -> Option<&Path> {
+        let path = self.database_url.expose().strip_prefix("sqlite:")?;
+        Some(Path::new(path.strip_prefix("//").unwrap_or(path)))
     }
 
     /// How to reach the database.
@@ -300,6 +347,12 @@ impl Settings {
             idle_timeout: self.idle_timeout.or(others.idle_timeout),
             drain_timeout: self.drain_timeout.or(others.drain_timeout),
             gc_grace: self.gc_grace.or(others.gc_grace),
+            read_limit: self.read_limit.or(others.read_limit),
+            instance_timeout: self.instance_timeout.or(others.instance_timeout),
+            maintenance_interval: self.maintenance_interval.or(others.maintenance_interval),
+            sweep_limit: self.sweep_limit.or(others.sweep_limit),
+            sweep_again: self.sweep_again.or(others.sweep_again),
+            quarantine_keep: self.quarantine_keep.or(others.quarantine_keep),
             upload_expiry_days: self.upload_expiry_days.or(others.upload_expiry_days),
             log_format: self.log_format.or(others.log_format),
             log: self.log.or(others.log),
@@ -329,6 +382,12 @@ impl Variables<'_> {
             idle_timeout: self.value("NINEFOLD_IDLE_TIMEOUT")?,
             drain_timeout: self.value("NINEFOLD_DRAIN_TIMEOUT")?,
             gc_grace: self.value("NINEFOLD_GC_GRACE")?,
+            read_limit: self.value("NINEFOLD_READ_LIMIT")?,
+            instance_timeout: self.value("NINEFOLD_INSTANCE_TIMEOUT")?,
+            maintenance_interval: self.value("NINEFOLD_MAINTENANCE_INTERVAL")?,
+            sweep_limit: self.value("NINEFOLD_SWEEP_LIMIT")?,
+            sweep_again: self.value("NINEFOLD_SWEEP_AGAIN")?,
+            quarantine_keep: self.value("NINEFOLD_QUARANTINE_KEEP")?,
             upload_expiry_days: self.value("NINEFOLD_UPLOAD_EXPIRY_DAYS")?,
             log_format: self.value("NINEFOLD_LOG_FORMAT")?,
             log: match self.text("NINEFOLD_LOG")? {
@@ -448,7 +507,7 @@ mod tests {
         let ids: Vec<&str> = config.volumes.iter().map(|volume| volume.id.as_str()).collect();
         assert_eq!(ids, ["v1", "v2", "v3", "v4", "v5", "v6", "v7", "v8", "v9"]);
         assert!(config.volumes[8].path.ends_with("data/volumes/v9"));
-        assert_eq!(config.upload_expiry, Duration::from_secs(7 * 86_400));
+        assert_eq!(config.maintenance.upload_expiry, Duration::from_secs(7 * 86_400));
     }
 
     #[test]

@@ -34,6 +34,9 @@ pub struct InstanceConfig {
     pub chunks: ChunkConfig,
     /// How small objects are packed.
     pub pack: PackConfig,
+    /// Whether no other instance can be running on the database, by a lock that this process holds: those that are not closed have
+    /// crashed, and are closed without waiting for their time-out.
+    pub alone: bool,
     /// When maintenance does what.
     pub maintenance: MaintenanceConfig,
     /// Where time comes from.
@@ -115,7 +118,13 @@ impl Instance {
         volumes.check_all().await;
 
         let lifeline = Lifeline::new(config.maintenance.instance_timeout / 2);
-        let instance = Arc::new(AtomicI64::new(metadata.register_instance().await?.0));
+        let registered = metadata.register_instance().await?;
+        if config.alone {
+            for dead in metadata.close_others(registered).await? {
+                tracing::info!(instance = dead.0, "an instance that did not end in order was closed");
+            }
+        }
+        let instance = Arc::new(AtomicI64::new(registered.0));
         let ledger =
             MetadataLedger::new(metadata.clone(), Arc::clone(&instance), lifeline.clone(), config.clock.clone());
         let chunks = ChunkStore::new(volumes.clone(), Arc::new(ledger), config.chunks)?;
@@ -123,6 +132,8 @@ impl Instance {
             Heartbeat::new(metadata.clone(), chunks.clone(), instance, lifeline, config.maintenance.instance_timeout);
         let store = Store::new(metadata, chunks, config.clock, &config.pack);
 
+        // From here on reads know the database's clock.
+        heartbeat.beat().await;
         let (shutdown, stop) = watch::channel(false);
         let mut tasks = JoinSet::new();
         let mut probes = stop.clone();
@@ -215,28 +226,44 @@ async fn open_volumes(
 ) -> Result<VolumeSet, OpenError> {
     let mut members = Vec::with_capacity(rows.len());
     for row in rows {
-        let VolumeRow { slot, spec, draining, formatted } = row;
-        let identity = Identity { deployment: deployment.to_owned(), volume: spec.id.clone(), slot };
-        let path = PathBuf::from(&spec.path);
-        if !formatted {
-            let (path, identity) = (path.clone(), identity.clone());
+        if !row.formatted {
+            let path = PathBuf::from(&row.spec.path);
+            let identity = Identity { deployment: deployment.to_owned(), volume: row.spec.id.clone(), slot: row.slot };
             tokio::task::spawn_blocking(move || make(&path, &identity)).await.map_err(|_| OpenError::Worker)??;
-            metadata.set_formatted(slot).await?;
+            metadata.set_formatted(row.slot).await?;
         }
-        let io = IoConfig { capacity: spec.capacity, ..io.clone() };
-        let volume = LocalVolume::open(path, identity, io)
-            .map_err(|source| OpenError::Threads { volume: spec.id.clone(), source })?;
-        let location = Location {
-            node: spec.node.into(),
-            zone: spec.zone.into(),
-            region: spec.region.into(),
-            weight: spec.weight,
-        };
-        let member = Member::new(Arc::new(volume), location);
-        member.set_draining(draining);
-        members.push(member);
+        members.push(open_volume(deployment, row, io)?);
     }
     Ok(VolumeSet::new(members))
+}
+
+/// Opens a deployment's database and volumes to look at them, beside its servers: no instance is made, and no directory.
+///
+/// # Errors
+/// The database cannot be used.
+pub async fn look(database: &DatabaseConfig, io: &IoConfig) -> Result<(Metadata, VolumeSet), OpenError> {
+    let metadata = Metadata::connect(database).await?;
+    let mut members = Vec::new();
+    // Without an id nothing was ever stored.
+    if let Some(deployment) = metadata.deployment_id().await? {
+        for row in metadata.volumes().await?.into_iter().filter(|row| row.formatted) {
+            members.push(open_volume(&deployment, row, io)?);
+        }
+    }
+    Ok((metadata, VolumeSet::new(members)))
+}
+
+fn open_volume(deployment: &str, row: VolumeRow, io: &IoConfig) -> Result<Member, OpenError> {
+    let VolumeRow { slot, spec, draining, .. } = row;
+    let identity = Identity { deployment: deployment.to_owned(), volume: spec.id.clone(), slot };
+    let io = IoConfig { capacity: spec.capacity, ..io.clone() };
+    let volume = LocalVolume::open(PathBuf::from(spec.path), identity, io)
+        .map_err(|source| OpenError::Threads { volume: spec.id, source })?;
+    let location =
+        Location { node: spec.node.into(), zone: spec.zone.into(), region: spec.region.into(), weight: spec.weight };
+    let member = Member::new(Arc::new(volume), location);
+    member.set_draining(draining);
+    Ok(member)
 }
 
 /// Makes a new volume's directory. One that was made by an earlier start, which then stopped short of saying so, is the same.

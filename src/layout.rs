@@ -15,6 +15,8 @@ pub const SHARDS: usize = DATA_SHARDS + PARITY_SHARDS;
 pub const CHUNK_LEN: u64 = 64 << 20;
 /// Object bytes coded at once at most.
 pub const STRIPE_LEN: u32 = 1 << 20;
+/// Bytes of a shard file's header, one page: its first block begins there, aligned.
+pub const HEADER_LEN: u64 = 4096;
 /// Bytes of a block's header in a shard file.
 pub const BLOCK_HEADER_LEN: u64 = 32;
 

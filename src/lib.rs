@@ -15,6 +15,7 @@ pub mod chunks;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod crash;
 pub mod instance;
 pub mod layout;
 pub mod maintenance;

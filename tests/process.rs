@@ -92,3 +92,27 @@ fn a_data_directory_has_one_server() {
     assert!(told.contains(data.to_str().unwrap()), "{told}");
     assert_eq!(server.health("ready"), Some(200));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn check_tells_by_its_status_how_things_are() {
+    let mut server = Server::new(&["--bucket", "demo"]);
+    let status = |server: &Server, arguments: &[&str]| {
+        let output = server.command(&[&["check"], arguments].concat()).output().unwrap();
+        (output.status.code(), String::from_utf8(output.stdout).unwrap())
+    };
+    assert_eq!(status(&server, &[]).0, Some(2), "there is nothing to check");
+    assert!(!server.home().join("data").exists(), "and nothing was made");
+    server.start();
+    let (put, _) = call(&server, Method::PUT, "/demo/k", content(1, 100_000)).await;
+    assert_eq!(put, StatusCode::OK);
+    let (code, said) = status(&server, &["--deep"]);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("All is well") && said.contains("9 shard files"), "{said}");
+    server.kill();
+    assert_eq!(status(&server, &[]).0, Some(0), "without a server, too");
+    std::fs::remove_dir_all(server.home().join("data/volumes/v4")).unwrap();
+    let (code, said) = status(&server, &["--json"]);
+    assert_eq!(code, Some(1));
+    let lines: Vec<serde_json::Value> = said.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!((&lines[0]["subject"], &lines[1]["discrepancies"]), (&"v4".into(), &1.into()), "{said}");
+}

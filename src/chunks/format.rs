@@ -16,12 +16,11 @@ use crc_fast::CrcAlgorithm;
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
 use super::codec::Codec;
+pub use crate::layout::HEADER_LEN;
 use crate::layout::{BLOCK_HEADER_LEN, ChunkId, DATA_SHARDS, PARITY_SHARDS, SHARDS, STRIPE_LEN, ShardName, block_len};
 
 /// Version of all that this module writes.
 pub const FORMAT_VERSION: u16 = 1;
-/// Length of a shard file's header: one page, so that the first block is aligned.
-pub const HEADER_LEN: u64 = 4096;
 /// Length of a shard file's trailer.
 pub const TRAILER_LEN: u64 = 64;
 

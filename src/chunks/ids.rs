@@ -3,6 +3,7 @@
 use tokio::sync::Mutex;
 
 use super::{Ledger, LedgerError};
+use crate::crash;
 use crate::layout::{ChunkId, IdRange};
 
 /// Hands out the ids of reserved ranges, each once.
@@ -30,6 +31,7 @@ impl IdSource {
             Some((range, seq)) if seq <= range.last => (range, seq),
             _ => {
                 let range = ledger.reserve(self.per_range).await?;
+                crash::point("ids.reserved");
                 (range, range.first)
             }
         };

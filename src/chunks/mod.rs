@@ -13,6 +13,7 @@ mod ids;
 mod pack;
 pub mod placement;
 mod read;
+pub mod reads;
 #[cfg(test)]
 mod tests;
 mod write;
@@ -33,6 +34,7 @@ use ids::IdSource;
 pub use pack::{Entry, Pack};
 use placement::{PlacementError, Placer};
 pub use read::{ByteRange, ReadStream};
+pub use reads::{Hold, Reads};
 pub use write::{Body, BodyError, Digest};
 
 /// What the chunk store needs of the database.
@@ -88,6 +90,12 @@ pub enum ChunkError {
         /// What was wrong with the others.
         reasons: String,
     },
+    /// The chunk died under a read that had lasted longer than reads are waited for.
+    #[error("chunk {chunk}: the read lasted too long, and its bytes were deleted meanwhile")]
+    ReadCut {
+        /// The chunk.
+        chunk: ChunkId,
+    },
     /// An extent, as stored, cannot be: it names a place that its chunk does not have.
     #[error("chunk {chunk}: an extent at {position} does not lie in it")]
     BadExtent {
@@ -131,6 +139,7 @@ impl ChunkError {
             Self::TooFewRead { chunk, position, found, reasons } => {
                 Self::TooFewRead { chunk: *chunk, position: *position, found: *found, reasons: reasons.clone() }
             }
+            Self::ReadCut { chunk } => Self::ReadCut { chunk: *chunk },
             Self::BadExtent { chunk, position } => Self::BadExtent { chunk: *chunk, position: *position },
             Self::Ledger(error) => Self::Ledger(error.clone()),
             Self::Code { chunk, source } => Self::Code { chunk: *chunk, source: source.clone() },
@@ -155,6 +164,8 @@ pub struct ChunkConfig {
     pub packed_stripe_len: u32,
     /// Chunk ids reserved at once.
     pub ids_per_range: u32,
+    /// How long a read is waited for before the files of dead chunks go; a longer one is cut when its chunk has died.
+    pub read_limit: Duration,
     /// Stripes that a read fetches ahead of the one being sent.
     pub read_ahead: usize,
     /// A block is late, and its stripe read from other volumes, after this multiple of its volume's usual latency ...
@@ -171,6 +182,7 @@ impl Default for ChunkConfig {
             chunk_len: crate::layout::CHUNK_LEN,
             packed_stripe_len: 256 << 10,
             ids_per_range: 1024,
+            read_limit: Duration::from_secs(3600),
             read_ahead: 2,
             hedge_multiple: 8,
             hedge_floor: Duration::from_millis(50),
@@ -193,6 +205,7 @@ struct Inner {
     codec: Codec,
     config: ChunkConfig,
     placer: Placer,
+    reads: Reads,
 }
 
 impl ChunkStore {
@@ -204,12 +217,18 @@ impl ChunkStore {
         let ids = IdSource::new(config.ids_per_range);
         let codec = Codec::new()?;
         let placer = Placer::new(volumes.clone());
-        Ok(Self { inner: Arc::new(Inner { volumes, ledger, ids, codec, config, placer }) })
+        let reads = Reads::new(config.read_limit);
+        Ok(Self { inner: Arc::new(Inner { volumes, ledger, ids, codec, config, placer, reads }) })
     }
 
     /// The volumes.
     pub fn volumes(&self) -> &VolumeSet {
         &self.inner.volumes
+    }
+
+    /// The reads that are under way.
+    pub fn reads(&self) -> &Reads {
+        &self.inner.reads
     }
 
     /// Forgets the ids reserved so far: they belong to an instance that this process no longer is.

@@ -12,6 +12,7 @@ use super::format::{EncodedStripe, EntryHeader, Owner, block_size, encode_stripe
 use super::write::{INLINE_LEN, OpenChunk};
 use super::{ChunkError, ChunkStore};
 use crate::clock::random_bytes;
+use crate::crash;
 use crate::layout::{ChunkId, Extent, Placement, SHARDS, STRIPE_LEN, ShardSet};
 
 /// A small object's bytes.
@@ -148,6 +149,7 @@ impl Pack {
             }
         }
         self.chunk.check()?;
+        crash::point("pack.appended");
         Ok(extents)
     }
 
@@ -207,6 +209,7 @@ impl Pack {
                 self.store.inner.ledger.note_bad_shard(self.chunk.id, shard as u8, &reason);
             }
         }
+        crash::point("pack.ended");
     }
 
     /// Leaves its files as they are, without trailers: something in them was not committed, or may not have been.

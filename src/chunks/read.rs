@@ -14,7 +14,7 @@ use futures_util::stream::{self, FuturesUnordered};
 use futures_util::{Stream, StreamExt, TryStreamExt};
 
 use super::format::{Block, HEADER_LEN, block_size, verify_block};
-use super::{ChunkError, ChunkStore};
+use super::{ChunkError, ChunkStore, Hold};
 use crate::layout::{ChunkId, DATA_SHARDS, PlacedExtent, Placement, SHARDS, STRIPE_LEN, ShardSet, block_len};
 use crate::volumes::{Status, VolumeError};
 
@@ -27,8 +27,8 @@ pub type ReadStream = Pin<Box<dyn Stream<Item = Result<Bytes, ChunkError>> + Sen
 impl ChunkStore {
     /// The bytes `range` of an object whose overlapping extents `extents` gives, in order.
     ///
-    /// Holds at most `read_ahead + 1` stripes in memory.
-    pub fn read<S>(&self, extents: S, range: ByteRange) -> ReadStream
+    /// Holds at most `read_ahead + 1` stripes in memory. `hold` was begun before the first extent was asked for.
+    pub fn read<S>(&self, extents: S, range: ByteRange, hold: Hold) -> ReadStream
     where
         S: Stream<Item = Result<PlacedExtent, ChunkError>> + Send + 'static,
     {
@@ -39,9 +39,9 @@ impl ChunkStore {
         let ahead = self.inner.config.read_ahead.max(1);
         let pieces = stripes
             .map(move |stripe| {
-                let store = store.clone();
+                let (store, hold) = (store.clone(), hold.clone());
                 // A task of its own, so that reading goes on while the client takes what is there.
-                async move { tokio::spawn(async move { store.read_stripe(stripe?).await }).await? }
+                async move { tokio::spawn(async move { store.read_stripe(stripe?, &hold).await }).await? }
             })
             .buffered(ahead)
             .map_ok(|pieces| stream::iter(pieces.into_iter().map(Ok)))
@@ -49,7 +49,14 @@ impl ChunkStore {
         Box::pin(pieces)
     }
 
-    async fn read_stripe(&self, stripe: Stripe) -> Result<Vec<Bytes>, ChunkError> {
+    async fn read_stripe(&self, mut stripe: Stripe, hold: &Hold) -> Result<Vec<Bytes>, ChunkError> {
+        // Nobody waits for a read that lasts too long; if its chunk lives now, it does so until this stripe is read.
+        let mut again = None;
+        if hold.over() {
+            again = Some(self.inner.reads.begin());
+            let chunk = stripe.chunk;
+            stripe.placement = self.inner.ledger.placement(chunk).await?.ok_or(ChunkError::ReadCut { chunk })?;
+        }
         let block = u64::from(block_len(stripe.len));
         let first = (stripe.wanted.start / block) as usize;
         let last = ((stripe.wanted.end - 1) / block) as usize;
@@ -60,6 +67,7 @@ impl ChunkStore {
             let end = (stripe.wanted.end - shard as u64 * block).min(block) as usize;
             pieces.push(bytes.slice(start..end));
         }
+        drop(again);
         Ok(pieces)
     }
 

@@ -88,7 +88,8 @@ impl Rig {
 
     async fn get(&self, data: &NewData, range: ByteRange) -> Result<Vec<u8>, ChunkError> {
         let extents: Vec<_> = placed(data).into_iter().map(Ok).collect();
-        let pieces: Vec<Bytes> = self.store.read(stream::iter(extents), range).try_collect().await?;
+        let pieces: Vec<Bytes> =
+            self.store.read(stream::iter(extents), range, self.store.reads().begin()).try_collect().await?;
         Ok(pieces.concat())
     }
 
@@ -409,7 +410,8 @@ async fn unpack(rig: &Rig, pack: &Pack, extent: Extent) -> Result<Vec<u8>, Chunk
         placement: pack.placement(),
         missing: pack.missing(),
     };
-    let pieces: Vec<Bytes> = rig.store.read(stream::iter([Ok(placed)]), 0..extent.len).try_collect().await?;
+    let pieces: Vec<Bytes> =
+        rig.store.read(stream::iter([Ok(placed)]), 0..extent.len, rig.store.reads().begin()).try_collect().await?;
     Ok(pieces.concat())
 }
 

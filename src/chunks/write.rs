@@ -16,6 +16,7 @@ use super::fan::{Outcome, Step, fan};
 use super::format::{EncodedStripe, Header, Owner, Trailer, block_size, encode_stripe, stripe_position};
 use super::{ChunkError, ChunkStore};
 use crate::clock::random_bytes;
+use crate::crash;
 use crate::layout::{
     ChunkId, DATA_SHARDS, Extent, NewChunk, NewData, Placement, SHARDS, STRIPE_LEN, ShardSet, Slot, VolumeSlot,
 };
@@ -198,6 +199,7 @@ impl Writer {
         let open = self.open.as_mut().ok_or(ChunkError::Worker)?;
         open.grow(stripe);
         open.check()?;
+        crash::point("chunk.stripe");
         if plan.fills {
             self.seal_open().await?;
         }
@@ -353,6 +355,7 @@ impl ChunkStore {
                 break;
             }
         }
+        crash::point("chunk.created");
         Ok(open)
     }
 
@@ -388,12 +391,14 @@ impl ChunkStore {
 
     /// Ends a chunk's files with their trailers and syncs them, in parallel.
     async fn seal(&self, mut open: OpenChunk) -> (NewChunk, Result<(), ChunkError>) {
+        crash::point("chunk.written");
         let mut avoid = Vec::new();
         for (shard, outcome) in self.end_files(&open, STRIPE_LEN).await {
             if let Err(error) = outcome {
                 open.lose(shard, error, &mut avoid);
             }
         }
+        crash::point("chunk.synced");
         let outcome = open.check();
         (open.into_chunk(), outcome)
     }

@@ -1,5 +1,6 @@
 //! The `ninefold` command. `run` only reads the arguments; each sub-command has its own file.
 
+mod check;
 mod data;
 mod health;
 mod serve;
@@ -10,6 +11,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+pub use check::CheckError;
 pub use data::{DataDirectory, DataError};
 pub use serve::StartError;
 
@@ -25,23 +27,36 @@ struct Arguments {
 enum Command {
     /// Serve S3
     Serve(Box<serve::Arguments>),
+    /// Check rows and shard files, beside a running server or without one: status 1 if anything is wrong, 2 if it cannot be told
+    Check(Box<check::Arguments>),
     /// Ask a running server how it is; fails unless all is well
     Health(health::Arguments),
 }
 
 /// Runs the command line. A failure is one line on standard error and status 1; wrong usage is status 2.
 pub fn run() -> ExitCode {
+    let success = |()| ExitCode::SUCCESS;
+    let failure = |error: &dyn std::fmt::Display, code| (error.to_string(), code);
     let done = match Arguments::parse().command {
-        Command::Serve(arguments) => serve::run(*arguments).map_err(|error| error.to_string()),
-        Command::Health(arguments) => health::run(&arguments).map_err(|error| error.to_string()),
+        Command::Serve(arguments) => {
+            serve::run(*arguments).map(success).map_err(|error| failure(&error, ExitCode::FAILURE))
+        }
+        Command::Check(arguments) => match check::run(*arguments) {
+            Ok(true) => Ok(ExitCode::SUCCESS),
+            Ok(false) => Ok(ExitCode::FAILURE),
+            Err(error) => Err(failure(&error, ExitCode::from(2))),
+        },
+        Command::Health(arguments) => {
+            health::run(&arguments).map(success).map_err(|error| failure(&error, ExitCode::FAILURE))
+        }
     };
     match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
+        Ok(code) => code,
+        Err((error, code)) => {
             // One line whatever the error holds; if standard error is gone there is nobody to tell.
             let line: Vec<&str> = error.lines().map(str::trim).collect();
             let _ = writeln!(std::io::stderr(), "ninefold: {}", line.join(" "));
-            ExitCode::FAILURE
+            code
         }
     }
 }

@@ -45,9 +45,11 @@ impl Heartbeat {
     /// One heartbeat, and a look at the others'.
     pub async fn beat(&self) {
         let sent = Instant::now();
-        let outcome = self.0.metadata.heartbeat(self.instance()).await;
+        let reads = self.0.chunks.reads();
+        let outcome = self.0.metadata.heartbeat(self.instance(), reads.since()).await;
         match outcome {
-            Ok(()) => {
+            Ok(now) => {
+                reads.set_clock(now, Instant::now());
                 self.0.lifeline.renew(sent);
                 let up_since = *self.up_since().get_or_insert(sent);
                 if up_since.elapsed() >= self.0.timeout {

@@ -3,9 +3,11 @@
 //! Every [`Job`] holds a lease in the database while it works, so that one instance of many runs it, and does its work in rounds
 //! that can be stopped between any two.
 
+mod check;
 mod compact;
 mod heartbeat;
 mod reclaim;
+mod sweep;
 mod uploads;
 
 use std::sync::Arc;
@@ -18,9 +20,11 @@ use tokio::task::JoinSet;
 use crate::metadata::{self, InstanceId, Lease, Metadata};
 use crate::objects::Store;
 
+pub use check::{CheckOptions, Summary, check};
 pub use compact::Compact;
 pub use heartbeat::Heartbeat;
 pub use reclaim::Reclaim;
+pub use sweep::{Sweep, SweepConfig};
 pub use uploads::ExpireUploads;
 
 /// How long a job's lease lasts without being renewed; a round must be shorter.
@@ -33,8 +37,10 @@ pub struct MaintenanceConfig {
     pub heartbeat: Duration,
     /// After how long without a heartbeat other instances may judge this one dead. It stops writing after half of it.
     pub instance_timeout: Duration,
-    /// How long the files of a dead chunk stay, for readers that may still be at them.
+    /// How long the files of a dead chunk stay at least. Reads that had begun when it died are waited for anyway.
     pub grace: Duration,
+    /// How what crashed writes left behind is swept away.
+    pub sweep: SweepConfig,
     /// How long an upload may go without a new part.
     pub upload_expiry: Duration,
     /// How often each job looks for work.
@@ -46,7 +52,8 @@ impl Default for MaintenanceConfig {
         Self {
             heartbeat: Duration::from_secs(5),
             instance_timeout: Duration::from_secs(60),
-            grace: Duration::from_secs(3600),
+            grace: Duration::from_secs(60),
+            sweep: SweepConfig::default(),
             upload_expiry: Duration::from_secs(7 * 24 * 3600),
             interval: Duration::from_secs(10),
         }
@@ -89,8 +96,9 @@ pub async fn run_once(metadata: &Metadata, instance: InstanceId, job: &dyn Job) 
 
 /// Runs all maintenance of this instance until `shutdown` says stop.
 pub async fn run(store: Store, heartbeat: Heartbeat, config: MaintenanceConfig, shutdown: watch::Receiver<bool>) {
-    let jobs: [Arc<dyn Job>; 3] = [
+    let jobs: [Arc<dyn Job>; 4] = [
         Arc::new(Reclaim::new(store.clone(), config.grace)),
+        Arc::new(Sweep::new(store.clone(), config.sweep)),
         Arc::new(Compact::new(store.clone())),
         Arc::new(ExpireUploads::new(store.clone(), config.upload_expiry)),
     ];

@@ -5,9 +5,10 @@ use std::time::Duration;
 use super::dialect::{Tx, retrying, values};
 use super::rows::int;
 use super::{Answer, Error, IdRange, InstanceId, Lease, Metadata, Result};
+use crate::clock::Millis;
 use crate::layout::ChunkId;
 
-fn millis(duration: Duration) -> i64 {
+pub(super) fn millis(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX / 4).min(i64::MAX / 4)
 }
 
@@ -17,7 +18,8 @@ impl Metadata {
         Box::pin(async move {
             retrying(|| async {
                 let mut tx = self.db.begin(None).await?;
-                let sql = "INSERT INTO instances (started_at, heartbeat_at, state) VALUES ({now}, {now}, 'live') \
+                let sql = "INSERT INTO instances (started_at, heartbeat_at, reads_since, state) \
+                       VALUES ({now}, {now}, {now}, 'live') \
                        RETURNING instance_id";
                 let result = tx.first(sql, &[]).await;
                 let row = tx.end(result).await?;
@@ -27,18 +29,21 @@ impl Metadata {
         })
     }
 
-    /// Says that the instance lives.
+    /// Says that the instance lives, and that every read which it has under way, or will begin, began at or after `reads_since` by
+    /// the database's clock; answers what that clock shows.
     ///
     /// # Errors
     /// [`Error::RangeClosed`] if it was judged dead, or has ended.
-    pub fn heartbeat(&self, instance: InstanceId) -> Answer<'_, ()> {
+    pub fn heartbeat(&self, instance: InstanceId, reads_since: Millis) -> Answer<'_, Millis> {
         Box::pin(async move {
             retrying(|| async {
                 let mut tx = self.db.begin(None).await?;
-                let sql = "UPDATE instances SET heartbeat_at = {now} WHERE instance_id = $1 AND state = 'live'";
-                let result = match tx.execute(sql, values![instance.0]).await {
-                    Ok(0) => Err(Error::RangeClosed),
-                    other => other.map(|_| ()),
+                let sql = "UPDATE instances SET heartbeat_at = {now}, reads_since = $2 \
+                           WHERE instance_id = $1 AND state = 'live' RETURNING heartbeat_at";
+                let result = match tx.first(sql, values![instance.0, reads_since]).await {
+                    Ok(Some(row)) => row.int("heartbeat_at"),
+                    Ok(None) => Err(Error::RangeClosed),
+                    Err(error) => Err(error),
                 };
                 tx.end(result).await
             })
@@ -73,6 +78,21 @@ impl Metadata {
                 tx.end(result).await
             })
             .await
+        })
+    }
+
+    /// Closes every instance but `survivor`, which knows that none of them runs any more; answers which that were.
+    pub fn close_others(&self, survivor: InstanceId) -> Answer<'_, Vec<InstanceId>> {
+        Box::pin(async move {
+            let sql =
+                "SELECT instance_id FROM instances WHERE state = 'live' AND instance_id <> $1 ORDER BY instance_id";
+            let others = self.db.query(sql, values![survivor.0]).await?;
+            let others: Vec<_> =
+                others.iter().map(|row| row.int("instance_id").map(InstanceId)).collect::<Result<_>>()?;
+            for &other in &others {
+                self.close_instance(other).await?;
+            }
+            Ok(others)
         })
     }
 
@@ -117,7 +137,7 @@ impl Metadata {
                 let mut tx = self.db.begin(None).await?;
                 let result = tx.first(sql, values![job, holder.0, millis(ttl)]).await;
                 let row = tx.end(result).await?;
-                row.map(|row| Ok(Lease { job: job.into(), token: row.int("token")? })).transpose()
+                row.map(|row| Ok(Lease { job: job.into(), token: row.int("token")?, holder })).transpose()
             })
             .await
         })
@@ -190,10 +210,12 @@ async fn close_silent(tx: &mut Tx, judge: InstanceId, instance: InstanceId, time
 /// Closes an instance whose row is locked. Commits that hold a range open are waited for; later ones find it closed.
 async fn close(tx: &mut Tx, instance: InstanceId) -> Result<()> {
     tx.execute("UPDATE instances SET state = 'closed' WHERE instance_id = $1", values![instance.0]).await?;
+    // Its jobs are for others to go on with; were it to wake up, its tokens are of no more use.
+    tx.execute("UPDATE leases SET until = 0 WHERE holder = $1", values![instance.0]).await?;
     let sql =
         "SELECT first, last, nonce FROM id_ranges WHERE instance_id = $1 AND state = 'open' ORDER BY first {update}";
     let ranges = tx.query(sql, values![instance.0]).await?;
-    let sql = "UPDATE id_ranges SET state = 'closed' WHERE instance_id = $1 AND state = 'open'";
+    let sql = "UPDATE id_ranges SET state = 'closed', changed_at = {now} WHERE instance_id = $1 AND state = 'open'";
     tx.execute(sql, values![instance.0]).await?;
     for range in &ranges {
         let nonce = range.int("nonce")? as u64;

@@ -3,6 +3,7 @@
 //! Every method of [`Metadata`] is a whole transaction. SQL appears in this room alone.
 
 mod buckets;
+mod check;
 mod connect;
 mod dialect;
 mod heal;
@@ -10,6 +11,7 @@ mod instances;
 mod listing;
 mod objects;
 mod packed;
+mod ranges;
 mod reclaim;
 mod resolve;
 mod rows;

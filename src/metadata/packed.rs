@@ -134,17 +134,17 @@ impl Metadata {
     }
 
     /// Ends an open packed chunk: nothing is appended to it any more. One that is not open is left as it is.
-    pub fn seal_packed(&self, chunk: ChunkId, now: Millis) -> Answer<'_, ()> {
+    pub fn seal_packed(&self, chunk: ChunkId) -> Answer<'_, ()> {
         Box::pin(async move {
             // A chunk without a live byte has nobody left who would count it down to its death.
             let sql = "UPDATE chunks SET state = CASE WHEN live = 0 THEN 'dead' ELSE 'sealed' END, \
-                       died_at = CASE WHEN live = 0 THEN $2 END WHERE chunk_id = $1 AND state = 'open' RETURNING state";
+                       died_at = CASE WHEN live = 0 THEN {now} END WHERE chunk_id = $1 AND state = 'open' RETURNING state";
             let id = chunk.to_bytes();
             let batch = fresh_batch();
             retrying(|| async {
                 let mut tx = self.db.begin(Some(batch)).await?;
                 let result = async {
-                    if let Some(row) = tx.first(sql, values![&id, now]).await?
+                    if let Some(row) = tx.first(sql, values![&id]).await?
                         && row.text("state")? == "dead"
                     {
                         tx.execute("DELETE FROM heal_queue WHERE chunk_id = $1", values![&id]).await?;

@@ -17,23 +17,42 @@ impl Metadata {
     ///
     /// # Errors
     /// [`Error::LeaseLost`].
-    pub fn fold_released<'a>(&'a self, lease: &'a Lease, now: Millis, limit: u32) -> Answer<'a, Folded> {
+    pub fn fold_released<'a>(&'a self, lease: &'a Lease, limit: u32) -> Answer<'a, Folded> {
         Box::pin(async move {
             retrying(|| async {
                 let mut tx = self.db.begin(None).await?;
-                let result = fold(&mut tx, lease, now, limit).await;
+                let result = fold(&mut tx, lease, limit).await;
                 tx.end(result).await
             })
             .await
         })
     }
 
-    /// Chunks that died at or before `died_before`, those that died first first.
-    pub fn dead_chunks(&self, died_before: Millis, limit: u32) -> Answer<'_, Vec<DeadChunk>> {
+    /// What the database's clock shows.
+    pub fn now(&self) -> Answer<'_, Millis> {
         Box::pin(async move {
-            let sql = "SELECT chunk_id, slots, missing FROM chunks WHERE state = 'dead' AND died_at <= $1 \
-                   ORDER BY died_at, chunk_id LIMIT $2";
-            let rows = self.db.query(sql, values![died_before, i64::from(limit)]).await?;
+            let row = self.db.first("SELECT {now} AS shown", &[]).await?;
+            row.ok_or_else(|| Error::Corrupt("the clock has no row".into()))?.int("shown")
+        })
+    }
+
+    /// Chunks that died at least `grace` ago, and before any read of any instance began, those that died first first. The holder
+    /// of the lease knows of its own reads more than it published: `reads_since` (see [`Self::heartbeat`]).
+    pub fn dead_chunks<'a>(
+        &'a self,
+        lease: &'a Lease,
+        reads_since: Millis,
+        grace: Duration,
+        limit: u32,
+    ) -> Answer<'a, Vec<DeadChunk>> {
+        Box::pin(async move {
+            // A chunk dies after its last reference was dropped: whoever can still read it had begun by then.
+            let sql = "SELECT chunk_id, slots, missing FROM chunks WHERE state = 'dead' AND died_at <= {now} - $1 \
+                   AND died_at < (SELECT MIN(CASE WHEN i.instance_id = $2 THEN $3 ELSE i.reads_since END) \
+                       FROM instances i WHERE i.state = 'live') \
+                   ORDER BY died_at, chunk_id LIMIT $4";
+            let values = values![instances::millis(grace), lease.holder.0, reads_since, i64::from(limit)];
+            let rows = self.db.query(sql, values).await?;
             rows.iter()
                 .map(|row| {
                     Ok(DeadChunk {
@@ -137,7 +156,7 @@ struct Released {
     chunks: BTreeMap<Vec<u8>, i64>,
 }
 
-async fn fold(tx: &mut Tx, lease: &Lease, now: Millis, limit: u32) -> Result<Folded> {
+async fn fold(tx: &mut Tx, lease: &Lease, limit: u32) -> Result<Folded> {
     instances::hold_lease(tx, lease).await?;
     let released = take(tx, limit).await?;
     if released.rows.is_empty() {
@@ -171,9 +190,9 @@ async fn fold(tx: &mut Tx, lease: &Lease, now: Millis, limit: u32) -> Result<Fol
     let sql = "UPDATE chunks SET live = live - input.bytes FROM {input:id,bytes} WHERE chunks.chunk_id = input.id";
     tx.execute_many(sql, &[], &[ids(), Column::Ints(chunks.values().copied().collect())]).await?;
 
-    let sql = "UPDATE chunks SET state = 'dead', died_at = $1 WHERE live = 0 AND state IN ('sealed', 'damaged') \
+    let sql = "UPDATE chunks SET state = 'dead', died_at = {now} WHERE live = 0 AND state IN ('sealed', 'damaged') \
                AND chunk_id IN (SELECT input.id FROM {input:id}) RETURNING chunk_id";
-    let dead = tx.query_many(sql, values![now], &[ids()]).await?;
+    let dead = tx.query_many(sql, &[], &[ids()]).await?;
     let dead = dead.iter().map(|row| row.bytes("chunk_id")).collect::<Result<Vec<_>>>()?;
     let sql = "DELETE FROM heal_queue WHERE chunk_id IN (SELECT input.id FROM {input:id})";
     tx.execute_many(sql, &[], &[Column::Bytes(dead.iter().map(Vec::as_slice).collect())]).await?;

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Error;
 use crate::clock::Millis;
-use crate::layout::{ChunkId, Extent, NewData, PlacedExtent, Placement, ShardSet, VolumeSlot};
+use crate::layout::{ChunkId, Extent, IdRange, NewData, PlacedExtent, Placement, ShardSet, VolumeSlot};
 
 /// A bucket's number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -549,6 +549,88 @@ pub struct Lease {
     pub job: String,
     /// Fencing token: larger than every earlier holder's.
     pub token: i64,
+    /// Who has it.
+    pub holder: InstanceId,
+}
+
+/// A range of chunk ids of which nothing commits any more.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClosedRange {
+    /// The ids.
+    pub range: IdRange,
+    /// The volumes on which it is swept already.
+    pub done: Vec<VolumeSlot>,
+    /// Why it was not swept the last time, if that was for a reason.
+    pub alarm: Option<String>,
+}
+
+/// What became of a range that was swept on some volumes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Retired {
+    /// There are volumes on which it still has to be.
+    Waiting,
+    /// It is swept everywhere, and will be once more.
+    Once,
+    /// It is no more.
+    Gone,
+}
+
+/// Something that cannot be as it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Discrepancy {
+    /// The rule that is broken.
+    pub what: &'static str,
+    /// Of what.
+    pub subject: String,
+    /// How.
+    pub detail: String,
+}
+
+/// A page of rows that were checked.
+#[derive(Debug, Clone)]
+pub struct Checked<T> {
+    /// What is wrong with them.
+    pub found: Vec<Discrepancy>,
+    /// How many they are.
+    pub rows: u64,
+    /// The last of them; `None`: there were none, and nothing is left to check.
+    pub next: Option<T>,
+}
+
+impl<T> Default for Checked<T> {
+    fn default() -> Self {
+        Self { found: Vec::new(), rows: 0, next: None }
+    }
+}
+
+/// A chunk as its row has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredChunk {
+    /// Its name.
+    pub id: ChunkId,
+    /// Whether nothing refers to it: its files go, or are gone.
+    pub dead: bool,
+    /// Whether more is appended to it.
+    pub open: bool,
+    /// Whether small objects share it.
+    pub packed: bool,
+    /// Where its shards are.
+    pub placement: Placement,
+    /// Shards known not to be there.
+    pub missing: ShardSet,
+    /// Object bytes in it.
+    pub len: u64,
+    /// Where its last committed block ends in every shard file.
+    pub end: u64,
+}
+
+/// Whether ids of a range may still come to be chunks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RangeState {
+    /// They may.
+    Open,
+    /// They may not, and what they left is swept away.
+    Closed,
 }
 
 /// What an operator says of a volume.

@@ -4,6 +4,7 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 
 use super::{Error, Result, Store};
 use crate::chunks::Owner;
+use crate::crash;
 use crate::layout::{ChunkId, Extent};
 use crate::metadata::{self, PackedEntry, PackedWrite};
 
@@ -50,13 +51,18 @@ impl Store {
     async fn repack(&self, entry: PackedEntry) -> Result<u64> {
         let from = entry.placed.extent;
         let range = from.start..from.start + from.len;
-        let bytes = self.chunks.read(stream::iter([Ok(entry.placed)]), range).try_collect().await?;
+        // Should the chunk die meanwhile, its bytes are not needed any more, and the switch of rows fails.
+        let hold = self.chunks.reads().begin();
+        let bytes = self.chunks.read(stream::iter([Ok(entry.placed)]), range, hold).try_collect().await?;
         let owner = Owner { bucket: entry.bucket, key: entry.key, part: 0 };
         // Where to is known once it is there; an extent keeps its place in its data.
         let to = Extent { len: from.len, ..from };
         let write = PackedWrite::Move { owner: entry.owner, from, to, modified: entry.modified };
         match self.lanes.write(write, owner, bytes).await {
-            Ok(()) => Ok(from.len),
+            Ok(()) => {
+                crash::point("compact.moved");
+                Ok(from.len)
+            }
             Err(Error::Metadata(metadata::Error::SourceChanged)) => Ok(0),
             Err(error) => Err(error),
         }

@@ -11,8 +11,9 @@ use futures_util::TryStreamExt;
 use super::digest::{Hashes, Sums};
 use super::put::DEFAULT_CHECKSUM;
 use super::{Error, MAX_PUT_LEN, ReadConditions, Received, Result, Store, UploadedPart, batch};
-use crate::chunks::{Digest, Owner};
+use crate::chunks::{Digest, Hold, Owner};
 use crate::clock::Millis;
+use crate::crash;
 use crate::layout::{CHUNK_LEN, NewData, PlacedExtent};
 use crate::metadata::{
     self, Checksum, ChecksumAlgorithm, ChecksumType, Content, CopyCommit, Headers, NewObject, Object, PartCommit,
@@ -105,6 +106,7 @@ struct Source {
     object: Object,
     range: Range<u64>,
     extents: Vec<PlacedExtent>,
+    hold: Hold,
 }
 
 impl Store {
@@ -127,7 +129,7 @@ impl Store {
     }
 
     async fn copy_once(&self, request: &CopyRequest) -> Result<Copied> {
-        let Source { object: source, range, extents } =
+        let Source { object: source, range, extents, hold } =
             self.source(&request.source_bucket, &request.source_key, None, &request.conditions).await?;
         if source.size > MAX_PUT_LEN {
             return Err(Error::InvalidRequest(format!(
@@ -157,7 +159,7 @@ impl Store {
                 Some(has.clone())
             }
             (Some(wanted), _) => {
-                let sums = self.sums(&source, range.clone(), extents.clone(), Some(wanted)).await?;
+                let sums = self.sums(&source, range.clone(), extents.clone(), hold.clone(), Some(wanted)).await?;
                 sums.full_object(wanted)
             }
         };
@@ -175,7 +177,7 @@ impl Store {
         match source.content {
             // What lies in a packed chunk has one owner: a copy has bytes of its own.
             Content::Empty | Content::Packed(_) => {
-                let bytes = self.bytes(source.content, range, extents).try_collect().await?;
+                let bytes = self.bytes(source.content, range, extents, hold).try_collect().await?;
                 let (bucket, condition) = (request.bucket.clone(), request.condition.clone());
                 self.commit_new(bucket, object, Received::Small(bytes), condition).await?;
             }
@@ -192,6 +194,7 @@ impl Store {
                 self.metadata.commit_copy(&commit).await?;
             }
         }
+        crash::point("copy.committed");
         Ok(copied)
     }
 
@@ -216,7 +219,7 @@ impl Store {
     async fn copy_part_once(&self, request: &CopyPartRequest) -> Result<UploadedPart> {
         let upload = self.metadata.upload(&request.bucket, &request.key, &request.upload).await?;
         let algorithm = upload.template.checksum.map_or(DEFAULT_CHECKSUM, |(algorithm, _)| algorithm);
-        let Source { object: source, range, extents } =
+        let Source { object: source, range, extents, hold } =
             self.source(&request.source_bucket, &request.source_key, request.source_range, &request.conditions).await?;
         let len = range.end - range.start;
         if len > MAX_PUT_LEN {
@@ -228,13 +231,13 @@ impl Store {
         if let Content::Data(data) = source.content
             && (whole || len >= SHARED_MIN)
         {
-            let sums = self.sums(&source, range.clone(), extents, Some(algorithm)).await?;
+            let sums = self.sums(&source, range.clone(), extents, hold, Some(algorithm)).await?;
             let commit = self.part_commit(request, &sums, algorithm, PartSource::Range { data, range });
             self.metadata.commit_part(&commit).await?;
             return Ok(UploadedPart { etag: commit.etag, checksum: commit.checksum, modified: commit.modified });
         }
         let owner = Owner { bucket: request.bucket.clone(), key: request.key.clone(), part: request.number };
-        let body = Self::body_of(self.bytes(source.content, range, extents));
+        let body = Self::body_of(self.bytes(source.content, range, extents, hold));
         let (received, hashes) = self.receive(owner, body, Some(len), Hashes::new([algorithm])).await?;
         let source = PartSource::New(NewData::default());
         let commit = self.part_commit(request, &hashes.finish(), algorithm, source);
@@ -268,6 +271,7 @@ impl Store {
         range: Option<(u64, u64)>,
         conditions: &ReadConditions,
     ) -> Result<Source> {
+        let hold = self.chunks.reads().begin();
         let asked = range.map_or(ReadRange::Whole, |(first, last)| ReadRange::From(first, Some(last)));
         let found = self.metadata.resolve(bucket, key, asked).await?;
         conditions.check_source(&found.object, self.clock.now())?;
@@ -280,7 +284,7 @@ impl Store {
                 message: format!("Range specified is not valid for source object of size: {}", found.object.size),
             });
         }
-        Ok(Source { object: found.object, range: found.range, extents: found.extents })
+        Ok(Source { object: found.object, range: found.range, extents: found.extents, hold })
     }
 
     /// Reads bytes only to digest them.
@@ -289,9 +293,10 @@ impl Store {
         source: &Object,
         range: Range<u64>,
         extents: Vec<PlacedExtent>,
+        hold: Hold,
         algorithm: Option<ChecksumAlgorithm>,
     ) -> Result<Sums> {
-        let mut bytes = self.bytes(source.content, range, extents);
+        let mut bytes = self.bytes(source.content, range, extents, hold);
         let mut hashes = Hashes::new(algorithm);
         while let Some(piece) = bytes.try_next().await? {
             hashes = tokio::task::spawn_blocking(move || {

@@ -1,6 +1,7 @@
 //! Deleting objects, one or many.
 
 use super::{Result, Store};
+use crate::crash;
 use crate::metadata::{DeleteKey, Error};
 
 /// A DeleteObject or DeleteObjects.
@@ -22,9 +23,11 @@ impl Store {
     /// No such bucket; the database.
     pub async fn delete(&self, request: DeleteRequest) -> Result<Vec<DeleteOutcome>> {
         let store = self.clone();
-        Self::to_the_end(
-            async move { Ok(store.metadata.delete(&request.bucket, &request.keys, store.clock.now()).await?) },
-        )
+        Self::to_the_end(async move {
+            let outcomes = store.metadata.delete(&request.bucket, &request.keys, store.clock.now()).await?;
+            crash::point("delete.committed");
+            Ok(outcomes)
+        })
         .await
     }
 }

@@ -67,6 +67,7 @@ impl Store {
     /// No such bucket or key; a condition; [`Error::InvalidRange`]; [`Error::InvalidPartNumber`]; too few good shards.
     pub async fn get(&self, request: &GetRequest) -> Result<Got> {
         let asked = request.range;
+        let hold = self.chunks.reads().begin();
         let Resolved { object, range, extents, part, .. } =
             self.metadata.resolve(&request.bucket, &request.key, asked).await?;
         request.conditions.check(&object, self.clock.now())?;
@@ -85,7 +86,7 @@ impl Store {
         };
         let parts = if matches!(asked, ReadRange::Part(_)) { object.parts } else { None };
         let body: ReadStream = if request.with_body {
-            let mut bytes = self.bytes(object.content, range.clone(), extents);
+            let mut bytes = self.bytes(object.content, range.clone(), extents, hold);
             match bytes.next().await {
                 Some(first) => Box::pin(stream::iter([Ok(first?)]).chain(bytes)),
                 None => bytes,

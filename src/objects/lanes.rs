@@ -363,13 +363,13 @@ impl Lane {
     fn end_pack(&mut self) {
         let Some((pack, _)) = self.pack.take() else { return };
         while self.ending.try_join_next().is_some() {}
-        let (metadata, clock, id) = (self.metadata.clone(), self.clock.clone(), pack.id());
+        let (metadata, id) = (self.metadata.clone(), pack.id());
         self.ending.spawn(async move {
             if pack.committed().is_none() {
                 pack.give_up().await;
             } else {
                 pack.seal().await;
-                seal(metadata, clock, id).await;
+                seal(metadata, id).await;
             }
         });
     }
@@ -381,7 +381,7 @@ impl Lane {
             (None, false) => pack.give_up().await,
             _ => {
                 pack.abandon().await;
-                self.ending.spawn(seal(self.metadata.clone(), self.clock.clone(), pack.id()));
+                self.ending.spawn(seal(self.metadata.clone(), pack.id()));
             }
         }
     }
@@ -389,10 +389,10 @@ impl Lane {
 
 /// Writes down that a chunk has ended. If the database does not take it, the chunk stays open for it until this instance's
 /// ranges are closed.
-async fn seal(metadata: Metadata, clock: Clock, chunk: ChunkId) {
+async fn seal(metadata: Metadata, chunk: ChunkId) {
     let mut pause = SEAL_PAUSE;
     for _ in 0..SEAL_TRIES {
-        match metadata.seal_packed(chunk, clock.now()).await {
+        match metadata.seal_packed(chunk).await {
             Ok(()) => return,
             Err(error) => tracing::warn!(%chunk, %error, "the end of a packed chunk could not be written down"),
         }

@@ -23,7 +23,7 @@ use std::future::Future;
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
 
-use crate::chunks::{Body, BodyError, ChunkError, ChunkStore, Digest, Entry, LedgerError, Owner};
+use crate::chunks::{Body, BodyError, ChunkError, ChunkStore, Digest, Entry, Hold, LedgerError, Owner};
 use crate::clock::{Clock, random_bytes};
 use crate::layout::NewData;
 use crate::metadata::{self, BatchId, Content, ExtentQuery, Metadata};
@@ -111,6 +111,7 @@ impl Store {
         content: Content,
         range: std::ops::Range<u64>,
         first: Vec<crate::layout::PlacedExtent>,
+        hold: Hold,
     ) -> crate::chunks::ReadStream {
         let data = match content {
             _ if range.is_empty() => return Box::pin(stream::empty()),
@@ -120,7 +121,7 @@ impl Store {
                 let error = ChunkError::BadExtent { chunk: extent.chunk, position: extent.position };
                 return Box::pin(stream::once(async { Err(error) }));
             }
-            Content::Packed(_) => return self.chunks.read(stream::iter(first.into_iter().map(Ok)), range),
+            Content::Packed(_) => return self.chunks.read(stream::iter(first.into_iter().map(Ok)), range, hold),
             Content::Data(data) => data,
         };
         let metadata = self.metadata.clone();
@@ -156,7 +157,7 @@ impl Store {
                 Ok(Some((page, (Vec::new(), next))))
             }
         });
-        self.chunks.read(pages.try_flatten(), range)
+        self.chunks.read(pages.try_flatten(), range, hold)
     }
 
     /// The same, as a body to be written again.

@@ -5,6 +5,7 @@ use super::put::DEFAULT_CHECKSUM;
 use super::{Error, Expected, MAX_OBJECT_LEN, MIN_PART_LEN, Received, Result, Store, batch};
 use crate::chunks::{Body, Owner};
 use crate::clock::{Millis, random_bytes};
+use crate::crash;
 use crate::layout::NewData;
 use crate::metadata::{
     self, Checksum, ChecksumAlgorithm, ChecksumType, CompleteCommit, NewObject, NewUpload, PackedWrite, Part,
@@ -180,6 +181,7 @@ impl Store {
             source: PartSource::New(NewData::default()),
         };
         let part = self.commit_new_part(commit, received).await?;
+        crash::point("part.committed");
         Ok(UploadedPart { checksum: shown, ..part })
     }
 
@@ -227,9 +229,11 @@ impl Store {
     /// No such upload.
     pub async fn abort_upload(&self, bucket: String, key: String, upload: UploadId) -> Result<()> {
         let store = self.clone();
-        Self::to_the_end(
-            async move { Ok(store.metadata.abort_upload(&bucket, &key, &upload, store.clock.now()).await?) },
-        )
+        Self::to_the_end(async move {
+            store.metadata.abort_upload(&bucket, &key, &upload, store.clock.now()).await?;
+            crash::point("abort.committed");
+            Ok(())
+        })
         .await
     }
 
@@ -317,6 +321,7 @@ impl Store {
             condition: request.condition,
         };
         self.metadata.complete_upload(&commit).await?;
+        crash::point("complete.committed");
         Ok(CompletedUpload { etag: commit.object.etag, checksum: commit.object.checksum, size })
     }
 }

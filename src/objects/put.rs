@@ -2,6 +2,7 @@
 
 use super::{Expected, Received, Result, Store, batch};
 use crate::chunks::{Body, Owner};
+use crate::crash;
 use crate::metadata::{Checksum, ChecksumAlgorithm, Headers, NewObject, PackedWrite, PutCommit, Tags, WriteCondition};
 
 /// A PutObject.
@@ -77,7 +78,10 @@ impl Store {
             tags: request.tags,
             owner: request.owner,
         };
-        self.commit_new(request.bucket, object, received, request.condition).await
+        crash::point("put.received");
+        let stored = self.commit_new(request.bucket, object, received, request.condition).await;
+        crash::point("put.committed");
+        stored
     }
 
     /// Makes an object of freshly received bytes visible, or removes them.

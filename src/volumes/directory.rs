@@ -12,7 +12,8 @@ use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 
 use super::identity::{QUARANTINE_DIRECTORY, SHARDS_DIRECTORY, fan_out_path, open_directory};
-use super::{Result, Usage, VolumeError};
+use super::{Quarantined, Result, Usage, VolumeError};
+use crate::clock::Millis;
 use crate::layout::ShardName;
 
 /// Pieces given to one `pwritev`; the system takes at most 1,024.
@@ -233,6 +234,73 @@ impl Directory {
         Err(self.error(shard, "quarantine", Errno::EXIST))
     }
 
+    pub(super) fn present(&self, shards: &[ShardName]) -> Result<Vec<(ShardName, u64)>> {
+        let mut found = Vec::new();
+        for &shard in shards {
+            match rustix::fs::statat(&self.root, path(shard), AtFlags::SYMLINK_NOFOLLOW) {
+                Ok(stat) => found.push((shard, u64::try_from(stat.st_size).unwrap_or(0))),
+                Err(Errno::NOENT) => {}
+                Err(errno) => return Err(self.error(shard, "look for", errno)),
+            }
+        }
+        Ok(found)
+    }
+
+    pub(super) fn quarantined(&self, limit: usize) -> Result<Vec<Quarantined>> {
+        let mut files = Vec::new();
+        self.each_quarantined(|file| {
+            files.push(file);
+            files.len() < limit
+        })?;
+        files.truncate(limit);
+        Ok(files)
+    }
+
+    pub(super) fn purge(&self, before: Millis, limit: usize) -> Result<usize> {
+        let mut old = Vec::new();
+        self.each_quarantined(|file| {
+            if file.since < before {
+                old.push(file.file);
+            }
+            old.len() < limit
+        })?;
+        old.truncate(limit);
+        for file in &old {
+            match rustix::fs::unlinkat(&self.root, format!("{QUARANTINE_DIRECTORY}/{file}"), AtFlags::empty()) {
+                Ok(()) | Err(Errno::NOENT) => {}
+                Err(errno) => return Err(self.refused(format_args!("purge {file}"), errno)),
+            }
+        }
+        Ok(old.len())
+    }
+
+    /// Calls `visit` for each file in quarantine until it answers that it has enough.
+    fn each_quarantined(&self, mut visit: impl FnMut(Quarantined) -> bool) -> Result<()> {
+        let mut visit_all = || -> Result<(), Errno> {
+            let directory = self.with_spare_descriptors(|| open_directory(self.root.as_fd(), QUARANTINE_DIRECTORY))?;
+            for entry in Dir::read_from(&directory)? {
+                let entry = entry?;
+                let Ok(file) = entry.file_name().to_str() else { continue };
+                if !is_quarantined_name(file) {
+                    continue;
+                }
+                let stat = match rustix::fs::statat(&directory, file, AtFlags::SYMLINK_NOFOLLOW) {
+                    Ok(stat) => stat,
+                    Err(Errno::NOENT) => continue,
+                    Err(errno) => return Err(errno),
+                };
+                // The change of its name is the last that happened to it.
+                let since = stat.st_ctime.saturating_mul(1000).saturating_add(stat.st_ctime_nsec as i64 / 1_000_000);
+                let len = u64::try_from(stat.st_size).unwrap_or(0);
+                if !visit(Quarantined { file: file.to_owned(), since, len }) {
+                    break;
+                }
+            }
+            Ok(())
+        };
+        visit_all().map_err(|errno| self.refused(format_args!("list {QUARANTINE_DIRECTORY}"), errno))
+    }
+
     pub(super) fn list(&self, fan_out: u8) -> Result<Vec<ShardName>> {
         let mut shards = Vec::new();
         self.each_file(fan_out, |_, shard| {
@@ -364,6 +432,14 @@ impl Directory {
         );
         VolumeError::Io { volume: Arc::clone(&self.volume), shard, operation, source: Arc::new(source) }
     }
+}
+
+/// Whether [`Directory::quarantine`] gives such names: a shard's, or one with a number behind it.
+fn is_quarantined_name(file: &str) -> bool {
+    file.parse::<ShardName>().is_ok()
+        || file.rsplit_once('.').is_some_and(|(shard, copy)| {
+            shard.parse::<ShardName>().is_ok() && copy.bytes().all(|digit| digit.is_ascii_digit())
+        })
 }
 
 /// The file of a shard, relative to the volume.

@@ -12,7 +12,8 @@ use bytes::Bytes;
 use tokio::sync::watch;
 
 use super::directory::lock;
-use super::{Result, Usage, Volume, VolumeError};
+use super::{Quarantined, Result, Usage, Volume, VolumeError};
+use crate::clock::Millis;
 use crate::layout::{ShardName, VolumeSlot};
 
 /// The kinds of operations, one for each method of [`Volume`].
@@ -32,13 +33,19 @@ pub enum Operation {
     Quarantine,
     /// [`Volume::list`]
     List,
+    /// [`Volume::present`]
+    Present,
+    /// [`Volume::quarantined`]
+    Quarantined,
+    /// [`Volume::purge`]
+    Purge,
     /// [`Volume::usage`]
     Usage,
     /// [`Volume::probe`]
     Probe,
 }
 
-const OPERATIONS: usize = 9;
+const OPERATIONS: usize = Operation::Probe as usize + 1;
 
 /// What goes wrong with an operation.
 #[derive(Debug, Clone)]
@@ -187,6 +194,9 @@ impl<V: Volume> FaultVolume<V> {
             Operation::Remove => "remove",
             Operation::Quarantine => "quarantine",
             Operation::List => "list",
+            Operation::Present => "look",
+            Operation::Quarantined => "list quarantine",
+            Operation::Purge => "purge",
             Operation::Usage => "usage",
             Operation::Probe => "probe",
         };
@@ -322,6 +332,21 @@ impl<V: Volume> Volume for FaultVolume<V> {
     async fn list(&self, fan_out: u8) -> Result<Vec<ShardName>> {
         let fault = self.meet(Operation::List, None).await?;
         self.done(self.inner.list(fan_out).await, &fault, Operation::List, None)
+    }
+
+    async fn present(&self, shards: Vec<ShardName>) -> Result<Vec<(ShardName, u64)>> {
+        let fault = self.meet(Operation::Present, None).await?;
+        self.done(self.inner.present(shards).await, &fault, Operation::Present, None)
+    }
+
+    async fn quarantined(&self, limit: usize) -> Result<Vec<Quarantined>> {
+        let fault = self.meet(Operation::Quarantined, None).await?;
+        self.done(self.inner.quarantined(limit).await, &fault, Operation::Quarantined, None)
+    }
+
+    async fn purge(&self, before: Millis, limit: usize) -> Result<usize> {
+        let fault = self.meet(Operation::Purge, None).await?;
+        self.done(self.inner.purge(before, limit).await, &fault, Operation::Purge, None)
     }
 
     async fn usage(&self) -> Result<Usage> {

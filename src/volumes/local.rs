@@ -17,7 +17,8 @@ use tokio::time::{Instant, timeout_at};
 
 use super::directory::Directory;
 use super::identity::{self, FormatError, Identity, IdentityError};
-use super::{Result, Usage, Volume, VolumeError};
+use super::{Quarantined, Result, Usage, Volume, VolumeError};
+use crate::clock::Millis;
 use crate::layout::{ShardName, VolumeSlot};
 
 /// How a volume does its I/O.
@@ -340,6 +341,18 @@ impl Volume for LocalVolume {
 
     async fn list(&self, fan_out: u8) -> Result<Vec<ShardName>> {
         self.run_or_undo("list", true, move |shared| shared.directory()?.list(fan_out), |_| ()).await
+    }
+
+    async fn present(&self, shards: Vec<ShardName>) -> Result<Vec<(ShardName, u64)>> {
+        self.run_or_undo("look", true, move |shared| shared.directory()?.present(&shards), |_| ()).await
+    }
+
+    async fn quarantined(&self, limit: usize) -> Result<Vec<Quarantined>> {
+        self.run_or_undo("list", true, move |shared| shared.directory()?.quarantined(limit), |_| ()).await
+    }
+
+    async fn purge(&self, before: Millis, limit: usize) -> Result<usize> {
+        self.run("purge", move |shared| shared.directory()?.purge(before, limit)).await
     }
 
     async fn usage(&self) -> Result<Usage> {

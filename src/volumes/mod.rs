@@ -23,6 +23,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 
+use crate::clock::Millis;
 use crate::layout::{ShardName, VolumeSlot};
 
 /// What a volume may answer instead of doing what it was asked. Each names the volume.
@@ -94,6 +95,17 @@ pub struct Usage {
     pub used: u64,
 }
 
+/// A file in quarantine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Quarantined {
+    /// Its name there: the shard's, with a number behind it if there was one of that name.
+    pub file: String,
+    /// Since when it is there, by the volume's clock.
+    pub since: Millis,
+    /// Its length in bytes.
+    pub len: u64,
+}
+
 /// One filesystem directory of shard files.
 ///
 /// Every call is one hop to the volume's own I/O threads, through a bounded queue, so that a stuck disk holds up nobody
@@ -137,6 +149,15 @@ pub trait Volume: Send + Sync + fmt::Debug {
 
     /// The names in one of the 256 directories, unordered. Files with other names are left out.
     async fn list(&self, fan_out: u8) -> Result<Vec<ShardName>>;
+
+    /// Which of these files are there, and how long each is, in bytes. One hop for all of them, and no directory is listed.
+    async fn present(&self, shards: Vec<ShardName>) -> Result<Vec<(ShardName, u64)>>;
+
+    /// What is in quarantine, at most `limit` files, in no order.
+    async fn quarantined(&self, limit: usize) -> Result<Vec<Quarantined>>;
+
+    /// Removes at most `limit` of the files that came to quarantine before this time of the volume's clock; answers how many.
+    async fn purge(&self, before: Millis, limit: usize) -> Result<usize>;
 
     /// Space, by the file system (and the configured capacity, where there is one).
     async fn usage(&self) -> Result<Usage>;

@@ -15,7 +15,8 @@ use bytes::Bytes;
 use tokio::sync::{RwLock, RwLockReadGuard};
 
 use super::directory::lock;
-use super::{Result, Usage, Volume, VolumeError};
+use super::{Quarantined, Result, Usage, Volume, VolumeError};
+use crate::clock::Millis;
 use crate::layout::{ShardName, VolumeSlot};
 
 /// What a disk writes at once, whole or not at all, in bytes.
@@ -219,6 +220,21 @@ impl<V: Volume> Volume for PowerVolume<V> {
     async fn list(&self, fan_out: u8) -> Result<Vec<ShardName>> {
         let _on = self.powered().await?;
         self.inner.list(fan_out).await
+    }
+
+    async fn present(&self, shards: Vec<ShardName>) -> Result<Vec<(ShardName, u64)>> {
+        let _on = self.powered().await?;
+        self.inner.present(shards).await
+    }
+
+    async fn quarantined(&self, limit: usize) -> Result<Vec<Quarantined>> {
+        let _on = self.powered().await?;
+        self.inner.quarantined(limit).await
+    }
+
+    async fn purge(&self, before: Millis, limit: usize) -> Result<usize> {
+        let _on = self.powered().await?;
+        self.inner.purge(before, limit).await
     }
 
     async fn usage(&self) -> Result<Usage> {

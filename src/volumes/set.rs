@@ -11,7 +11,8 @@ use futures_util::future::join_all;
 
 use super::directory::lock;
 use super::status::{Event, Record, Status, next};
-use super::{Result, Usage, Volume, VolumeError};
+use super::{Quarantined, Result, Usage, Volume, VolumeError};
+use crate::clock::Millis;
 use crate::layout::{ShardName, VolumeSlot};
 
 /// A volume with less space left is full: about what is written at a time by many streams.
@@ -168,6 +169,21 @@ impl Member {
     pub fn is_late(&self, error: &VolumeError) {
         lock(&self.record).restart();
         self.happened(Event::Broken, error);
+    }
+
+    /// [`Volume::present`].
+    pub async fn present(&self, shards: Vec<ShardName>) -> Result<Vec<(ShardName, u64)>> {
+        self.observe(self.volume.present(shards)).await
+    }
+
+    /// [`Volume::quarantined`].
+    pub async fn quarantined(&self, limit: usize) -> Result<Vec<Quarantined>> {
+        self.observe(self.volume.quarantined(limit)).await
+    }
+
+    /// [`Volume::purge`].
+    pub async fn purge(&self, before: Millis, limit: usize) -> Result<usize> {
+        self.observe(self.volume.purge(before, limit)).await
     }
 
     /// Probes the volume and asks for its space. Does nothing while another check of it runs.

@@ -92,6 +92,7 @@ impl Fixture {
             pack: PackConfig::default(),
             // Nothing happens beside the tests but what they ask for.
             maintenance: MaintenanceConfig { interval: Duration::from_secs(3600), ..MaintenanceConfig::default() },
+            alone: false,
             clock: clock.clone(),
         };
         let instance = Instance::open(config.clone()).await.unwrap();

@@ -22,14 +22,49 @@ on_both! {
     async fn overwritten_and_deleted_data_goes_after_its_grace(f: Fixture) {
         f.put("k", bytes(100_000)).await;
         f.put("k", bytes(200_000)).await;
-        let grace = Duration::from_secs(3600);
-        let reclaim = Reclaim::new(f.store().clone(), grace);
-        f.run(&reclaim).await;
+        f.run(&Reclaim::new(f.store().clone(), Duration::from_secs(3600))).await;
         assert_eq!(f.files().len(), 18, "readers may still be at the old bytes");
-        f.clock.advance(grace + Duration::from_secs(1));
-        f.run(&reclaim).await;
+        f.run(&Reclaim::new(f.store().clone(), Duration::ZERO)).await;
         assert_eq!(f.files().len(), 9);
         assert_eq!(f.get("k").await, bytes(200_000));
+    }
+
+    async fn a_read_that_has_begun_keeps_the_files_of_what_is_deleted(f: Fixture) {
+        f.put("k", bytes(9 * MIB)).await;
+        let got = f.s3.get_object().bucket(BUCKET).key("k").send().await.unwrap();
+        f.s3.delete_object().bucket(BUCKET).key("k").send().await.unwrap();
+        let reclaim = Reclaim::new(f.store().clone(), Duration::ZERO);
+        f.run(&reclaim).await;
+        assert_eq!(f.files().len(), 3 * 9, "the reader is not through");
+        assert!(got.body.collect().await.unwrap().to_vec() == bytes(9 * MIB));
+        f.run(&reclaim).await;
+        assert_eq!(f.files().len(), 0);
+    }
+
+    async fn a_read_that_lasts_too_long_is_cut_only_if_its_bytes_are_deleted(f: Fixture) {
+        let f = f.restart_with(|config| config.chunks.read_limit = Duration::ZERO).await;
+        f.put("k", bytes(9 * MIB)).await;
+        assert!(f.get("k").await == bytes(9 * MIB), "nobody had deleted anything");
+        let got = f.s3.get_object().bucket(BUCKET).key("k").send().await.unwrap();
+        f.s3.delete_object().bucket(BUCKET).key("k").send().await.unwrap();
+        // Dead, and still there: who is over the limit is not to rely on it.
+        f.run(&Reclaim::new(f.store().clone(), Duration::from_secs(3600))).await;
+        assert_eq!(f.files().len(), 3 * 9);
+        assert!(got.body.collect().await.is_err());
+    }
+
+    async fn space_follows_what_is_deleted(f: Fixture) {
+        let on_disk = || f.files().iter().map(|file| file.metadata().unwrap().len()).sum::<u64>();
+        for n in 0..20 {
+            f.put(&n.to_string(), bytes(MIB)).await;
+        }
+        let full = on_disk();
+        for n in 0..18 {
+            f.s3.delete_object().bucket(BUCKET).key(n.to_string()).send().await.unwrap();
+        }
+        f.run(&Reclaim::new(f.store().clone(), Duration::ZERO)).await;
+        assert_eq!(on_disk() * 10, full);
+        assert_eq!(f.get("18").await, bytes(MIB));
     }
 
     async fn an_instance_that_was_judged_dead_commits_nothing_and_starts_again(f: Fixture) {

@@ -8,11 +8,14 @@ mod postgres;
 mod fixture;
 
 mod buckets;
+mod check;
 mod copying;
 mod life;
 mod listing;
 mod multipart;
 mod objects;
+mod outage;
 mod packing;
 mod power;
+mod sweep;
 mod volumes;

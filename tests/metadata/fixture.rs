@@ -12,6 +12,8 @@ use crate::postgres::Database;
 
 pub const BUCKET: &str = "bucket";
 pub const NOW: Millis = 1_700_000_000_000;
+/// Later than any clock shows.
+pub const LATE: Millis = i64::MAX / 4;
 /// Bytes of the extents that tests make.
 pub const STRIPE: u32 = 1 << 20;
 
@@ -152,7 +154,7 @@ impl Fixture {
             data.extents.push(Extent {
                 start: data.len,
                 chunk: chunk.id,
-                position: 64,
+                position: HEADER_LEN,
                 stripe_len: STRIPE,
                 skip: 0,
                 len,
@@ -251,13 +253,18 @@ impl Fixture {
         self.meta.acquire_lease(job, self.instance, Duration::from_secs(600)).await.unwrap().unwrap()
     }
 
+    /// Chunks that died, whoever may still read them.
+    pub async fn dead(&self, limit: u32) -> Vec<DeadChunk> {
+        self.meta.dead_chunks(&self.lease("gc").await, LATE, Duration::ZERO, limit).await.unwrap()
+    }
+
     /// Folds until nothing is left to fold.
     pub fn fold_all(&self) -> Boxed<'_, Folded> {
         Box::pin(async move {
             let lease = self.lease("gc").await;
             let mut sum = Folded::default();
             loop {
-                let folded = self.meta.fold_released(&lease, NOW, 1000).await.unwrap();
+                let folded = self.meta.fold_released(&lease, 1000).await.unwrap();
                 if folded.rows == 0 {
                     return sum;
                 }
@@ -268,54 +275,22 @@ impl Fixture {
         })
     }
 
-    /// Recomputes every count from the rows that it counts, and says what does not agree.
+    /// Fails if the rows do not agree with one another.
     pub fn check(&self) -> Boxed<'_, ()> {
         Box::pin(async move {
-            let checks = [
-                (
-                    "references of data",
-                    "SELECT d.data_id, d.refs FROM data d WHERE d.refs <> \
-                 (SELECT COUNT(*) FROM objects o WHERE o.data_id = d.data_id) + \
-                 (SELECT COUNT(*) FROM parts p WHERE p.data_id = d.data_id) + \
-                 (SELECT COUNT(*) FROM released r WHERE r.data_id = d.data_id)",
-                ),
-                ("data nobody refers to", "SELECT data_id FROM data WHERE refs = 0"),
-                (
-                    "live bytes of chunks",
-                    "SELECT c.live, c.len FROM chunks c WHERE c.live <> \
-                 CAST(COALESCE((SELECT SUM(e.len) FROM extents e WHERE e.chunk_id = c.chunk_id), 0) \
-                 + COALESCE((SELECT SUM(o.size) FROM objects o WHERE o.chunk_id = c.chunk_id), 0) \
-                 + COALESCE((SELECT SUM(r.bytes) FROM released r WHERE r.chunk_id = c.chunk_id), 0) AS BIGINT)",
-                ),
-                ("chunks fuller than they are", "SELECT c.live, c.len FROM chunks c WHERE c.live > c.len"),
-                (
-                    "dead chunks that are referred to, or empty ones that live",
-                    "SELECT c.live FROM chunks c WHERE c.state <> 'open' AND (c.state = 'dead') <> (c.live = 0)",
-                ),
-                (
-                    "lengths of data",
-                    "SELECT d.data_id, d.len FROM data d WHERE d.len <> \
-                 CAST(COALESCE((SELECT SUM(e.len) FROM extents e WHERE e.data_id = d.data_id), 0) AS BIGINT)",
-                ),
-                (
-                    "gaps between extents",
-                    "SELECT e.data_id, e.start FROM extents e WHERE e.start > 0 AND NOT EXISTS \
-                 (SELECT 1 FROM extents f WHERE f.data_id = e.data_id AND f.start + f.len = e.start)",
-                ),
-                (
-                    "parts of data",
-                    "SELECT p.data_id, p.start FROM data_parts p WHERE p.start > 0 AND NOT EXISTS \
-                 (SELECT 1 FROM data_parts q WHERE q.data_id = p.data_id AND q.start + q.size = p.start)",
-                ),
-                (
-                    "sizes of objects",
-                    "SELECT o.size, d.len FROM objects o JOIN data d ON d.data_id = o.data_id WHERE o.size <> d.len",
-                ),
-            ];
-            for (what, sql) in checks {
-                let rows = self.raw.ints(sql).await;
-                assert!(rows.is_empty(), "{what}: {rows:?}");
+            let mut found = Vec::new();
+            let mut after = i64::MIN;
+            while let Checked { found: more, next: Some(next), .. } = self.meta.check_data(after).await.unwrap() {
+                found.extend(more);
+                after = next;
             }
+            let mut after = ChunkId { seq: 0, nonce: 0 };
+            while let Checked { found: more, next: Some(next), .. } = self.meta.check_chunks(after).await.unwrap() {
+                found.extend(more);
+                after = next;
+            }
+            found.extend(self.meta.check_ranges().await.unwrap());
+            assert!(found.is_empty(), "{found:#?}");
         })
     }
 }

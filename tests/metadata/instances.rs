@@ -12,6 +12,7 @@ on_both!(
     the_silent_are_judged_only_by_the_living,
     leases_are_fenced,
     a_lease_has_one_holder,
+    who_is_closed_holds_no_lease,
 );
 
 // Rule 10.
@@ -28,10 +29,10 @@ async fn ids_are_reserved_once_and_ranges_close_with_their_instance(f: &Fixture)
 
     let other = f.meta.register_instance().await.unwrap();
     assert!(other > f.instance);
-    f.meta.heartbeat(other).await.unwrap();
+    f.meta.heartbeat(other, 0).await.unwrap();
     f.meta.close_instance(other).await.unwrap();
     f.meta.close_instance(other).await.unwrap();
-    assert!(matches!(f.meta.heartbeat(other).await, Err(Error::RangeClosed)));
+    assert!(matches!(f.meta.heartbeat(other, 0).await, Err(Error::RangeClosed)));
     assert!(matches!(f.meta.reserve_range(other, 1, 1).await, Err(Error::RangeClosed)));
     assert!(matches!(f.meta.reserve_range(InstanceId(1 << 40), 1, 1).await, Err(Error::RangeClosed)));
     // What the other had reserved is not given again.
@@ -101,9 +102,9 @@ async fn the_silent_are_judged_only_by_the_living(f: &Fixture) {
     f.raw.execute("UPDATE instances SET heartbeat_at = heartbeat_at - 61000").await;
     assert_eq!(f.meta.silent_instances(f.instance, minute).await.unwrap(), [other]);
     // Heard of between the look and the judgement.
-    f.meta.heartbeat(other).await.unwrap();
+    f.meta.heartbeat(other, 0).await.unwrap();
     assert!(!f.meta.close_silent(f.instance, other, minute).await.unwrap());
-    f.meta.heartbeat(other).await.unwrap();
+    f.meta.heartbeat(other, 0).await.unwrap();
 
     // Each thinks the other dead: one of them is right, and the other no longer judges.
     f.raw.execute("UPDATE instances SET heartbeat_at = heartbeat_at - 61000").await;
@@ -127,20 +128,20 @@ async fn leases_are_fenced(f: &Fixture) {
     assert!(f.meta.acquire_lease("heal", other, long).await.unwrap().is_some());
     // Another's release changes nothing.
     f.meta.release_lease(&first, other).await.unwrap();
-    f.meta.fold_released(&first, NOW, 10).await.unwrap();
+    f.meta.fold_released(&first, 10).await.unwrap();
 
     f.raw.execute("UPDATE leases SET until = 1 WHERE job = 'gc'").await;
-    assert!(matches!(f.meta.fold_released(&first, NOW, 10).await, Err(Error::LeaseLost(_))));
+    assert!(matches!(f.meta.fold_released(&first, 10).await, Err(Error::LeaseLost(_))));
     let second = f.meta.acquire_lease("gc", other, long).await.unwrap().unwrap();
     assert!(second.token > first.token);
     let chunk = DeadChunk { id: f.chunk_id(), placement: Placement::default(), missing: ShardSet::default() };
-    assert!(matches!(f.meta.fold_released(&first, NOW, 10).await, Err(Error::LeaseLost(_))));
+    assert!(matches!(f.meta.fold_released(&first, 10).await, Err(Error::LeaseLost(_))));
     assert!(matches!(f.meta.forget_chunk(&first, &chunk, &[]).await, Err(Error::LeaseLost(_))));
     assert!(matches!(f.meta.expire_uploads(&first, NOW, NOW, 1).await, Err(Error::LeaseLost(_))));
     assert!(matches!(f.meta.prune_commits(&first, long, 1).await, Err(Error::LeaseLost(_))));
     assert_eq!(f.meta.acquire_lease("gc", f.instance, long).await.unwrap(), None);
     f.meta.release_lease(&first, f.instance).await.unwrap();
-    f.meta.fold_released(&second, NOW, 10).await.unwrap();
+    f.meta.fold_released(&second, 10).await.unwrap();
 
     // Given up, it is free at once; run out, even its last holder gets a new token.
     f.meta.release_lease(&second, other).await.unwrap();
@@ -161,6 +162,16 @@ async fn leases_are_fenced(f: &Fixture) {
     assert_eq!(f.meta.prune_commits(&lease, day, 1).await.unwrap(), 1);
     assert_eq!(f.meta.prune_commits(&lease, day, 1000).await.unwrap(), young as u64 + 1);
     assert_eq!(f.raw.int("SELECT COUNT(*) FROM commits").await, 1);
+}
+
+async fn who_is_closed_holds_no_lease(f: &Fixture) {
+    let other = f.meta.register_instance().await.unwrap();
+    let long = Duration::from_secs(600);
+    let held = f.meta.acquire_lease("gc", other, long).await.unwrap().unwrap();
+    f.meta.close_instance(other).await.unwrap();
+    assert!(matches!(f.meta.fold_released(&held, 10).await, Err(Error::LeaseLost(_))));
+    let taken = f.meta.acquire_lease("gc", f.instance, long).await.unwrap().unwrap();
+    assert!(taken.token > held.token);
 }
 
 async fn a_lease_has_one_holder(f: &Fixture) {

@@ -11,11 +11,13 @@ mod locks;
 
 mod ambiguous;
 mod buckets;
+mod check;
 mod instances;
 mod life;
 mod listing;
 mod objects;
 mod packed;
 mod races;
+mod ranges;
 mod reclaim;
 mod uploads;

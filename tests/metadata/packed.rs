@@ -82,7 +82,7 @@ async fn a_batch_becomes_visible_at_once(f: &Fixture) {
     // Nothing of the range is wanted: nothing is said of where it is.
     let head = f.meta.resolve(BUCKET, "c", ReadRange::Nothing).await.unwrap();
     assert_eq!((head.object.content, head.extents.len()), (Content::Packed(c), 0));
-    f.meta.seal_packed(pack.id, NOW).await.unwrap();
+    f.meta.seal_packed(pack.id).await.unwrap();
     assert_eq!(f.raw.int("SELECT COUNT(*) FROM chunks WHERE state = 'sealed'").await, 1);
 }
 
@@ -135,10 +135,10 @@ async fn overwriting_releases_what_was_there(f: &Fixture) {
     assert_eq!(f.raw.ints("SELECT live FROM chunks WHERE packed = 1").await, [[30]]);
     let large = f.put("k", &[100]);
     f.meta.commit_put(&large).await.unwrap();
-    f.meta.seal_packed(pack.id, NOW).await.unwrap();
+    f.meta.seal_packed(pack.id).await.unwrap();
     f.check().await;
     assert_eq!(f.fold_all().await, Folded { rows: 1, data: 0, chunks: 1 });
-    assert_eq!(f.meta.dead_chunks(NOW, 10).await.unwrap().len(), 2);
+    assert_eq!(f.dead(10).await.len(), 2);
 }
 
 async fn a_closed_chunk_takes_no_more(f: &Fixture) {
@@ -153,7 +153,7 @@ async fn a_closed_chunk_takes_no_more(f: &Fixture) {
     assert!(matches!(f.meta.commit_packed(&commit).await, Err(Error::RangeClosed)));
     // One whose chunk was ended by somebody else.
     pack.committed = Some(f.raw.int("SELECT file_end FROM chunks").await as u64);
-    f.meta.seal_packed(pack.id, NOW).await.unwrap();
+    f.meta.seal_packed(pack.id).await.unwrap();
     let commit = pack.commit(vec![put("d", Some(late))]);
     assert!(matches!(f.meta.commit_packed(&commit).await, Err(Error::RangeClosed)));
     // One whose instance was.
@@ -174,7 +174,7 @@ async fn a_chunk_in_which_nothing_lives_dies_when_it_is_ended(f: &Fixture) {
         f.delete(key).await;
     }
     assert_eq!(f.fold_all().await.chunks, 0, "they are open");
-    f.meta.seal_packed(ended.id, NOW).await.unwrap();
+    f.meta.seal_packed(ended.id).await.unwrap();
     f.meta.close_instance(f.instance).await.unwrap();
     assert_eq!(f.raw.int("SELECT COUNT(*) FROM chunks WHERE state = 'dead'").await, 2);
     assert_eq!(f.meta.heal_queue_len().await.unwrap(), 0);
@@ -241,7 +241,7 @@ async fn rows_move_only_if_they_are_what_was_read(f: &Fixture) {
     let mut old = Pack::new(f);
     let [a, b, c] = std::array::from_fn(|_| old.extent(10));
     ok(f, &old.commit(vec![put("stays", Some(a)), put("changes", Some(b)), put("goes", Some(c))])).await;
-    f.meta.seal_packed(old.id, NOW).await.unwrap();
+    f.meta.seal_packed(old.id).await.unwrap();
     assert!(f.meta.sparse_chunks(ChunkId { seq: 0, nonce: 0 }, 10).await.unwrap() == [old.id]);
     let mut entries = f.meta.packed_entries(old.id, 10).await.unwrap();
     entries.sort_by(|a, b| a.key.cmp(&b.key));
@@ -312,7 +312,7 @@ async fn batches_on_the_same_keys_and_chunks_wait_for_each_other(f: &Fixture) {
     let (meta, folding) = (f.meta.clone(), lease);
     let fold = tokio::spawn(async move {
         for _ in 0..20 {
-            meta.fold_released(&folding, NOW, 50).await.unwrap();
+            meta.fold_released(&folding, 50).await.unwrap();
         }
     });
     all(lanes.collect::<Vec<_>>()).await;

@@ -171,7 +171,7 @@ async fn folding_waits_for_a_copy_and_counts_it(f: &Arc<Fixture>) {
     let copy = spawn!(f, meta => meta.commit_copy(&copy));
     waiting(f, 1).await;
     let lease = f.lease("gc").await;
-    let fold = spawn!(f, meta => meta.fold_released(&lease, NOW, 100));
+    let fold = spawn!(f, meta => meta.fold_released(&lease, 100));
     waiting(f, 2).await;
     row.roll_back().await;
     copy.await.unwrap().unwrap();
@@ -188,7 +188,7 @@ async fn a_copy_that_waited_for_folding_finds_the_data_gone(f: &Arc<Fixture>) {
     f.delete("source").await;
     let chunk = Session::lock(f, "SELECT 1 FROM chunks FOR UPDATE").await;
     let lease = f.lease("gc").await;
-    let fold = spawn!(f, meta => meta.fold_released(&lease, NOW, 100));
+    let fold = spawn!(f, meta => meta.fold_released(&lease, 100));
     waiting(f, 1).await;
     let copy = spawn!(f, meta => meta.commit_copy(&copy));
     let part = spawn!(f, meta => meta.commit_part(&part));
@@ -214,7 +214,7 @@ async fn a_range_reference_keeps_its_chunk_alive(f: &Arc<Fixture>) {
     let first = spawn!(f, meta => meta.commit_part(&first));
     waiting(f, 1).await;
     let lease = f.lease("gc").await;
-    let fold = spawn!(f, meta => meta.fold_released(&lease, NOW, 100));
+    let fold = spawn!(f, meta => meta.fold_released(&lease, 100));
     waiting(f, 2).await;
     row.roll_back().await;
     first.await.unwrap().unwrap();
@@ -313,7 +313,7 @@ async fn the_next_holder_of_a_lease_waits_for_what_runs_under_it(f: &Arc<Fixture
     let data = Session::lock(f, "SELECT 1 FROM data FOR UPDATE").await;
     let lease = f.meta.acquire_lease("gc", f.instance, Duration::from_secs(3)).await.unwrap().unwrap();
     let running = lease.clone();
-    let fold = spawn!(f, meta => meta.fold_released(&running, NOW, 100));
+    let fold = spawn!(f, meta => meta.fold_released(&running, 100));
     waiting(f, 1).await;
     let other = f.meta.register_instance().await.unwrap();
     let until = f.raw.int("SELECT until FROM leases").await;
@@ -327,7 +327,7 @@ async fn the_next_holder_of_a_lease_waits_for_what_runs_under_it(f: &Arc<Fixture
     assert_eq!(fold.await.unwrap().unwrap().chunks, 1);
     let next = acquire.await.unwrap().unwrap().unwrap();
     assert!(next.token > lease.token);
-    assert!(matches!(f.meta.fold_released(&lease, NOW, 100).await, Err(Error::LeaseLost(_))));
+    assert!(matches!(f.meta.fold_released(&lease, 100).await, Err(Error::LeaseLost(_))));
 }
 
 async fn folding_takes_only_rows_that_nobody_else_takes(f: &Arc<Fixture>) {
@@ -337,9 +337,9 @@ async fn folding_takes_only_rows_that_nobody_else_takes(f: &Arc<Fixture>) {
     }
     let lease = f.lease("gc").await;
     let first = Session::lock(f, "SELECT 1 FROM released ORDER BY released_id LIMIT 1 FOR UPDATE").await;
-    assert_eq!(f.meta.fold_released(&lease, NOW, 100).await.unwrap().rows, 1);
+    assert_eq!(f.meta.fold_released(&lease, 100).await.unwrap().rows, 1);
     first.roll_back().await;
-    assert_eq!(f.meta.fold_released(&lease, NOW, 100).await.unwrap().rows, 1);
+    assert_eq!(f.meta.fold_released(&lease, 100).await.unwrap().rows, 1);
 }
 
 /// Runs tests that let many loose, on both databases.
@@ -487,7 +487,7 @@ async fn many_hands_on_few_keys_leave_every_count_right(f: &Arc<Fixture>) {
                         })
                     }
                     4 | 5 => multipart(&f, &key, &other, dice).await,
-                    6 => f.meta.fold_released(&lease, NOW, 1 + (dice % 20) as u32).await.map(|_| ()),
+                    6 => f.meta.fold_released(&lease, 1 + (dice % 20) as u32).await.map(|_| ()),
                     _ => {
                         let query = ListQuery { bucket: BUCKET.into(), limit: 10, ..ListQuery::default() };
                         f.meta.list_objects(&query).await.map(|_| ())

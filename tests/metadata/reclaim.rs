@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use ninefold::layout::*;
 use ninefold::metadata::*;
 
@@ -5,6 +7,7 @@ use crate::fixture::*;
 
 on_both!(
     dead_chunks_wait_in_order_and_are_forgotten,
+    the_dead_stay_while_any_instance_reads_what_is_older,
     files_on_absent_volumes_are_deleted_later,
     folding_is_bounded,
     only_the_dead_are_forgotten,
@@ -19,23 +22,57 @@ on_both!(
 async fn dead_chunks_wait_in_order_and_are_forgotten(f: &Fixture) {
     let lease = f.lease("gc").await;
     let mut ids = Vec::new();
-    for (key, died) in [("late", NOW + 2), ("early", NOW + 1)] {
+    for key in ["late", "early"] {
         let commit = f.commit(key, &[10]).await;
         ids.push(commit.data.chunks[0].id);
         f.delete(key).await;
-        assert_eq!(f.meta.fold_released(&lease, died, 10).await.unwrap().chunks, 1);
+        assert_eq!(f.meta.fold_released(&lease, 10).await.unwrap().chunks, 1);
+        f.raw.execute("UPDATE chunks SET died_at = died_at - 60000").await;
+        // The second is older than the first by this.
+        f.raw
+            .execute(&format!("UPDATE chunks SET died_at = died_at + {}", if key == "late" { 150_000 } else { 0 }))
+            .await;
     }
-    let dead = f.meta.dead_chunks(NOW + 2, 10).await.unwrap();
+    f.raw.execute("UPDATE chunks SET died_at = died_at - 100000").await;
+    let dead = f.dead(10).await;
     assert_eq!(dead.iter().map(|chunk| chunk.id).collect::<Vec<_>>(), [ids[1], ids[0]]);
-    assert_eq!(f.meta.dead_chunks(NOW + 1, 10).await.unwrap(), dead[..1]);
-    assert_eq!(f.meta.dead_chunks(NOW + 2, 1).await.unwrap(), dead[..1]);
-    assert!(f.meta.dead_chunks(NOW, 10).await.unwrap().is_empty());
+    assert_eq!(f.dead(1).await, dead[..1]);
+    let since = |grace| f.meta.dead_chunks(&lease, LATE, Duration::from_secs(grace), 10);
+    assert_eq!(since(100).await.unwrap(), dead[..1], "the other died less than 100 seconds ago");
+    assert!(since(3600).await.unwrap().is_empty());
     assert_eq!(f.meta.placement(ids[0]).await.unwrap(), None);
 
     f.meta.forget_chunk(&lease, &dead[0], &[]).await.unwrap();
     f.meta.forget_chunk(&lease, &dead[0], &[]).await.unwrap();
-    assert_eq!(f.meta.dead_chunks(NOW + 2, 10).await.unwrap(), dead[1..]);
+    assert_eq!(f.dead(10).await, dead[1..]);
     assert_eq!(f.raw.int("SELECT COUNT(*) FROM pending_deletes").await, 0);
+}
+
+// Rule 16.
+async fn the_dead_stay_while_any_instance_reads_what_is_older(f: &Fixture) {
+    let other = f.meta.register_instance().await.unwrap();
+    f.commit("key", &[10]).await;
+    f.delete("key").await;
+    let before = f.meta.now().await.unwrap();
+    assert_eq!(f.fold_all().await.chunks, 1);
+    let lease = f.lease("gc").await;
+    let died = f.raw.int("SELECT died_at FROM chunks WHERE state = 'dead'").await;
+    assert!(died >= before);
+    let removable = |own| f.meta.dead_chunks(&lease, own, Duration::ZERO, 10);
+    f.meta.heartbeat(other, died).await.unwrap();
+    assert!(removable(LATE).await.unwrap().is_empty(), "a read of the other may have begun in that very millisecond");
+    f.meta.heartbeat(other, died + 1).await.unwrap();
+    assert_eq!(removable(LATE).await.unwrap().len(), 1);
+    assert!(removable(died).await.unwrap().is_empty(), "so may one of our own");
+    assert_eq!(removable(died + 1).await.unwrap().len(), 1);
+    // Whoever does not live does not read; who has just begun reads nothing that is older.
+    f.meta.heartbeat(other, 1).await.unwrap();
+    assert!(removable(LATE).await.unwrap().is_empty());
+    f.meta.close_instance(other).await.unwrap();
+    assert_eq!(removable(LATE).await.unwrap().len(), 1);
+    while f.meta.now().await.unwrap() <= died {}
+    f.meta.register_instance().await.unwrap();
+    assert_eq!(removable(LATE).await.unwrap().len(), 1);
 }
 
 async fn files_on_absent_volumes_are_deleted_later(f: &Fixture) {
@@ -46,7 +83,7 @@ async fn files_on_absent_volumes_are_deleted_later(f: &Fixture) {
     let chunk = commit.data.chunks[0].id;
     f.delete("key").await;
     f.fold_all().await;
-    let dead = f.meta.dead_chunks(NOW, 10).await.unwrap();
+    let dead = f.dead(10).await;
     assert_eq!(dead[0].missing, commit.data.chunks[0].missing);
     // Slots 3 and 8 carry shards 2 and 7; the latter never was there.
     let lease = f.lease("gc").await;
@@ -72,7 +109,7 @@ async fn folding_is_bounded(f: &Fixture) {
     let lease = f.lease("gc").await;
     let mut rows = Vec::new();
     for _ in 0..4 {
-        rows.push(f.meta.fold_released(&lease, NOW, 2).await.unwrap().rows);
+        rows.push(f.meta.fold_released(&lease, 2).await.unwrap().rows);
         f.check().await;
     }
     assert_eq!(rows, [2, 2, 2, 0]);
@@ -82,9 +119,9 @@ async fn folding_is_bounded(f: &Fixture) {
     for key in ["key", "copy"] {
         f.delete(key).await;
     }
-    assert_eq!(f.meta.fold_released(&lease, NOW, 10).await.unwrap(), Folded { rows: 2, data: 0, chunks: 0 });
+    assert_eq!(f.meta.fold_released(&lease, 10).await.unwrap(), Folded { rows: 2, data: 0, chunks: 0 });
     f.delete("third").await;
-    assert_eq!(f.meta.fold_released(&lease, NOW, 10).await.unwrap(), Folded { rows: 1, data: 1, chunks: 1 });
+    assert_eq!(f.meta.fold_released(&lease, 10).await.unwrap(), Folded { rows: 1, data: 1, chunks: 1 });
 }
 
 async fn only_the_dead_are_forgotten(f: &Fixture) {
@@ -244,7 +281,7 @@ async fn volumes_are_removed_only_when_nothing_is_on_them(f: &Fixture) {
     f.delete("key").await;
     f.fold_all().await;
     assert!(matches!(f.meta.remove_volume("v9").await, Err(Error::VolumeInUse(_))));
-    let dead = f.meta.dead_chunks(NOW, 1).await.unwrap();
+    let dead = f.dead(1).await;
     f.meta.forget_chunk(&f.lease("gc").await, &dead[0], &[VolumeSlot(9)]).await.unwrap();
     f.meta.remove_volume("v9").await.unwrap();
     assert!(f.meta.pending_deletes(VolumeSlot(9), 10).await.unwrap().is_empty());

@@ -150,8 +150,8 @@ async fn a_copy_shares_data_and_parts(f: &Fixture) {
 fn runs<'a>(extents: impl IntoIterator<Item = &'a Extent>) -> Vec<(ChunkId, u64, u64)> {
     let mut runs: Vec<(ChunkId, u64, u64)> = Vec::new();
     for extent in extents {
-        let stripe = (extent.position - 64) / (BLOCK_HEADER_LEN + u64::from(block_len(extent.stripe_len)));
-        assert_eq!((extent.position - 64) % (BLOCK_HEADER_LEN + u64::from(block_len(extent.stripe_len))), 0);
+        let stripe = (extent.position - HEADER_LEN) / (BLOCK_HEADER_LEN + u64::from(block_len(extent.stripe_len)));
+        assert_eq!((extent.position - HEADER_LEN) % (BLOCK_HEADER_LEN + u64::from(block_len(extent.stripe_len))), 0);
         let offset = stripe * u64::from(extent.stripe_len) + u64::from(extent.skip);
         match runs.last_mut() {
             Some((chunk, at, len)) if *chunk == extent.chunk && *at + *len == offset => *len += extent.len,
@@ -302,7 +302,7 @@ async fn ten_thousand_parts_are_completed_at_once(f: &Fixture) {
     } else {
         f.raw.ints(&format!("SELECT setval(pg_get_serial_sequence('data', 'data_id'), {})", first + 9999)).await;
     }
-    f.raw.execute(&format!("{with_numbers} INSERT INTO extents SELECT {first} + i - 1, 0, (SELECT chunk_id FROM chunks), 64, 1000, 0, 10 FROM n")).await;
+    f.raw.execute(&format!("{with_numbers} INSERT INTO extents SELECT {first} + i - 1, 0, (SELECT chunk_id FROM chunks), 4096, 1048576, 0, 10 FROM n")).await;
     f.raw.execute("UPDATE chunks SET live = 100000").await;
     f.raw
         .execute(&format!(

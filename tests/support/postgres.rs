@@ -128,6 +128,7 @@ while read -r word; do
     case $word in
         start) start "$@" ;;
         stop) stop INT ;;
+        crash) stop QUIT ;;
     esac
     echo "$word"
 done
@@ -240,6 +241,11 @@ impl Cluster {
     /// Stops the server, as an operator would: open connections are ended.
     pub fn stop(&self) {
         self.say("stop");
+    }
+
+    /// Ends the server as a crash does: nothing is finished, and it recovers when it starts.
+    pub fn crash(&self) {
+        self.say("crash");
     }
 
     /// Starts the server again, on the same port.

@@ -51,11 +51,14 @@ impl Server {
         self
     }
 
-    /// Starts the program without waiting for anything.
-    pub fn spawn(&mut self) {
-        assert!(self.child.is_none(), "it runs already");
-        let log = File::create(self.log()).unwrap();
-        let listen = self.address.map_or_else(|| "127.0.0.1:0".into(), |address| address.to_string());
+    /// Sets a variable of its environment from its next start on, or takes it out again.
+    pub fn set_env(&mut self, name: &str, value: Option<&str>) {
+        self.environment.retain(|(known, _)| known != name);
+        self.environment.extend(value.map(|value| (name.into(), value.into())));
+    }
+
+    /// Another command of the program, with the environment and in the directory of the server.
+    pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_ninefold"));
         for (name, _) in std::env::vars_os() {
             // Nothing of the machine's own settings.
@@ -63,12 +66,22 @@ impl Server {
                 command.env_remove(name);
             }
         }
-        let child = command
-            .args(["serve", "--listen", &listen])
-            .args(&self.arguments)
+        command
+            .args(arguments)
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .current_dir(self.home.path())
-            .stdin(Stdio::null())
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// Starts the program without waiting for anything.
+    pub fn spawn(&mut self) {
+        assert!(self.child.is_none(), "it runs already");
+        let log = File::create(self.log()).unwrap();
+        let listen = self.address.map_or_else(|| "127.0.0.1:0".into(), |address| address.to_string());
+        let child = self
+            .command(&["serve", "--listen", &listen])
+            .args(&self.arguments)
             .stdout(log.try_clone().unwrap())
             .stderr(log)
             .spawn()
@@ -78,19 +91,35 @@ impl Server {
 
     /// Starts the program and returns once it is ready.
     pub fn start(&mut self) {
+        if let Some(status) = self.start_or_die() {
+            panic!("the server ended at start with {status}:\n{}", self.output());
+        }
+    }
+
+    /// Starts the program and returns once it is ready, or has ended: then with what.
+    pub fn start_or_die(&mut self) -> Option<ExitStatus> {
         self.spawn();
         let deadline = Instant::now() + STARTS_WITHIN;
         loop {
-            if let Some(status) = self.child.as_mut().unwrap().try_wait().unwrap() {
-                panic!("the server ended at start with {status}:\n{}", self.output());
+            if let Some(status) = self.ended() {
+                return Some(status);
             }
             self.address = self.address.or_else(|| printed_address(&self.output()));
             if self.health("ready") == Some(200) {
-                return;
+                return None;
             }
             assert!(Instant::now() < deadline, "the server is not ready:\n{}", self.output());
             std::thread::sleep(Duration::from_millis(20));
         }
+    }
+
+    /// How the program ended, if it has.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        let status = self.child.as_mut()?.try_wait().unwrap();
+        if status.is_some() {
+            self.child = None;
+        }
+        status
     }
 
     /// Asks the program to end with `signal` and waits for its end.
@@ -135,6 +164,11 @@ impl Server {
     /// If it was never ready.
     pub fn address(&self) -> SocketAddr {
         self.address.expect("it was started")
+    }
+
+    /// Says where it is to listen.
+    pub fn set_address(&mut self, address: SocketAddr) {
+        self.address = Some(address);
     }
 
     /// The directory that it was started in: its data are in `data`.

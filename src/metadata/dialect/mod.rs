@@ -33,6 +33,7 @@ pub(crate) use self::error::retrying;
 pub(crate) use self::value::{Column, Row, Value, values};
 use super::{BatchId, Error, Result};
 use crate::clock::random_bytes;
+use crate::crash;
 
 /// A connected database. Clones share its connections.
 #[derive(Debug, Clone)]
@@ -385,8 +386,17 @@ impl Tx {
                     return Err(error);
                 }
             };
+            // Only what clients may come to know of: the others' crashes are like any.
+            if batch.is_some() {
+                crash::point("commit.before");
+            }
             match (on.commit().await, batch) {
-                (Ok(()), _) => Ok(value),
+                (Ok(()), batch) => {
+                    if batch.is_some() {
+                        crash::point("commit.after");
+                    }
+                    Ok(value)
+                }
                 (Err(error), Some(batch)) if error::kind(&error) == Kind::Lost => {
                     tracing::warn!(%error, "a commit was not answered");
                     db.settle(batch, error.to_string()).await.map(|()| value)

@@ -166,6 +166,44 @@ async fn quarantine_keeps_every_file_that_went_there() {
 }
 
 #[tokio::test]
+async fn quarantine_is_listed_and_purged_of_what_is_old() {
+    let (_temporary, path, volume) = volume(IoConfig::default()).await;
+    for seq in [4, 4, 5] {
+        store(&volume, shard(seq), b"bytes").await;
+        volume.quarantine(shard(seq)).await.unwrap();
+    }
+    // Not one of ours: neither listed nor removed.
+    fs::write(path.join("quarantine/notes.txt"), "keep").unwrap();
+    let listed = volume.quarantined(10).await.unwrap();
+    let mut names: Vec<_> = listed.iter().map(|file| file.file.clone()).collect();
+    names.sort();
+    assert_eq!(names, [shard(4).to_string(), format!("{}.1", shard(4)), shard(5).to_string()]);
+    assert!(listed.iter().all(|file| file.len == 5));
+    assert_eq!(volume.quarantined(2).await.unwrap().len(), 2);
+    let newest = listed.iter().map(|file| file.since).max().unwrap();
+    let oldest = listed.iter().map(|file| file.since).min().unwrap();
+    assert_eq!(volume.purge(oldest, 10).await.unwrap(), 0);
+    assert_eq!(volume.purge(newest + 1, 2).await.unwrap(), 2);
+    assert_eq!(volume.purge(newest + 1, 2).await.unwrap(), 1);
+    assert!(volume.quarantined(10).await.unwrap().is_empty());
+    assert!(path.join("quarantine/notes.txt").exists());
+}
+
+#[tokio::test]
+async fn files_asked_for_by_name_are_told_with_their_lengths() {
+    let (_temporary, path, volume) = volume(IoConfig::default()).await;
+    store(&volume, shard(1), b"one").await;
+    store(&volume, shard(2), b"").await;
+    let asked = vec![shard(3), shard(2), ShardName { generation: 0, ..shard(1) }, shard(1)];
+    assert_eq!(volume.present(asked.clone()).await.unwrap(), [(shard(2), 0), (shard(1), 3)]);
+    fs::rename(&path, path.with_extension("away")).unwrap();
+    volume.probe().await.unwrap_err();
+    assert!(matches!(volume.present(asked).await, Err(VolumeError::Unavailable { .. })));
+    assert!(matches!(volume.quarantined(1).await, Err(VolumeError::Unavailable { .. })));
+    assert!(matches!(volume.purge(0, 1).await, Err(VolumeError::Unavailable { .. })));
+}
+
+#[tokio::test]
 async fn a_volume_is_unavailable_until_it_is_probed_and_a_foreign_one_stays_so() {
     let temporary = tempfile::tempdir().unwrap();
     let path = temporary.path().join("v1");
