@@ -120,10 +120,17 @@ async fn measure() {
             puts.push(put);
             gets.push(get);
         }
+        let cost = |before: u64, after: u64| (after - before) as f64 * 1e4 / (clients * each) as f64;
+        let before = server.processor_time();
         let puts = rate(address, puts, 0).await;
+        let between = server.processor_time();
         tokio::time::sleep(Duration::from_millis(500)).await;
         let gets = rate(address, gets, size).await;
-        println!("{name:10} {clients} clients, {size} bytes: {puts:6.0} puts/s, {gets:6.0} gets/s");
+        let (put_cost, get_cost) = (cost(before, between), cost(between, server.processor_time()));
+        println!(
+            "{name:10} {clients} clients, {size} bytes: {puts:6.0} puts/s, {gets:6.0} gets/s; \
+             {put_cost:.0} and {get_cost:.0} µs of the server's processor time each"
+        );
         drop(server);
     }
 }

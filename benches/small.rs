@@ -266,8 +266,8 @@ async fn measure() {
         "database", "size", "clients", "packed/s", "alone/s", "plain/s", "gets/s", "alone"
     );
     for database in ["SQLite", "PostgreSQL"] {
-        for size in SIZES.into_iter().filter(|size| only.first().is_none_or(|only| only == size)) {
-            for clients in CLIENTS.into_iter().filter(|clients| only.get(1).is_none_or(|only| only == clients)) {
+        for size in only.first().map_or(SIZES.to_vec(), |&size| vec![size]) {
+            for clients in only.get(1).map_or(CLIENTS.to_vec(), |&clients| vec![clients]) {
                 let url = async || match database {
                     "SQLite" => (String::new(), None),
                     _ => {

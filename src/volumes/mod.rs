@@ -6,6 +6,7 @@ mod directory;
 pub mod fault;
 mod identity;
 mod local;
+pub mod power;
 pub mod prober;
 mod set;
 pub mod status;

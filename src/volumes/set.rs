@@ -165,6 +165,12 @@ impl Member {
         self.observe(self.volume.list(fan_out)).await
     }
 
+    /// Nobody waits for an operation any more that others had long done: it counts as failed until a probe brings it back.
+    pub fn is_late(&self, error: &VolumeError) {
+        lock(&self.record).restart();
+        self.happened(Event::Broken, error);
+    }
+
     /// [`Volume::present`].
     pub async fn present(&self, shards: Vec<ShardName>) -> Result<Vec<(ShardName, u64)>> {
         self.observe(self.volume.present(shards)).await

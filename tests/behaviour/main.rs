@@ -17,5 +17,6 @@ mod objects;
 mod oracle;
 mod outage;
 mod packing;
+mod power;
 mod sweep;
 mod volumes;
