@@ -209,6 +209,7 @@ impl Job for Sweep {
         let more = ranges.len() >= RANGES_AT_ONCE as usize;
         let last = ranges.last().map_or(0, |range| range.range.first);
         *self.after.lock().unwrap_or_else(PoisonError::into_inner) = if more { last } else { 0 };
+        self.store.metadata().forget_instances(lease).await?;
         Ok(self.purge().await || more)
     }
 }
