@@ -39,8 +39,8 @@ const KEYS: u64 = 8;
 const LENGTHS: [usize; 8] = [0, 1, 700, 5000, 20_000, 64 << 10, 100 << 10, 3 * MIB];
 /// Points that one run dies at on SQLite, unless more was asked for.
 const POINTS_A_RUN: usize = 10;
-/// How long the settings below may take to have everything tidied up.
-const TIDY_WITHIN: Duration = Duration::from_secs(60);
+/// How long the settings below may take to have everything tidied up: after many kills there are as many ranges to sweep, twice.
+const TIDY_WITHIN: Duration = Duration::from_secs(300);
 
 /// The bytes of an object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use futures_util::future::join_all;
@@ -24,7 +24,9 @@ const IDS_AT_ONCE: u64 = 64;
 /// Generations asked for: the first, and what healers that crashed may have left of chunks that are gone.
 const GENERATIONS: u32 = 3;
 /// Ranges swept in one round: few enough for the lease to last.
-const RANGES_AT_ONCE: u32 = 4;
+const RANGES_AT_ONCE: u32 = 2;
+/// How often the lease is prolonged while a range is looked through.
+const RENEWED_EVERY: Duration = Duration::from_secs(15);
 /// Files purged from a volume in one round.
 const PURGED_AT_ONCE: usize = 500;
 
@@ -116,6 +118,7 @@ impl Sweep {
         let mut found = Found { files: BTreeMap::new(), chunks: BTreeSet::new() };
         found.files.extend(volumes.iter().map(|member| (member.slot(), Vec::new())));
         let mut first = range.first;
+        let mut renewed = Instant::now();
         while first <= range.last {
             let page = IdRange { first, last: range.last.min(first + (IDS_AT_ONCE - 1)), nonce: range.nonce };
             let known: BTreeMap<ChunkId, Placement> =
@@ -147,7 +150,10 @@ impl Sweep {
             }
             first = page.last + 1;
             // Names that are not there are looked for on the disk itself, which may take its time.
-            renew(self.store.metadata(), lease).await?;
+            if renewed.elapsed() > RENEWED_EVERY {
+                renew(self.store.metadata(), lease).await?;
+                renewed = Instant::now();
+            }
         }
         Ok(found)
     }
