@@ -8,12 +8,16 @@
 
 pub mod codec;
 pub mod format;
+mod heal;
 mod ids;
+mod pace;
 mod pack;
 pub mod placement;
 mod read;
 #[cfg(test)]
 mod tests;
+mod verify;
+mod walk;
 mod write;
 
 use std::fmt;
@@ -28,10 +32,14 @@ use crate::volumes::{VolumeError, VolumeSet};
 use codec::{Codec, CodecError};
 use format::FormatError;
 pub use format::{EntryHeader, Owner};
+pub use heal::{Rewritten, Source, Target};
 use ids::IdSource;
+pub use pace::Pace;
 pub use pack::{Entry, Pack};
 use placement::{PlacementError, Placer};
 pub use read::{ByteRange, ReadStream};
+pub use verify::Examination;
+pub use walk::Finding;
 pub use write::{Body, BodyError, Digest};
 
 /// What the chunk store needs of the database.

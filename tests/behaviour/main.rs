@@ -9,6 +9,7 @@ mod fixture;
 
 mod buckets;
 mod copying;
+mod healing;
 mod life;
 mod listing;
 mod multipart;
