@@ -11,11 +11,12 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use crate::access::Secret;
+use crate::maintenance::{MaintenanceConfig, MoverConfig};
 use crate::metadata::{DatabaseConfig, VolumeSpec};
 use crate::s3::host::{is_bucket_name, is_domain};
 use crate::server::Limits;
 use crate::telemetry::LogFormat;
-use values::Span;
+use values::{Size, Span};
 use volumes::VolumeEntry;
 
 /// Why a configuration cannot be used.
@@ -111,6 +112,15 @@ pub struct Settings {
     /// How long the files of dead data are kept [default: 24h]
     #[arg(long, value_name = "TIME")]
     pub gc_grace: Option<Span>,
+    /// Bytes per second that healing and moving shards may read and write; 0: no limit [default: 128MiB]
+    #[arg(long, value_name = "SIZE")]
+    pub heal_rate: Option<Size>,
+    /// Bytes per second that scrubbing may read; 0: no limit [default: 32MiB]
+    #[arg(long, value_name = "SIZE")]
+    pub scrub_rate: Option<Size>,
+    /// How long after a scrub the next one begins [default: 30d]
+    #[arg(long, value_name = "TIME")]
+    pub scrub_interval: Option<Span>,
     /// Days without a part after which a multipart upload is aborted [default: 7]
     #[arg(long, value_name = "DAYS")]
     pub upload_expiry_days: Option<u32>,
@@ -149,6 +159,12 @@ pub struct Config {
     pub limits: Limits,
     /// How long the files of dead data are kept.
     pub gc_grace: Duration,
+    /// Bytes per second that healing and moving shards may read and write; 0: no limit.
+    pub heal_rate: u64,
+    /// Bytes per second that scrubbing may read; 0: no limit.
+    pub scrub_rate: u64,
+    /// How long after a scrub the next one begins.
+    pub scrub_interval: Duration,
     /// How long a multipart upload may be without a new part.
     pub upload_expiry: Duration,
     /// How logs are written.
@@ -228,6 +244,7 @@ impl Config {
             drain: settings.drain_timeout.map_or(usual.drain, |span| span.0),
             ..usual
         };
+        let work = MaintenanceConfig::default();
         let days = positive("upload_expiry_days", settings.upload_expiry_days.map(|days| days as usize), 7)?;
         let connections =
             positive("database_connections", settings.database_connections.map(|number| number as usize), 16)?;
@@ -252,12 +269,28 @@ impl Config {
             domains: settings.domain,
             limits,
             gc_grace: settings.gc_grace.map_or(Duration::from_secs(24 * 60 * 60), |span| span.0),
+            heal_rate: settings.heal_rate.map_or(work.mover.bytes_per_second, |size| size.0),
+            scrub_rate: settings.scrub_rate.map_or(work.scrub_bytes_per_second, |size| size.0),
+            scrub_interval: lasting("scrub_interval", settings.scrub_interval, work.scrub_interval)?,
             upload_expiry: Duration::from_secs(days as u64 * 24 * 60 * 60),
             log_format: settings.log_format.unwrap_or_else(LogFormat::suited),
             log: settings.log,
             root_user,
             root_password,
         })
+    }
+
+    /// When maintenance does what.
+    pub fn maintenance(&self) -> MaintenanceConfig {
+        let usual = MaintenanceConfig::default();
+        MaintenanceConfig {
+            grace: self.gc_grace,
+            upload_expiry: self.upload_expiry,
+            mover: MoverConfig { bytes_per_second: self.heal_rate, ..usual.mover },
+            scrub_bytes_per_second: self.scrub_rate,
+            scrub_interval: self.scrub_interval,
+            ..usual
+        }
     }
 
     /// How to reach the database.
@@ -300,6 +333,9 @@ impl Settings {
             idle_timeout: self.idle_timeout.or(others.idle_timeout),
             drain_timeout: self.drain_timeout.or(others.drain_timeout),
             gc_grace: self.gc_grace.or(others.gc_grace),
+            heal_rate: self.heal_rate.or(others.heal_rate),
+            scrub_rate: self.scrub_rate.or(others.scrub_rate),
+            scrub_interval: self.scrub_interval.or(others.scrub_interval),
             upload_expiry_days: self.upload_expiry_days.or(others.upload_expiry_days),
             log_format: self.log_format.or(others.log_format),
             log: self.log.or(others.log),
@@ -329,6 +365,9 @@ impl Variables<'_> {
             idle_timeout: self.value("NINEFOLD_IDLE_TIMEOUT")?,
             drain_timeout: self.value("NINEFOLD_DRAIN_TIMEOUT")?,
             gc_grace: self.value("NINEFOLD_GC_GRACE")?,
+            heal_rate: self.value("NINEFOLD_HEAL_RATE")?,
+            scrub_rate: self.value("NINEFOLD_SCRUB_RATE")?,
+            scrub_interval: self.value("NINEFOLD_SCRUB_INTERVAL")?,
             upload_expiry_days: self.value("NINEFOLD_UPLOAD_EXPIRY_DAYS")?,
             log_format: self.value("NINEFOLD_LOG_FORMAT")?,
             log: match self.text("NINEFOLD_LOG")? {
@@ -511,6 +550,9 @@ mod tests {
             ("NINEFOLD_MAX_CONNECTIONS", "many"),
             ("NINEFOLD_IDLE_TIMEOUT", "0s"),
             ("NINEFOLD_GC_GRACE", "a day"),
+            ("NINEFOLD_HEAL_RATE", "fast"),
+            ("NINEFOLD_SCRUB_RATE", "1 mile"),
+            ("NINEFOLD_SCRUB_INTERVAL", "0s"),
             ("NINEFOLD_LOG_FORMAT", "xml"),
             ("NINEFOLD_UPLOAD_EXPIRY_DAYS", "0"),
             ("NINEFOLD_VOLUMES", "/d{1...5}"),

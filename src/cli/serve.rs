@@ -19,7 +19,6 @@ use crate::config::volumes::VolumeEntry;
 use crate::config::{Config, ConfigError, Settings};
 use crate::instance::{Instance, InstanceConfig, OpenError, StoreHealth};
 use crate::layout::SHARDS;
-use crate::maintenance::MaintenanceConfig;
 use crate::metadata;
 use crate::objects::{self, PackConfig, Store};
 use crate::s3::Api;
@@ -129,11 +128,7 @@ async fn serve(config: &Config, ground: Ground) -> Result<(), StartError> {
         io: IoConfig::default(),
         chunks: ChunkConfig::default(),
         pack: PackConfig::default(),
-        maintenance: MaintenanceConfig {
-            grace: config.gc_grace,
-            upload_expiry: config.upload_expiry,
-            ..MaintenanceConfig::default()
-        },
+        maintenance: config.maintenance(),
         clock: Clock::system(),
     })
     .await?;
