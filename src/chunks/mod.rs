@@ -7,6 +7,7 @@
 //! What the chunks need from the database (fresh ids, placements that changed, notes for healing) comes through [`Ledger`].
 
 pub mod codec;
+mod fan;
 pub mod format;
 mod heal;
 mod ids;
@@ -168,6 +169,8 @@ pub struct ChunkConfig {
     pub hedge_multiple: u32,
     /// ... but not before this.
     pub hedge_floor: Duration,
+    /// A write or sync is given up after `hedge_multiple` times what the sixth of nine took, but not before this.
+    pub write_hedge_floor: Duration,
 }
 
 impl Default for ChunkConfig {
@@ -179,6 +182,7 @@ impl Default for ChunkConfig {
             read_ahead: 2,
             hedge_multiple: 8,
             hedge_floor: Duration::from_millis(50),
+            write_hedge_floor: Duration::from_secs(1),
         }
     }
 }

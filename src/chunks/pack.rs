@@ -7,12 +7,12 @@
 use bytes::Bytes;
 use futures_util::future::join_all;
 
-use super::format::{EncodedStripe, EntryHeader, Owner, Trailer, block_size, encode_stripe};
-use super::write::{INLINE_LEN, OpenChunk, gone};
+use super::fan::{Step, fan};
+use super::format::{EncodedStripe, EntryHeader, Owner, block_size, encode_stripe};
+use super::write::{INLINE_LEN, OpenChunk};
 use super::{ChunkError, ChunkStore};
 use crate::clock::random_bytes;
 use crate::layout::{ChunkId, Extent, Placement, SHARDS, STRIPE_LEN, ShardSet};
-use crate::volumes::VolumeError;
 
 /// A small object's bytes.
 #[derive(Debug, Clone)]
@@ -127,19 +127,18 @@ impl Pack {
         let stripes = self.encode(inputs).await?;
         let Some(first) = stripes.first() else { return Ok(extents) };
         let position = first.position;
-        let writes = (0..SHARDS).filter(|&shard| !self.chunk.missing.contains(shard)).filter_map(|shard| {
-            let (slot, name) = self.chunk.placement.file(self.chunk.id, shard)?;
-            let blocks: Vec<Bytes> = stripes.iter().filter_map(|stripe| stripe.blocks.get(shard).cloned()).collect();
-            let member = self.store.inner.volumes.get(slot);
-            Some(async move {
-                let outcome = match member {
-                    Some(member) => member.write_through(name, position, blocks).await,
-                    None => Err(gone(slot)),
-                };
-                (shard, outcome)
-            })
+        let chunk = &self.chunk;
+        let steps = (0..SHARDS).filter(|&shard| !chunk.missing.contains(shard)).filter_map(|shard| {
+            let (slot, file) = chunk.placement.file(chunk.id, shard)?;
+            Some(Step { shard, slot, file, creates: false })
         });
-        let outcomes: Vec<(usize, Result<(), VolumeError>)> = join_all(writes).await;
+        let inner = &self.store.inner;
+        let outcomes = fan(&inner.volumes, &inner.config, steps, |member, step| {
+            let (name, shard) = (step.file, step.shard);
+            let blocks: Vec<Bytes> = stripes.iter().filter_map(|stripe| stripe.blocks.get(shard).cloned()).collect();
+            async move { member.write_through(name, position, blocks).await }
+        })
+        .await;
         for stripe in &stripes {
             self.chunk.grow(stripe);
         }
@@ -202,24 +201,12 @@ impl Pack {
     /// Ends its files with their trailers and closes them, all having been committed. The blocks are synced already: where a
     /// trailer cannot be written, only that is noted.
     pub async fn seal(self) {
-        let chunk = &self.chunk;
-        let inner = &self.store.inner;
-        let ends = (0..SHARDS).filter(|&shard| !chunk.missing.contains(shard)).filter_map(|shard| {
-            let (slot, name) = chunk.placement.file(chunk.id, shard)?;
-            let trailer =
-                Trailer { name, chunk_len: chunk.len, blocks: chunk.stripes, stripe_len: 0, position: chunk.end };
-            Some(async move {
-                let outcome = async {
-                    let member = inner.volumes.get(slot).ok_or_else(|| gone(slot))?;
-                    member.write(name, trailer.position, vec![trailer.encode()]).await?;
-                    member.sync(name).await
-                };
-                if let Err(error) = outcome.await {
-                    inner.ledger.note_bad_shard(chunk.id, shard as u8, &format!("its end was not written: {error}"));
-                }
-            })
-        });
-        join_all(ends).await;
+        for (shard, outcome) in self.store.end_files(&self.chunk, 0).await {
+            if let Err(error) = outcome {
+                let reason = format!("its end was not written: {error}");
+                self.store.inner.ledger.note_bad_shard(self.chunk.id, shard as u8, &reason);
+            }
+        }
     }
 
     /// Leaves its files as they are, without trailers: something in them was not committed, or may not have been.

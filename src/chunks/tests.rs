@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use super::format::{HEADER_LEN, Header, Trailer, encode_stripe, stripe_position};
 use super::*;
-use crate::layout::{NewData, PlacedExtent, SHARDS, STRIPE_LEN, ShardName};
+use crate::layout::{Extent, NewData, PlacedExtent, SHARDS, STRIPE_LEN, ShardName};
 use crate::volumes::fault::{Fault, FaultVolume, Faults, Gate, Operation};
 use crate::volumes::{Identity, IoConfig, LocalVolume, Location, Member, Volume};
 use bytes::Bytes;
@@ -361,4 +361,139 @@ async fn a_body_of_tiny_pieces_is_gathered() {
     let pieces: Vec<_> = content.chunks(1).map(|c| Ok(Bytes::copy_from_slice(c))).collect();
     let (data, _) = rig.store.write(owner(), Box::pin(stream::iter(pieces).boxed()), Copy::default()).await.unwrap();
     assert!(rig.get(&data, 0..150_000).await.unwrap() == content);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hung_volumes_are_given_up_and_what_they_do_later_changes_nothing() {
+    let rig = Rig::new(10).await;
+    let content = bytes(1 << 20);
+    for operation in [Operation::Create, Operation::Write, Operation::Sync] {
+        let gate = Gate::default();
+        rig.faults[0].next(operation, [Fault::Hang(gate.clone())]);
+        let data = rig.put(&content).await.unwrap();
+        let hung = data.chunks.iter().filter(|chunk| chunk.placement.0.iter().any(|slot| slot.unwrap().volume.0 == 1));
+        for chunk in hung {
+            let shard = chunk.placement.0.iter().position(|slot| slot.unwrap().volume.0 == 1).unwrap();
+            // One that could not be created has gone to the tenth volume.
+            assert!(chunk.missing.contains(shard) || operation == Operation::Create, "{operation:?}");
+        }
+        assert_eq!(rig.get(&data, 0..1 << 20).await.unwrap(), content);
+        gate.open();
+        // Late, but done: the file that nobody knows is removed again.
+        let member = rig.store.volumes().get(VolumeSlot(1)).unwrap();
+        for _ in 0..3 {
+            member.check().await.unwrap();
+        }
+        assert_eq!(rig.get(&data, 0..1 << 20).await.unwrap(), content);
+        rig.store.discard(&data.chunks).await;
+        for _ in 0..100 {
+            if rig.files().is_empty() {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        assert!(rig.files().is_empty(), "{operation:?}: {:?}", rig.files());
+    }
+}
+
+fn entry(len: usize) -> Entry {
+    let header = EntryHeader { owner: owner(), modified: 7, len: len as u32 };
+    Entry { header, pieces: vec![bytes(len / 2).into(), bytes(len - len / 2).into()] }
+}
+
+async fn unpack(rig: &Rig, pack: &Pack, extent: Extent) -> Result<Vec<u8>, ChunkError> {
+    let placed = PlacedExtent {
+        extent,
+        packed: true,
+        chunk_len: pack.len(),
+        placement: pack.placement(),
+        missing: pack.missing(),
+    };
+    let pieces: Vec<Bytes> = rig.store.read(stream::iter([Ok(placed)]), 0..extent.len).try_collect().await?;
+    Ok(pieces.concat())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn packed_entries_are_read_back_with_any_three_volumes_gone() {
+    let rig = Rig::new(9).await;
+    let mut pack = rig.store.open_pack().await.unwrap();
+    let mut all = Vec::new();
+    for lens in [vec![1], vec![5, 6, 7, 1000], vec![300_000, 200_000, 3], vec![Entry::MAX_LEN - 100]] {
+        let entries: Vec<Entry> = lens.into_iter().map(entry).collect();
+        let extents = pack.append(&entries).await.unwrap();
+        pack.set_committed();
+        all.extend(entries.into_iter().zip(extents));
+    }
+    for lost in combinations(9, 3).into_iter().step_by(5) {
+        rig.vanish(&lost, true);
+        for (entry, extent) in &all {
+            assert_eq!(unpack(&rig, &pack, *extent).await.unwrap(), entry.pieces.concat(), "{lost:?}");
+        }
+        rig.vanish(&lost, false);
+    }
+    // Stripes follow one another without a hole, each with its length in its blocks' headers, and a trailer at the end.
+    let (id, end, len) = (pack.id(), pack.end(), pack.len());
+    let (slot, name) = pack.placement().file(id, 0).unwrap();
+    let path = rig.dir.path().join(format!("v{}/shards/{:02x}/{name}", slot.0, id.fan_out()));
+    pack.seal().await;
+    let file = Bytes::from(std::fs::read(path).unwrap());
+    assert_eq!(Header::decode(&file).unwrap().stripe_len, 0);
+    let (mut at, mut stripes) = (HEADER_LEN, 0);
+    while at < end {
+        let stripe_len = u32::from_le_bytes(file[at as usize + 4..at as usize + 8].try_into().unwrap());
+        let next = at + format::block_size(stripe_len);
+        format::verify_block(id, 0, at, stripe_len, file.slice(at as usize..next as usize)).unwrap();
+        (at, stripes) = (next, stripes + 1);
+    }
+    let trailer = Trailer::decode(&file[end as usize..]).unwrap();
+    assert_eq!((at, trailer.position, trailer.blocks, trailer.chunk_len), (end, end, stripes, len));
+    let (first, header_len) =
+        EntryHeader::decode(&file[HEADER_LEN as usize + 32..]).map_or((None, 0), |(h, n)| (Some(h), n));
+    // Only if the header of the first entry lies within the first block.
+    assert!(first.is_none_or(|header| header == all[0].0.header && header_len > 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pack_loses_up_to_three_shards_for_good_and_is_of_no_use_without_a_fourth() {
+    for operation in [Operation::Write, Operation::Sync] {
+        for fault in [Fault::Io(5), Fault::Short(10), Fault::DoneButFailed, Fault::Full] {
+            let rig = Rig::new(9).await;
+            let mut pack = rig.store.open_pack().await.unwrap();
+            let before = pack.append(&[entry(500)]).await.unwrap()[0];
+            pack.set_committed();
+            for volume in 0..3 {
+                rig.faults[volume].next(operation, [fault.clone()]);
+            }
+            let during = pack.append(&[entry(600)]).await.unwrap()[0];
+            assert_eq!(pack.missing().len(), 3, "{operation:?} {fault:?}");
+            assert!(pack.is_done());
+            let calls: Vec<u64> = rig.faults.iter().map(|faults| faults.calls(Operation::Write)).collect();
+            let after = pack.append(&[entry(700)]).await.unwrap()[0];
+            for volume in 0..3 {
+                assert_eq!(rig.faults[volume].calls(Operation::Write), calls[volume], "it is not written to any more");
+            }
+            for (extent, len) in [(before, 500), (during, 600), (after, 700)] {
+                assert_eq!(unpack(&rig, &pack, extent).await.unwrap(), entry(len).pieces.concat());
+            }
+            rig.faults[3].next(operation, [fault.clone()]);
+            let error = pack.append(&[entry(800)]).await.unwrap_err();
+            assert!(matches!(error, ChunkError::TooFewWritten { written: 5, .. }), "{error}");
+            pack.abandon().await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pack_is_not_held_up_by_a_hung_volume() {
+    let rig = Rig::new(9).await;
+    let mut pack = rig.store.open_pack().await.unwrap();
+    let gate = Gate::default();
+    rig.faults[4].always(Operation::Sync, Fault::Hang(gate.clone()));
+    let extent = pack.append(&[entry(5000)]).await.unwrap()[0];
+    assert_eq!((pack.missing().len(), pack.is_done()), (1, true));
+    assert_eq!(unpack(&rig, &pack, extent).await.unwrap(), entry(5000).pieces.concat());
+    // The next one is placed around it.
+    let next = rig.store.open_pack().await.unwrap();
+    assert_eq!(next.placement().0.iter().flatten().filter(|slot| slot.volume.0 == 5).count(), 0);
+    gate.open();
 }

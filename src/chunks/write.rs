@@ -9,10 +9,10 @@ use std::fmt;
 use std::pin::Pin;
 
 use bytes::{Bytes, BytesMut};
-use futures_util::future::join_all;
 use futures_util::{Stream, StreamExt};
 use tokio::task::JoinHandle;
 
+use super::fan::{Outcome, Step, fan};
 use super::format::{EncodedStripe, Header, Owner, Trailer, block_size, encode_stripe, stripe_position};
 use super::{ChunkError, ChunkStore};
 use crate::clock::random_bytes;
@@ -364,47 +364,32 @@ impl ChunkStore {
         stripe: Option<&EncodedStripe>,
         shards: impl Iterator<Item = usize>,
         create: Option<(u32, &Owner)>,
-    ) -> Vec<(usize, Result<(), VolumeError>)> {
-        let writes = shards.filter_map(|shard| {
-            let (slot, name) = open.placement.file(open.id, shard)?;
-            let block = stripe.and_then(|stripe| Some((stripe.position, stripe.blocks.get(shard)?.clone())));
-            let header = create.map(|(stripe_len, owner)| Header { name, stripe_len, owner: owner.clone() }.encode());
-            let member = self.inner.volumes.get(slot);
-            Some(async move {
-                let outcome = async {
-                    let member = member.ok_or_else(|| gone(slot))?;
-                    if let Some(header) = header {
-                        member.create(name, header).await?;
-                    }
-                    match block {
-                        Some((position, block)) => member.write(name, position, vec![block]).await,
-                        None => Ok(()),
-                    }
-                };
-                (shard, outcome.await)
-            })
+    ) -> Vec<Outcome> {
+        let steps = shards.filter_map(|shard| {
+            let (slot, file) = open.placement.file(open.id, shard)?;
+            Some(Step { shard, slot, file, creates: create.is_some() })
         });
-        join_all(writes).await
+        fan(&self.inner.volumes, &self.inner.config, steps, |member, step| {
+            let block = stripe.and_then(|stripe| Some((stripe.position, stripe.blocks.get(step.shard)?.clone())));
+            let name = step.file;
+            let header = create.map(|(stripe_len, owner)| Header { name, stripe_len, owner: owner.clone() }.encode());
+            async move {
+                if let Some(header) = header {
+                    member.create(name, header).await?;
+                }
+                match block {
+                    Some((position, block)) => member.write(name, position, vec![block]).await,
+                    None => Ok(()),
+                }
+            }
+        })
+        .await
     }
 
     /// Ends a chunk's files with their trailers and syncs them, in parallel.
     async fn seal(&self, mut open: OpenChunk) -> (NewChunk, Result<(), ChunkError>) {
-        let syncs = (0..SHARDS).filter(|&shard| !open.missing.contains(shard)).filter_map(|shard| {
-            let (slot, name) = open.placement.file(open.id, shard)?;
-            let trailer =
-                Trailer { name, chunk_len: open.len, blocks: open.stripes, stripe_len: STRIPE_LEN, position: open.end };
-            let member = self.inner.volumes.get(slot);
-            Some(async move {
-                let outcome = async {
-                    let member = member.ok_or_else(|| gone(slot))?;
-                    member.write(name, trailer.position, vec![trailer.encode()]).await?;
-                    member.sync(name).await
-                };
-                (shard, outcome.await)
-            })
-        });
         let mut avoid = Vec::new();
-        for (shard, outcome) in join_all(syncs).await {
+        for (shard, outcome) in self.end_files(&open, STRIPE_LEN).await {
             if let Err(error) = outcome {
                 open.lose(shard, error, &mut avoid);
             }
@@ -412,10 +397,24 @@ impl ChunkStore {
         let outcome = open.check();
         (open.into_chunk(), outcome)
     }
-}
 
-pub(super) fn gone(slot: VolumeSlot) -> VolumeError {
-    VolumeError::Unavailable { volume: slot.to_string().into(), reason: "it was removed".into() }
+    /// Writes the trailers of the files that are there, syncs and closes them.
+    pub(super) async fn end_files(&self, open: &OpenChunk, stripe_len: u32) -> Vec<Outcome> {
+        let steps = (0..SHARDS).filter(|&shard| !open.missing.contains(shard)).filter_map(|shard| {
+            let (slot, file) = open.placement.file(open.id, shard)?;
+            Some(Step { shard, slot, file, creates: false })
+        });
+        let (chunk_len, blocks, position) = (open.len, open.stripes, open.end);
+        fan(&self.inner.volumes, &self.inner.config, steps, |member, step| {
+            let name = step.file;
+            let trailer = Trailer { name, chunk_len, blocks, stripe_len, position };
+            async move {
+                member.write(name, position, vec![trailer.encode()]).await?;
+                member.sync(name).await
+            }
+        })
+        .await
+    }
 }
 
 /// Hashes and encodes a stripe, both at once, on the blocking threads.

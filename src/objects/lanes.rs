@@ -32,7 +32,7 @@ pub struct PackConfig {
 
 impl Default for PackConfig {
     fn default() -> Self {
-        Self { pack_max: 64 << 10, lanes: 2, batch_writes: 256, batch_bytes: 4 << 20 }
+        Self { pack_max: 64 << 10, lanes: 1, batch_writes: 256, batch_bytes: 4 << 20 }
     }
 }
 

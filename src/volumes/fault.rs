@@ -268,9 +268,11 @@ impl<V: Volume> Volume for FaultVolume<V> {
     /// Meets the faults of a write, then those of a sync.
     async fn write_through(&self, shard: ShardName, position: u64, pieces: Vec<Bytes>) -> Result<()> {
         let outcome = async {
-            self.meet_write(shard, position, &pieces).await?;
-            let fault = self.meet(Operation::Sync, Some(shard)).await?;
-            self.done(self.inner.write_through(shard, position, pieces).await, &fault, Operation::Sync, Some(shard))
+            let write = self.meet_write(shard, position, &pieces).await?;
+            let sync = self.meet(Operation::Sync, Some(shard)).await?;
+            let outcome = self.inner.write_through(shard, position, pieces).await;
+            let outcome = self.done(outcome, &write, Operation::Write, Some(shard));
+            self.done(outcome, &sync, Operation::Sync, Some(shard))
         };
         let outcome = outcome.await;
         if outcome.is_err() {

@@ -172,6 +172,12 @@ impl Member {
         self.observe(self.volume.list(fan_out)).await
     }
 
+    /// Nobody waits for an operation any more that others had long done: it counts as failed until a probe brings it back.
+    pub fn is_late(&self, error: &VolumeError) {
+        lock(&self.record).restart();
+        self.happened(Event::Broken, error);
+    }
+
     /// Probes the volume and asks for its space. Does nothing while another check of it runs.
     ///
     /// # Errors

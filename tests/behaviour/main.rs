@@ -14,4 +14,5 @@ mod life;
 mod listing;
 mod multipart;
 mod objects;
+mod packing;
 mod volumes;

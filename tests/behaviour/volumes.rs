@@ -11,7 +11,7 @@ fn away(path: &Path) -> std::path::PathBuf {
 }
 
 impl Fixture {
-    async fn take(&self, volumes: std::ops::RangeInclusive<u16>) {
+    pub async fn take(&self, volumes: std::ops::RangeInclusive<u16>) {
         for n in volumes {
             let path = self.dir.path().join(format!("v{n}"));
             std::fs::rename(&path, away(&path)).unwrap();
@@ -19,7 +19,7 @@ impl Fixture {
         self.probe().await;
     }
 
-    async fn bring_back(&self, volumes: std::ops::RangeInclusive<u16>) {
+    pub async fn bring_back(&self, volumes: std::ops::RangeInclusive<u16>) {
         for n in volumes {
             let path = self.dir.path().join(format!("v{n}"));
             std::fs::rename(away(&path), &path).unwrap();
@@ -27,7 +27,7 @@ impl Fixture {
         self.probe().await;
     }
 
-    async fn probe(&self) {
+    pub async fn probe(&self) {
         // A failed volume is degraded at first and healthy after it has answered twice.
         for _ in 0..3 {
             self.store().chunks().volumes().check_all().await;

@@ -283,11 +283,14 @@ impl Fixture {
                 (
                     "live bytes of chunks",
                     "SELECT c.live, c.len FROM chunks c WHERE c.live <> \
-                 CAST(COALESCE((SELECT SUM(e.len) FROM extents e WHERE e.chunk_id = c.chunk_id), 0) AS BIGINT)",
+                 CAST(COALESCE((SELECT SUM(e.len) FROM extents e WHERE e.chunk_id = c.chunk_id), 0) \
+                 + COALESCE((SELECT SUM(o.size) FROM objects o WHERE o.chunk_id = c.chunk_id), 0) \
+                 + COALESCE((SELECT SUM(r.bytes) FROM released r WHERE r.chunk_id = c.chunk_id), 0) AS BIGINT)",
                 ),
+                ("chunks fuller than they are", "SELECT c.live, c.len FROM chunks c WHERE c.live > c.len"),
                 (
                     "dead chunks that are referred to, or empty ones that live",
-                    "SELECT c.live FROM chunks c WHERE (c.state = 'dead') <> (c.live = 0)",
+                    "SELECT c.live FROM chunks c WHERE c.state <> 'open' AND (c.state = 'dead') <> (c.live = 0)",
                 ),
                 (
                     "lengths of data",

@@ -15,6 +15,7 @@ mod instances;
 mod life;
 mod listing;
 mod objects;
+mod packed;
 mod races;
 mod reclaim;
 mod uploads;

@@ -121,6 +121,14 @@ impl Server {
         }
     }
 
+    /// Processor time that it has used, by `/proc`, in hundredths of a second.
+    pub fn processor_time(&self) -> u64 {
+        let pid = self.child.as_ref().expect("it runs").id();
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+        let fields: Vec<&str> = stat.rsplit(") ").next().unwrap().split(' ').collect();
+        fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
+    }
+
     /// Where it listens.
     ///
     /// # Panics
