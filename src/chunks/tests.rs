@@ -63,7 +63,7 @@ impl Rig {
         let mut members = Vec::new();
         for n in 1..=volumes {
             let name = format!("v{n}");
-            let identity = Identity { deployment: "test".into(), volume: name.clone(), slot: VolumeSlot(n) };
+            let identity = Identity { deployment: "test".into(), volume: name.clone(), slot: VolumeSlot(n), epoch: 0 };
             let path = dir.path().join(&name);
             LocalVolume::format(&path, &identity).unwrap();
             let local = LocalVolume::open(path, identity, IoConfig { threads: 1, ..IoConfig::default() }).unwrap();
