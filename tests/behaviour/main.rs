@@ -15,6 +15,7 @@ mod life;
 mod listing;
 mod multipart;
 mod objects;
+mod oracle;
 mod outage;
 mod packing;
 mod power;
