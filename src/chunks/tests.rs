@@ -512,7 +512,8 @@ async fn with_a_lost_shard() -> (Rig, NewData, Target, PathBuf, Vec<u8>) {
     std::fs::remove_file(&path).unwrap();
     let place = data.chunks[0].placement.0[2].unwrap();
     let target = Target { shard: 2, to: crate::layout::Slot { generation: 1, ..place }, source: Source::Others };
-    (rig, data, target, path.with_file_name(format!("{}.2.1", data.chunks[0].id)), content)
+    let new = path.with_file_name(format!("{}.2.1", data.chunks[0].id));
+    (rig, data, target, new, content)
 }
 
 #[tokio::test]
