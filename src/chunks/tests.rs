@@ -595,7 +595,7 @@ async fn an_examination_finds_what_is_wrong_with_each_shard() {
     let examine = async || rig.store.examine(&chunk, &Pace::new(0)).await.unwrap();
     assert!(examine().await.findings.iter().all(|finding| *finding == Finding::Good));
     rig.edit(&rig.path(&data, 0, 0), |file| file[10] ^= 1);
-    rig.edit(&rig.path(&data, 0, 3), |file| file.truncate(100_000));
+    rig.edit(&rig.path(&data, 0, 3), |file| file.truncate(250_000));
     rig.edit(&rig.path(&data, 0, 8), |file| file.truncate(chunk.end as usize));
     let found = examine().await;
     assert_eq!((found.bad().iter().collect::<Vec<_>>(), found.lost), (vec![0, 3, 8], None));
