@@ -40,3 +40,8 @@ CREATE TABLE volume_reports (
     at BIGINT NOT NULL,
     PRIMARY KEY (instance_id, slot)
 );
+
+-- Volumes that a command took away: a server's list of volumes that still names one does not bring it back.
+CREATE TABLE removed_volumes (
+    id TEXT PRIMARY KEY
+);

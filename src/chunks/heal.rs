@@ -13,7 +13,7 @@ use super::verify::StripeDigest;
 use super::walk::{Finding, FoundStripe, Stop, Walk, Window};
 use super::{ChunkError, ChunkStore, Pace};
 use crate::layout::{DATA_SHARDS, SHARDS, STRIPE_LEN, ShardName, ShardSet, Slot, StoredChunk, VolumeSlot};
-use crate::volumes::Member;
+use crate::volumes::{Member, Status};
 
 /// What a shard is written from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -135,7 +135,7 @@ impl ChunkStore {
     /// Creates the targets' files, with the header that the others have.
     async fn create(&self, walk: &mut Walk<'_>, chunk: &StoredChunk, targets: &[Target]) -> Vec<Writing> {
         let mut owner = None;
-        for shard in walk.readable().iter() {
+        for shard in in_order(walk, ShardSet::default()) {
             owner = walk.header(shard).await.map(|header| header.owner);
             if owner.is_some() {
                 break;
@@ -174,9 +174,10 @@ impl ChunkStore {
         while position < chunk.end && writing.iter().any(|one| one.error.is_none()) {
             walk.check_alive()?;
             let mut window = Window { start: position, ..Window::default() };
-            // One block of a stripe is enough where that is all that is written.
-            let mut enough = if lost.is_empty() && itself.len() == 1 { 1 } else { DATA_SHARDS };
-            let mut ask = if enough == 1 { itself } else { self.first_six(walk, lost) };
+            // One block of a stripe is enough where that is all that is written, and its volume answers.
+            let alone = lost.is_empty() && itself.len() == 1 && itself.iter().all(|one| walk.readable().contains(one));
+            let mut enough = if alone { 1 } else { DATA_SHARDS };
+            let mut ask = if alone { itself } else { first_six(walk, lost) };
             let mut unasked = walk.readable();
             loop {
                 for shard in ask.iter() {
@@ -197,18 +198,6 @@ impl ChunkStore {
             }
         }
         Ok(digest)
-    }
-
-    /// Six shards to read: not the lost ones, if there are others, and those on volumes that do well before those that do not.
-    fn first_six(&self, walk: &Walk<'_>, lost: ShardSet) -> ShardSet {
-        let mut shards: Vec<usize> = walk.readable().iter().collect();
-        shards.sort_by_key(|&shard| {
-            let status = walk.files[shard].as_ref().map(|file| file.member.status() as u8);
-            (lost.contains(shard), walk.findings[shard] != Finding::Good, status)
-        });
-        let mut six = ShardSet::default();
-        shards.into_iter().take(DATA_SHARDS).for_each(|shard| six.insert(shard));
-        six
     }
 
     fn too_few(&self, chunk: &StoredChunk, walk: &Walk<'_>, position: u64, found: usize) -> ChunkError {
@@ -294,4 +283,25 @@ impl ChunkStore {
         });
         join_all(ends).await;
     }
+}
+
+/// Shards to read, best first: not the lost ones, if there are others, and those on volumes that do well before those that do not.
+fn in_order(walk: &Walk<'_>, lost: ShardSet) -> Vec<usize> {
+    let mut shards: Vec<usize> = walk.readable().iter().collect();
+    shards.sort_by_key(|&shard| {
+        let status = walk.files[shard].as_ref().map(|file| match file.member.status() {
+            Status::Healthy => 0,
+            Status::Draining => 1,
+            Status::Degraded => 2,
+            Status::Failed => 3,
+        });
+        (lost.contains(shard), walk.findings[shard] != Finding::Good, status)
+    });
+    shards
+}
+
+fn first_six(walk: &Walk<'_>, lost: ShardSet) -> ShardSet {
+    let mut six = ShardSet::default();
+    in_order(walk, lost).into_iter().take(DATA_SHARDS).for_each(|shard| six.insert(shard));
+    six
 }

@@ -44,6 +44,7 @@ impl ChunkStore {
     /// Only a program that shuts down: what is wrong with shards is the answer.
     pub async fn examine(&self, chunk: &StoredChunk, pace: &Pace) -> Result<Examination, ChunkError> {
         let mut walk = Walk::new(self, chunk, pace);
+        walk.leave_failed();
         for shard in walk.readable().iter() {
             walk.header(shard).await;
         }

@@ -11,7 +11,7 @@ use futures_util::future::join_all;
 use super::format::{HEADER_LEN, Header, StoredBlock, TRAILER_LEN, Trailer, block_size, take_block};
 use super::{ChunkError, ChunkStore, Pace};
 use crate::layout::{SHARDS, STRIPE_LEN, ShardName, ShardSet, StoredChunk};
-use crate::volumes::{Member, VolumeError};
+use crate::volumes::{Member, Status, VolumeError};
 
 /// Blocks of full stripes in one window.
 const WINDOW_BLOCKS: u64 = 4;
@@ -104,6 +104,15 @@ impl<'a> Walk<'a> {
             }
         }
         set
+    }
+
+    /// Asks nothing of volumes that are failed: each answer would be waited for in vain.
+    pub(super) fn leave_failed(&mut self) {
+        for file in self.files.clone().iter().flatten() {
+            if file.member.status() == Status::Failed {
+                self.find(file.shard, Finding::Away(format!("volume {} is failed", file.member.name())));
+            }
+        }
     }
 
     /// The first byte behind the window that begins at `start`.

@@ -137,7 +137,7 @@ async fn remove(store: &Operator, id: &str) -> Result<(), OperateError> {
     if !row.draining {
         return Err(OperateError::Refused { volume: id.to_owned(), reason: "drain it first".into() });
     }
-    store.metadata.remove_volume(id).await?;
+    store.metadata.dismiss_volume(id).await?;
     say(format_args!("volume {id} was forgotten; its directory {} is left as it is", row.spec.path));
     Ok(())
 }

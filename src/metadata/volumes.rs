@@ -13,7 +13,8 @@ const VOLUMES: &str = "SELECT slot, id, path, node, zone, region, weight, capaci
 
 impl Metadata {
     /// Registers volumes that are not yet, updates node, zone, region, weight, capacity and path of those that are; answers
-    /// all rows, by slot. Slots are never given twice. What a command added or moved stays where the command said.
+    /// all rows, by slot. Slots are never given twice. What a command added or moved stays where the command said, and what a
+    /// command took away stays away.
     ///
     /// # Errors
     /// [`Error::VolumeMismatch`] if two volumes have one name, or one path on one node, or a weight is no share.
@@ -160,6 +161,25 @@ impl Metadata {
         })
     }
 
+    /// [`Self::remove_volume`] by an operator's command: a list of volumes that names it does not bring it back.
+    ///
+    /// # Errors
+    /// As [`Self::remove_volume`].
+    pub fn dismiss_volume<'a>(&'a self, id: &'a str) -> Answer<'a, ()> {
+        Box::pin(async move {
+            let sql = "INSERT INTO removed_volumes (id) VALUES ($1) ON CONFLICT (id) DO NOTHING";
+            retrying(|| async {
+                let mut tx = self.db.begin(None).await?;
+                let result = match remove(&mut tx, id).await {
+                    Ok(()) => tx.execute(sql, values![id]).await.map(|_| ()),
+                    Err(error) => Err(error),
+                };
+                tx.end(result).await
+            })
+            .await
+        })
+    }
+
     /// Forgets a volume to which no chunk refers, and what was still to be removed from it. It should have been draining
     /// for longer than a write takes: a write that had chosen it before is not held up, and its shard there is then lost.
     ///
@@ -247,6 +267,7 @@ async fn add(tx: &mut Tx, spec: &VolumeSpec) -> Result<VolumeRow> {
     if tx.first("SELECT slot FROM volumes WHERE id = $1", values![&spec.id]).await?.is_some() {
         return Err(mismatch(&spec.id, "is registered already"));
     }
+    tx.execute("DELETE FROM removed_volumes WHERE id = $1", values![&spec.id]).await?;
     insert(tx, last_slot + 1, spec, true).await?;
     named(all_apart(tx).await?, &spec.id)
 }
@@ -279,6 +300,10 @@ async fn register(tx: &mut Tx, specs: &[VolumeSpec]) -> Result<Vec<VolumeRow>> {
         let sql = "UPDATE volumes SET path = CASE WHEN by_command = 1 THEN path ELSE $2 END, \
                    node = $3, zone = $4, region = $5, weight = $6, capacity = $7 WHERE id = $1";
         if tx.execute(sql, values![id, path, node, zone, region, *weight, capacity]).await? == 0 {
+            if tx.first("SELECT id FROM removed_volumes WHERE id = $1", values![id]).await?.is_some() {
+                tracing::warn!(volume = id, "this volume was removed by a command and is left out, though it is named");
+                continue;
+            }
             last_slot += 1;
             insert(tx, last_slot, spec, false).await?;
         }

@@ -365,6 +365,15 @@ async fn volumes_are_added_and_replaced_by_command(f: &Fixture) {
     let registered = f.meta.register_volumes(&[spec("a", "/a"), spec("b", "/elsewhere")]).await.unwrap();
     let paths: Vec<_> = registered.iter().map(|row| row.spec.path.as_str()).collect();
     assert_eq!(paths, ["/new", "/b"]);
+    // Nor does it bring back what a command took away; another command does.
+    f.meta.dismiss_volume("a").await.unwrap();
+    let registered = f.meta.register_volumes(&[spec("a", "/a"), spec("b", "/b"), spec("c", "/c")]).await.unwrap();
+    let names: Vec<_> = registered.iter().map(|row| (row.slot.0, row.spec.id.as_str())).collect();
+    assert_eq!(names, [(2, "b"), (3, "c")]);
+    f.meta.remove_volume("c").await.unwrap();
+    assert_eq!(f.meta.register_volumes(&[spec("c", "/c")]).await.unwrap().len(), 2);
+    assert_eq!(f.meta.add_volume(&spec("a", "/a")).await.unwrap().slot, VolumeSlot(5));
+    assert_eq!(f.meta.register_volumes(&[spec("a", "/x")]).await.unwrap().len(), 3);
 
     let report = VolumeReport {
         slot: VolumeSlot(1),
