@@ -11,12 +11,12 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use crate::access::Secret;
-use crate::maintenance::{MaintenanceConfig, SweepConfig};
+use crate::maintenance::{MaintenanceConfig, MoverConfig, SweepConfig};
 use crate::metadata::{DatabaseConfig, VolumeSpec};
 use crate::s3::host::{is_bucket_name, is_domain};
 use crate::server::Limits;
 use crate::telemetry::LogFormat;
-use values::Span;
+use values::{Size, Span};
 use volumes::VolumeEntry;
 
 /// Heartbeats in the time after which an instance without one is taken for dead.
@@ -133,6 +133,15 @@ pub struct Settings {
     /// How long files stay in quarantine [default: 7d]
     #[arg(long, value_name = "TIME")]
     pub quarantine_keep: Option<Span>,
+    /// Bytes per second that healing and moving shards may read and write; 0: no limit [default: 128MiB]
+    #[arg(long, value_name = "SIZE")]
+    pub heal_rate: Option<Size>,
+    /// Bytes per second that scrubbing may read; 0: no limit [default: 32MiB]
+    #[arg(long, value_name = "SIZE")]
+    pub scrub_rate: Option<Size>,
+    /// How long after a scrub the next one begins [default: 30d]
+    #[arg(long, value_name = "TIME")]
+    pub scrub_interval: Option<Span>,
     /// Days without a part after which a multipart upload is aborted [default: 7]
     #[arg(long, value_name = "DAYS")]
     pub upload_expiry_days: Option<u32>,
@@ -266,6 +275,12 @@ impl Config {
                 again: settings.sweep_again.map_or(usual.sweep.again, |span| span.0),
                 quarantine: settings.quarantine_keep.map_or(usual.sweep.quarantine, |span| span.0),
             },
+            mover: MoverConfig {
+                bytes_per_second: settings.heal_rate.map_or(usual.mover.bytes_per_second, |size| size.0),
+                ..usual.mover
+            },
+            scrub_bytes_per_second: settings.scrub_rate.map_or(usual.scrub_bytes_per_second, |size| size.0),
+            scrub_interval: lasting("scrub_interval", settings.scrub_interval, usual.scrub_interval)?,
         };
         Ok(Self {
             data,
@@ -353,6 +368,9 @@ impl Settings {
             sweep_limit: self.sweep_limit.or(others.sweep_limit),
             sweep_again: self.sweep_again.or(others.sweep_again),
             quarantine_keep: self.quarantine_keep.or(others.quarantine_keep),
+            heal_rate: self.heal_rate.or(others.heal_rate),
+            scrub_rate: self.scrub_rate.or(others.scrub_rate),
+            scrub_interval: self.scrub_interval.or(others.scrub_interval),
             upload_expiry_days: self.upload_expiry_days.or(others.upload_expiry_days),
             log_format: self.log_format.or(others.log_format),
             log: self.log.or(others.log),
@@ -388,6 +406,9 @@ impl Variables<'_> {
             sweep_limit: self.value("NINEFOLD_SWEEP_LIMIT")?,
             sweep_again: self.value("NINEFOLD_SWEEP_AGAIN")?,
             quarantine_keep: self.value("NINEFOLD_QUARANTINE_KEEP")?,
+            heal_rate: self.value("NINEFOLD_HEAL_RATE")?,
+            scrub_rate: self.value("NINEFOLD_SCRUB_RATE")?,
+            scrub_interval: self.value("NINEFOLD_SCRUB_INTERVAL")?,
             upload_expiry_days: self.value("NINEFOLD_UPLOAD_EXPIRY_DAYS")?,
             log_format: self.value("NINEFOLD_LOG_FORMAT")?,
             log: match self.text("NINEFOLD_LOG")? {
@@ -570,6 +591,9 @@ mod tests {
             ("NINEFOLD_MAX_CONNECTIONS", "many"),
             ("NINEFOLD_IDLE_TIMEOUT", "0s"),
             ("NINEFOLD_GC_GRACE", "a day"),
+            ("NINEFOLD_HEAL_RATE", "fast"),
+            ("NINEFOLD_SCRUB_RATE", "1 mile"),
+            ("NINEFOLD_SCRUB_INTERVAL", "0s"),
             ("NINEFOLD_LOG_FORMAT", "xml"),
             ("NINEFOLD_UPLOAD_EXPIRY_DAYS", "0"),
             ("NINEFOLD_VOLUMES", "/d{1...5}"),

@@ -1,7 +1,6 @@
 //! One running instance: a store opened over its database and volumes, looked after, and closed again.
 
-use std::io;
-use std::path::{Path, PathBuf};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
 use std::time::Duration;
@@ -13,12 +12,13 @@ use tokio::task::JoinSet;
 use crate::chunks::codec::CodecError;
 use crate::chunks::{ChunkConfig, ChunkStore};
 use crate::clock::{Clock, random_bytes};
-use crate::maintenance::{self, Heartbeat, MaintenanceConfig};
+use crate::layout::VolumeSlot;
+use crate::maintenance::{self, Heartbeat, MaintenanceConfig, Roster, VolumeOpenError};
 use crate::metadata::{self, DatabaseConfig, Metadata, VolumeRow, VolumeSpec};
 use crate::objects::{Lifeline, MetadataLedger, PackConfig, Store};
 use crate::server::{Health, Readiness};
 use crate::volumes::prober;
-use crate::volumes::{FormatError, Identity, IdentityError, IoConfig, LocalVolume, Location, Member, VolumeSet};
+use crate::volumes::{IoConfig, VolumeSet};
 
 /// What an instance needs to start.
 #[derive(Debug, Clone)]
@@ -49,48 +49,12 @@ pub enum OpenError {
     /// The database's answer.
     #[error(transparent)]
     Metadata(#[from] metadata::Error),
-    /// A volume's directory could not be made.
-    #[error("volume {volume}: {source}")]
-    Format {
-        /// The volume's name.
-        volume: String,
-        /// Why.
-        source: FormatError,
-    },
-    /// A new volume's path is a volume already: of another deployment, or another one of this.
-    #[error("volume {volume}: {path} already is volume {found} of deployment {deployment}")]
-    Foreign {
-        /// The volume's name.
-        volume: String,
-        /// Where.
-        path: PathBuf,
-        /// What it is.
-        found: String,
-        /// Whose.
-        deployment: String,
-    },
-    /// A new volume's path could not be looked at.
-    #[error("volume {volume}: {source}")]
-    Identify {
-        /// The volume's name.
-        volume: String,
-        /// Why.
-        source: IdentityError,
-    },
-    /// A volume's threads could not be started.
-    #[error("volume {volume}: its threads could not be started: {source}")]
-    Threads {
-        /// The volume's name.
-        volume: String,
-        /// Why.
-        source: io::Error,
-    },
+    /// A volume cannot be opened.
+    #[error(transparent)]
+    Volume(#[from] VolumeOpenError),
     /// The codec could not be set up.
     #[error(transparent)]
     Codec(#[from] CodecError),
-    /// A blocking task ended early.
-    #[error("a worker ended before its work was done")]
-    Worker,
 }
 
 /// A running instance.
@@ -99,6 +63,7 @@ pub struct Instance {
     store: Store,
     deployment: String,
     heartbeat: Heartbeat,
+    roster: Arc<Roster>,
     shutdown: watch::Sender<bool>,
     tasks: JoinSet<()>,
 }
@@ -113,9 +78,29 @@ impl Instance {
         let metadata = Metadata::connect(&config.database).await?;
         let deployment = metadata.deployment(&hex::encode(random_bytes::<16>())).await?;
         let rows = metadata.register_volumes(&config.volumes).await?;
-        let rows = retire_unnamed(&metadata, rows, &config.volumes).await?;
-        let volumes = open_volumes(&metadata, &deployment, rows, &config.io).await?;
-        volumes.check_all().await;
+        let (rows, retired) = retire_unnamed(&metadata, rows, &config.volumes).await?;
+        Self::start(metadata, deployment, (rows, retired), config).await
+    }
+
+    /// The same over the volumes that are registered, whatever `config` names: for commands, which are not asked.
+    ///
+    /// # Errors
+    /// As [`Instance::open`].
+    pub async fn open_registered(config: InstanceConfig) -> Result<Self, OpenError> {
+        let metadata = Metadata::connect(&config.database).await?;
+        let deployment = metadata.deployment(&hex::encode(random_bytes::<16>())).await?;
+        let rows = metadata.volumes().await?;
+        Self::start(metadata, deployment, (rows, BTreeSet::new()), config).await
+    }
+
+    async fn start(
+        metadata: Metadata,
+        deployment: String,
+        (rows, retired): (Vec<VolumeRow>, BTreeSet<VolumeSlot>),
+        config: InstanceConfig,
+    ) -> Result<Self, OpenError> {
+        let roster = Roster::open(metadata.clone(), deployment.clone(), rows, retired, config.io).await?;
+        let (volumes, roster) = (roster.set().clone(), Arc::new(roster));
 
         let lifeline = Lifeline::new(config.maintenance.instance_timeout / 2);
         let registered = metadata.register_instance().await?;
@@ -141,8 +126,8 @@ impl Instance {
             let stop = async move { _ = probes.wait_for(|stop| *stop).await };
             prober::run(volumes, prober::PROBE_INTERVAL, stop).await;
         });
-        tasks.spawn(maintenance::run(store.clone(), heartbeat.clone(), config.maintenance, stop));
-        Ok(Self { store, deployment, heartbeat, shutdown, tasks })
+        tasks.spawn(maintenance::run(store.clone(), heartbeat.clone(), Arc::clone(&roster), config.maintenance, stop));
+        Ok(Self { store, deployment, heartbeat, roster, shutdown, tasks })
     }
 
     /// The store.
@@ -158,6 +143,11 @@ impl Instance {
     /// The instance's heartbeat.
     pub fn heartbeat(&self) -> &Heartbeat {
         &self.heartbeat
+    }
+
+    /// What keeps the open volumes as the table has them.
+    pub fn roster(&self) -> &Arc<Roster> {
+        &self.roster
     }
 
     /// Ends maintenance, says that this instance is no more, and closes the database. Requests must have ended before.
@@ -189,15 +179,17 @@ impl Health for StoreHealth {
     }
 }
 
-/// Leaves out the volumes that are not named any more and that nothing is on, and has the others of them drained.
+/// Leaves out the volumes that are not named any more and that nothing is on; answers which of the others are to take no more.
+/// Those that a command added are not for this to judge.
 async fn retire_unnamed(
     metadata: &Metadata,
     rows: Vec<VolumeRow>,
     named: &[VolumeSpec],
-) -> Result<Vec<VolumeRow>, OpenError> {
+) -> Result<(Vec<VolumeRow>, BTreeSet<VolumeSlot>), OpenError> {
     let mut kept = Vec::with_capacity(rows.len());
-    for mut row in rows {
-        if named.iter().all(|spec| spec.id != row.spec.id) {
+    let mut retired = BTreeSet::new();
+    for row in rows {
+        if !row.by_command && named.iter().all(|spec| spec.id != row.spec.id) {
             match metadata.remove_volume(&row.spec.id).await {
                 Ok(()) => {
                     tracing::info!(volume = row.spec.id, "a volume that is not named any more was forgotten");
@@ -208,33 +200,14 @@ async fn retire_unnamed(
                         volume = row.spec.id,
                         "this volume is not named any more but holds shards: it takes no new ones"
                     );
-                    row.draining = true;
+                    retired.insert(row.slot);
                 }
                 Err(error) => return Err(error.into()),
             }
         }
         kept.push(row);
     }
-    Ok(kept)
-}
-
-async fn open_volumes(
-    metadata: &Metadata,
-    deployment: &str,
-    rows: Vec<VolumeRow>,
-    io: &IoConfig,
-) -> Result<VolumeSet, OpenError> {
-    let mut members = Vec::with_capacity(rows.len());
-    for row in rows {
-        if !row.formatted {
-            let path = PathBuf::from(&row.spec.path);
-            let identity = Identity { deployment: deployment.to_owned(), volume: row.spec.id.clone(), slot: row.slot };
-            tokio::task::spawn_blocking(move || make(&path, &identity)).await.map_err(|_| OpenError::Worker)??;
-            metadata.set_formatted(row.slot).await?;
-        }
-        members.push(open_volume(deployment, row, io)?);
-    }
-    Ok(VolumeSet::new(members))
+    Ok((kept, retired))
 }
 
 /// Opens a deployment's database and volumes to look at them, beside its servers: no instance is made, and no directory.
@@ -243,38 +216,9 @@ async fn open_volumes(
 /// The database cannot be used.
 pub async fn look(database: &DatabaseConfig, io: &IoConfig) -> Result<(Metadata, VolumeSet), OpenError> {
     let metadata = Metadata::connect(database).await?;
-    let mut members = Vec::new();
     // Without an id nothing was ever stored.
-    if let Some(deployment) = metadata.deployment_id().await? {
-        for row in metadata.volumes().await?.into_iter().filter(|row| row.formatted) {
-            members.push(open_volume(&deployment, row, io)?);
-        }
-    }
-    Ok((metadata, VolumeSet::new(members)))
-}
-
-fn open_volume(deployment: &str, row: VolumeRow, io: &IoConfig) -> Result<Member, OpenError> {
-    let VolumeRow { slot, spec, draining, .. } = row;
-    let identity = Identity { deployment: deployment.to_owned(), volume: spec.id.clone(), slot };
-    let io = IoConfig { capacity: spec.capacity, ..io.clone() };
-    let volume = LocalVolume::open(PathBuf::from(spec.path), identity, io)
-        .map_err(|source| OpenError::Threads { volume: spec.id, source })?;
-    let location =
-        Location { node: spec.node.into(), zone: spec.zone.into(), region: spec.region.into(), weight: spec.weight };
-    let member = Member::new(Arc::new(volume), location);
-    member.set_draining(draining);
-    Ok(member)
-}
-
-/// Makes a new volume's directory. One that was made by an earlier start, which then stopped short of saying so, is the same.
-fn make(path: &Path, identity: &Identity) -> Result<(), OpenError> {
-    let volume = identity.volume.clone();
-    match LocalVolume::identify(path) {
-        Ok(None) => LocalVolume::format(path, identity).map_err(|source| OpenError::Format { volume, source }),
-        Ok(Some(found)) if found == *identity => Ok(()),
-        Ok(Some(found)) => {
-            Err(OpenError::Foreign { volume, path: path.to_owned(), found: found.volume, deployment: found.deployment })
-        }
-        Err(source) => Err(OpenError::Identify { volume, source }),
-    }
+    let Some(deployment) = metadata.deployment_id().await? else { return Ok((metadata, VolumeSet::default())) };
+    let rows = metadata.volumes().await?.into_iter().filter(|row| row.formatted).collect();
+    let roster = Roster::open(metadata.clone(), deployment, rows, BTreeSet::new(), io.clone()).await?;
+    Ok((metadata, roster.set().clone()))
 }

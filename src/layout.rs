@@ -307,6 +307,23 @@ pub struct NewData {
     pub extents: Vec<Extent>,
 }
 
+/// A chunk as its row has it: what its shard files must hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StoredChunk {
+    /// The chunk.
+    pub id: ChunkId,
+    /// Whether small objects share it: its stripes then differ in length.
+    pub packed: bool,
+    /// Where its shards are.
+    pub placement: Placement,
+    /// Shards that are not there.
+    pub missing: ShardSet,
+    /// Bytes of all its stripes.
+    pub len: u64,
+    /// Where its last committed block ends in each shard file.
+    pub end: u64,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

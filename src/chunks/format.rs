@@ -398,6 +398,55 @@ pub fn verify_block(
     Ok(Block { nonce, bytes: read.slice(BLOCK_HEADER_LEN as usize..) })
 }
 
+/// A block as it is in its file, that verified.
+#[derive(Debug, Clone)]
+pub struct StoredBlock {
+    /// Object bytes in its stripe.
+    pub stripe_len: u32,
+    /// Of its stripe.
+    pub nonce: u64,
+    /// Header and block.
+    pub bytes: Bytes,
+}
+
+impl StoredBlock {
+    /// The block without its header, padding included.
+    pub fn content(&self) -> &[u8] {
+        self.bytes.get(BLOCK_HEADER_LEN as usize..).unwrap_or_default()
+    }
+}
+
+/// Verifies the block that begins at `position` of a shard file, where `read` begins, whatever its length is.
+///
+/// # Errors
+/// If there is none, or it is not whole and unchanged; [`FormatError::Short`] if `read` ends before it does.
+pub fn take_block(chunk: ChunkId, shard: u8, position: u64, read: &Bytes) -> Result<StoredBlock, FormatError> {
+    let header = read.get(..BLOCK_HEADER_LEN as usize).ok_or(FormatError::Short)?;
+    if &header[..4] != BLOCK_MAGIC {
+        return Err(FormatError::Magic);
+    }
+    let stripe_len = le_u32(header, 4);
+    if stripe_len == 0 || stripe_len > STRIPE_LEN {
+        return Err(FormatError::Field("stripe length"));
+    }
+    let size = block_size(stripe_len) as usize;
+    if read.len() < size {
+        return Err(FormatError::Short);
+    }
+    let bytes = read.slice(..size);
+    let Block { nonce, .. } = verify_block(chunk, shard, position, stripe_len, bytes.clone())?;
+    Ok(StoredBlock { stripe_len, nonce, bytes })
+}
+
+/// Header and block number `shard` of a stripe whose other blocks have this nonce.
+pub fn block_of(chunk: ChunkId, shard: u8, position: u64, stripe: (u32, u64), block: &[u8]) -> Bytes {
+    let mut bytes = vec![0; BLOCK_HEADER_LEN as usize + block.len()];
+    let (header, content) = bytes.split_at_mut(BLOCK_HEADER_LEN as usize);
+    content.copy_from_slice(block);
+    write_block_header(header, content, chunk, shard, position, stripe.1, stripe.0);
+    bytes.into()
+}
+
 fn block_sum(chunk: ChunkId, shard: u8, position: u64, header: &[u8], block: &[u8]) -> u64 {
     let mut place = [0u8; 25];
     place[..16].copy_from_slice(&chunk.to_bytes());

@@ -9,13 +9,17 @@
 pub mod codec;
 mod fan;
 pub mod format;
+mod heal;
 mod ids;
+mod pace;
 mod pack;
 pub mod placement;
 mod read;
 pub mod reads;
 #[cfg(test)]
 mod tests;
+mod verify;
+mod walk;
 mod write;
 
 use std::fmt;
@@ -30,11 +34,15 @@ use crate::volumes::{VolumeError, VolumeSet};
 use codec::{Codec, CodecError};
 use format::FormatError;
 pub use format::{EntryHeader, Owner};
+pub use heal::{Rewritten, Source, Target};
 use ids::IdSource;
+pub use pace::Pace;
 pub use pack::{Entry, Pack};
 use placement::{PlacementError, Placer};
 pub use read::{ByteRange, ReadStream};
 pub use reads::{Hold, Reads};
+pub use verify::Examination;
+pub use walk::Finding;
 pub use write::{Body, BodyError, Digest};
 
 /// What the chunk store needs of the database.

@@ -13,7 +13,8 @@ use super::write::{INLINE_LEN, OpenChunk};
 use super::{ChunkError, ChunkStore};
 use crate::clock::random_bytes;
 use crate::crash;
-use crate::layout::{ChunkId, Extent, Placement, SHARDS, STRIPE_LEN, ShardSet};
+use crate::layout::{ChunkId, Extent, Placement, SHARDS, STRIPE_LEN, ShardSet, VolumeSlot};
+use crate::volumes::Status;
 
 /// A small object's bytes.
 #[derive(Debug, Clone)]
@@ -102,9 +103,15 @@ impl Pack {
         self.chunk.len == 0
     }
 
-    /// Whether it can take no more, or should not: it is full, or has lost a shard since it was opened (rule 9).
+    /// Whether it can take no more, or should not: it is full, has lost a shard since it was opened (rule 9), or is on a volume that
+    /// is to be emptied, which must not wait for it.
     pub fn is_done(&self) -> bool {
-        self.chunk.len >= self.store.inner.config.chunk_len || self.chunk.missing != self.opened_without
+        let leaving = |slot: VolumeSlot| {
+            self.store.inner.volumes.get(slot).is_none_or(|member| member.status() == Status::Draining)
+        };
+        self.chunk.len >= self.store.inner.config.chunk_len
+            || self.chunk.missing != self.opened_without
+            || self.chunk.placement.0.iter().flatten().any(|slot| leaving(slot.volume))
     }
 
     /// Whether so many more bytes have their place in it.

@@ -63,7 +63,7 @@ impl Rig {
         let mut members = Vec::new();
         for n in 1..=volumes {
             let name = format!("v{n}");
-            let identity = Identity { deployment: "test".into(), volume: name.clone(), slot: VolumeSlot(n) };
+            let identity = Identity { deployment: "test".into(), volume: name.clone(), slot: VolumeSlot(n), epoch: 0 };
             let path = dir.path().join(&name);
             LocalVolume::format(&path, &identity).unwrap();
             let local = LocalVolume::open(path, identity, IoConfig { threads: 1, ..IoConfig::default() }).unwrap();
@@ -498,4 +498,119 @@ async fn a_pack_is_not_held_up_by_a_hung_volume() {
     let next = rig.store.open_pack().await.unwrap();
     assert_eq!(next.placement().0.iter().flatten().filter(|slot| slot.volume.0 == 5).count(), 0);
     gate.open();
+}
+
+fn stored(chunk: &NewChunk) -> crate::layout::StoredChunk {
+    let NewChunk { id, len, end, placement, missing } = *chunk;
+    crate::layout::StoredChunk { id, packed: false, placement, missing, len, end }
+}
+
+/// The first chunk of two MiB, of which shard 2 is to be written anew where it was.
+async fn with_a_lost_shard() -> (Rig, NewData, Target, PathBuf, Vec<u8>) {
+    let rig = Rig::new(9).await;
+    let data = rig.put(&bytes(3 << 20)).await.unwrap();
+    let path = rig.path(&data, 0, 2);
+    let content = std::fs::read(&path).unwrap();
+    std::fs::remove_file(&path).unwrap();
+    let place = data.chunks[0].placement.0[2].unwrap();
+    let target = Target { shard: 2, to: crate::layout::Slot { generation: 1, ..place }, source: Source::Others };
+    let new = path.with_file_name(format!("{}.2.1", data.chunks[0].id));
+    (rig, data, target, new, content)
+}
+
+#[tokio::test]
+async fn a_shard_is_written_anew_with_three_volumes_in_trouble() {
+    let (rig, data, target, path, content) = with_a_lost_shard().await;
+    let chunk = stored(&data.chunks[0]);
+    let faults = |shard: usize| &rig.faults[usize::from(chunk.placement.0[shard].unwrap().volume.0) - 1];
+    faults(0).always(Operation::Read, Fault::Io(5));
+    faults(1).always(Operation::Read, Fault::Flip { offset: 200_000, mask: 1 });
+    let rewritten = rig.store.rewrite(&chunk, &[target], &Pace::new(0)).await.unwrap();
+    assert_eq!((rewritten.written.as_slice(), rewritten.failed.len()), (&[target][..], 0));
+    let new = std::fs::read(&path).unwrap();
+    let (blocks, end) = (HEADER_LEN as usize, chunk.end as usize);
+    assert!(new[blocks..end] == content[blocks..end], "the blocks are what they were");
+    assert_eq!(Header::decode(&new).unwrap().owner, owner());
+    assert_eq!(Header::decode(&new).unwrap().name.generation, 1);
+    assert_eq!(Trailer::decode(&new[end..]).unwrap().chunk_len, chunk.len);
+    // With one more, no byte is made up, and nothing is left.
+    std::fs::remove_file(&path).unwrap();
+    faults(4).vanish(true);
+    let error = rig.store.rewrite(&chunk, &[target], &Pace::new(0)).await.unwrap_err();
+    assert!(matches!(error, ChunkError::TooFewRead { found: 5, .. }), "{error}");
+    assert!(!path.exists());
+    faults(4).vanish(false);
+    rig.store.rewrite(&chunk, &[target], &Pace::new(0)).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_shard_that_cannot_be_written_or_read_back_is_none() {
+    let (rig, data, target, path, _) = with_a_lost_shard().await;
+    let chunk = stored(&data.chunks[0]);
+    let faults = &rig.faults[usize::from(target.to.volume.0) - 1];
+    for (operation, fault) in [
+        (Operation::Create, Fault::Io(5)),
+        (Operation::Write, Fault::Full),
+        (Operation::Write, Fault::Short(100)),
+        (Operation::Sync, Fault::Io(5)),
+        // What is read back is not what was written.
+        (Operation::Read, Fault::Flip { offset: 5000, mask: 4 }),
+    ] {
+        faults.always(operation, fault.clone());
+        let rewritten = rig.store.rewrite(&chunk, &[target], &Pace::new(0)).await.unwrap();
+        assert_eq!((rewritten.written.len(), rewritten.failed.len()), (0, 1), "{operation:?} {fault:?}");
+        assert!(!path.exists(), "{operation:?} {fault:?}");
+        faults.always(operation, Fault::None);
+    }
+    assert_eq!(rig.store.rewrite(&chunk, &[target], &Pace::new(0)).await.unwrap().written, [target]);
+}
+
+#[tokio::test]
+async fn a_shard_that_moves_is_read_from_itself_and_rebuilt_where_that_is_bad() {
+    let rig = Rig::new(10).await;
+    let data = rig.put(&bytes(2 << 20)).await.unwrap();
+    let chunk = stored(&data.chunks[0]);
+    let used: Vec<_> = chunk.placement.0.iter().flatten().map(|slot| slot.volume).collect();
+    let free = (1..=10).map(VolumeSlot).find(|volume| !used.contains(volume)).unwrap();
+    let path = rig.path(&data, 0, 7);
+    let content = std::fs::read(&path).unwrap();
+    let target =
+        |generation| Target { shard: 7, to: crate::layout::Slot { volume: free, generation }, source: Source::Itself };
+    let rewritten = rig.store.rewrite(&chunk, &[target(1)], &Pace::new(0)).await.unwrap();
+    assert_eq!(rewritten.written, [target(1)]);
+    assert_eq!(rewritten.bytes, 3 * chunk.end - HEADER_LEN, "read once, written once, read back once");
+    rig.edit(&path, |file| file[HEADER_LEN as usize + 200_000] ^= 1);
+    assert_eq!(rig.store.rewrite(&chunk, &[target(2)], &Pace::new(0)).await.unwrap().written, [target(2)]);
+    for generation in [1, 2] {
+        let fan_out = format!("{:02x}", chunk.id.fan_out());
+        let moved = rig.dir.path().join(format!("v{}", free.0)).join("shards").join(fan_out);
+        let moved = std::fs::read(moved.join(format!("{}.7.{generation}", chunk.id))).unwrap();
+        assert!(moved[HEADER_LEN as usize..chunk.end as usize] == content[HEADER_LEN as usize..chunk.end as usize]);
+    }
+}
+
+#[tokio::test]
+async fn an_examination_finds_what_is_wrong_with_each_shard() {
+    let rig = Rig::new(9).await;
+    let data = rig.put(&bytes(2 << 20)).await.unwrap();
+    let chunk = stored(&data.chunks[0]);
+    let examine = async || rig.store.examine(&chunk, &Pace::new(0)).await.unwrap();
+    assert!(examine().await.findings.iter().all(|finding| *finding == Finding::Good));
+    rig.edit(&rig.path(&data, 0, 0), |file| file[10] ^= 1);
+    rig.edit(&rig.path(&data, 0, 3), |file| file.truncate(250_000));
+    rig.edit(&rig.path(&data, 0, 8), |file| file.truncate(chunk.end as usize));
+    let found = examine().await;
+    assert_eq!((found.bad().iter().collect::<Vec<_>>(), found.lost), (vec![0, 3, 8], None));
+    let volume = chunk.placement.0[5].unwrap().volume.0;
+    rig.vanish(&[usize::from(volume) - 1], true);
+    let found = examine().await;
+    assert_eq!((found.away().iter().collect::<Vec<_>>(), found.bad().len()), (vec![5], 3));
+    // The others' first blocks: shard 0's header is bad, its blocks are not.
+    for shard in [1, 2] {
+        rig.edit(&rig.path(&data, 0, shard), |file| file[HEADER_LEN as usize + 40] ^= 1);
+    }
+    let found = examine().await;
+    assert_eq!(found.lost, None, "shards 0, 3, 4, 6, 7 and 8 have the first block");
+    rig.edit(&rig.path(&data, 0, 4), |file| file[HEADER_LEN as usize + 40] ^= 1);
+    assert_eq!(examine().await.lost, Some((HEADER_LEN, 5)));
 }

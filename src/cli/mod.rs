@@ -3,7 +3,11 @@
 mod check;
 mod data;
 mod health;
+mod operate;
+mod repair;
 mod serve;
+mod status;
+mod volume;
 mod welcome;
 
 use std::io::Write as _;
@@ -13,6 +17,7 @@ use clap::{Parser, Subcommand};
 
 pub use check::CheckError;
 pub use data::{DataDirectory, DataError};
+pub use operate::OperateError;
 pub use serve::StartError;
 
 /// An S3-compatible object store: metadata in SQL, bytes erasure-coded over nine volumes.
@@ -31,6 +36,14 @@ enum Command {
     Check(Box<check::Arguments>),
     /// Ask a running server how it is; fails unless all is well
     Health(health::Arguments),
+    /// Show instances, volumes, chunks, jobs, and what waits for healing
+    Status(status::Arguments),
+    /// List, add, drain, remove and replace volumes
+    Volume(Box<volume::Arguments>),
+    /// Heal what waits for healing, now
+    Heal(repair::Arguments),
+    /// Read and verify every shard
+    Scrub(repair::Arguments),
 }
 
 /// Runs the command line. A failure is one line on standard error and status 1; wrong usage is status 2.
@@ -48,6 +61,18 @@ pub fn run() -> ExitCode {
         },
         Command::Health(arguments) => {
             health::run(&arguments).map(success).map_err(|error| failure(&error, ExitCode::FAILURE))
+        }
+        Command::Status(arguments) => {
+            status::run(arguments).map(success).map_err(|error| failure(&error, ExitCode::FAILURE))
+        }
+        Command::Volume(arguments) => {
+            volume::run(*arguments).map(success).map_err(|error| failure(&error, ExitCode::FAILURE))
+        }
+        Command::Heal(arguments) => {
+            repair::heal(arguments).map(success).map_err(|error| failure(&error, ExitCode::FAILURE))
+        }
+        Command::Scrub(arguments) => {
+            repair::scrub(arguments).map(success).map_err(|error| failure(&error, ExitCode::FAILURE))
         }
     };
     match done {

@@ -83,8 +83,17 @@ pub(super) fn defaults(data: &Path) -> Vec<VolumeEntry> {
     vec![entry]
 }
 
-/// All volumes that the entries stand for.
+/// All volumes of a server that the entries stand for.
 pub(super) fn resolve(entries: &[VolumeEntry], region: &str) -> Result<Vec<VolumeSpec>, ConfigError> {
+    let specs = specs(entries, region)?;
+    if specs.len() < DATA_SHARDS { Err(ConfigError::TooFewVolumes(specs.len())) } else { Ok(specs) }
+}
+
+/// The volumes that the entries stand for, however few.
+///
+/// # Errors
+/// [`ConfigError::Volume`]: one cannot be as it is given.
+pub fn specs(entries: &[VolumeEntry], region: &str) -> Result<Vec<VolumeSpec>, ConfigError> {
     let mut specs: Vec<VolumeSpec> = Vec::new();
     for entry in entries {
         let wrong = |reason: String| ConfigError::Volume { volume: entry.path.clone(), reason };
@@ -129,7 +138,7 @@ pub(super) fn resolve(entries: &[VolumeEntry], region: &str) -> Result<Vec<Volum
             });
         }
     }
-    if specs.len() < DATA_SHARDS { Err(ConfigError::TooFewVolumes(specs.len())) } else { Ok(specs) }
+    Ok(specs)
 }
 
 /// `/mnt/disk1` is `mnt-disk1`: the same at every start, whatever other volumes there are.

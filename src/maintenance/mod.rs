@@ -1,12 +1,19 @@
-//! What happens beside requests: the heartbeat, reclaiming what nobody refers to, expiring idle uploads.
+//! What happens beside requests: the heartbeat, reclaiming what nobody refers to, expiring idle uploads, healing, scrubbing, and the
+//! moving of shards.
 //!
 //! Every [`Job`] holds a lease in the database while it works, so that one instance of many runs it, and does its work in rounds
 //! that can be stopped between any two.
 
 mod check;
 mod compact;
+mod heal;
 mod heartbeat;
+mod pass;
 mod reclaim;
+mod relocate;
+mod roster;
+mod scrub;
+mod shards;
 mod sweep;
 mod uploads;
 
@@ -17,13 +24,19 @@ use async_trait::async_trait;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use crate::chunks::ChunkError;
 use crate::metadata::{self, InstanceId, Lease, Metadata};
 use crate::objects::Store;
 
 pub use check::{CheckOptions, Summary, check};
 pub use compact::Compact;
+pub use heal::{HEAL, Heal};
 pub use heartbeat::Heartbeat;
 pub use reclaim::Reclaim;
+pub use relocate::{REBALANCE, Relocate, drain_job, refill_job};
+pub use roster::{Roster, VolumeOpenError, make};
+pub use scrub::{SCRUB, Scrub};
+pub use shards::{Moved, Mover, MoverConfig};
 pub use sweep::{Sweep, SweepConfig};
 pub use uploads::ExpireUploads;
 
@@ -45,6 +58,12 @@ pub struct MaintenanceConfig {
     pub upload_expiry: Duration,
     /// How often each job looks for work.
     pub interval: Duration,
+    /// How shards are healed and moved.
+    pub mover: MoverConfig,
+    /// Bytes that scrubbing reads per second; 0: as fast as can be.
+    pub scrub_bytes_per_second: u64,
+    /// How long after one scrub the next begins.
+    pub scrub_interval: Duration,
 }
 
 impl Default for MaintenanceConfig {
@@ -56,6 +75,9 @@ impl Default for MaintenanceConfig {
             sweep: SweepConfig::default(),
             upload_expiry: Duration::from_secs(7 * 24 * 3600),
             interval: Duration::from_secs(10),
+            mover: MoverConfig::default(),
+            scrub_bytes_per_second: 32 << 20,
+            scrub_interval: Duration::from_secs(30 * 24 * 3600),
         }
     }
 }
@@ -66,6 +88,9 @@ pub enum JobError {
     /// The database's answer.
     #[error(transparent)]
     Metadata(#[from] metadata::Error),
+    /// The chunk store's.
+    #[error(transparent)]
+    Chunks(#[from] ChunkError),
 }
 
 /// Work done in rounds, under a lease.
@@ -103,8 +128,18 @@ async fn renew(metadata: &Metadata, lease: &Lease) -> Result<(), JobError> {
 }
 
 /// Runs all maintenance of this instance until `shutdown` says stop.
-pub async fn run(store: Store, heartbeat: Heartbeat, config: MaintenanceConfig, shutdown: watch::Receiver<bool>) {
-    let jobs: [Arc<dyn Job>; 4] = [
+pub async fn run(
+    store: Store,
+    heartbeat: Heartbeat,
+    roster: Arc<Roster>,
+    config: MaintenanceConfig,
+    shutdown: watch::Receiver<bool>,
+) {
+    let mover = Mover::new(store.clone(), config.mover.clone());
+    let jobs: [Arc<dyn Job>; 7] = [
+        Arc::new(Heal::new(store.clone(), mover.clone())),
+        Arc::new(Scrub::new(store.clone(), config.scrub_bytes_per_second, config.scrub_interval)),
+        Arc::new(Relocate::new(store.clone(), mover, Arc::clone(&roster))),
         Arc::new(Reclaim::new(store.clone(), config.grace)),
         Arc::new(Sweep::new(store.clone(), config.sweep)),
         Arc::new(Compact::new(store.clone())),
@@ -121,6 +156,22 @@ pub async fn run(store: Store, heartbeat: Heartbeat, config: MaintenanceConfig, 
             }
         });
     }
+    let (reporter, stop) = (heartbeat.clone(), shutdown.clone());
+    tasks.spawn(async move {
+        loop {
+            // Not with the heartbeat: nothing may hold that up.
+            let outcome = async {
+                roster.refresh().await?;
+                roster.report(reporter.instance()).await
+            };
+            if let Err(error) = outcome.await {
+                tracing::debug!(%error, "the volumes could not be looked after");
+            }
+            if !pause(config.heartbeat, stop.clone()).await {
+                return;
+            }
+        }
+    });
     tasks.spawn(async move {
         while pause(config.heartbeat, shutdown.clone()).await {
             heartbeat.beat().await;

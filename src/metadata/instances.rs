@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::dialect::{Tx, retrying, values};
 use super::rows::int;
-use super::{Answer, Error, IdRange, InstanceId, Lease, Metadata, Result};
+use super::{Answer, Error, IdRange, InstanceId, InstanceRow, Lease, Metadata, Result};
 use crate::clock::Millis;
 use crate::layout::ChunkId;
 
@@ -48,6 +48,25 @@ impl Metadata {
                 tx.end(result).await
             })
             .await
+        })
+    }
+
+    /// The instances that live, as far as the database has heard.
+    pub fn instances(&self) -> Answer<'_, Vec<InstanceRow>> {
+        Box::pin(async move {
+            let sql = "SELECT instance_id, started_at, heartbeat_at, {now} - heartbeat_at AS silent FROM instances \
+                   WHERE state = 'live' ORDER BY instance_id";
+            let rows = self.db.query(sql, &[]).await?;
+            rows.iter()
+                .map(|row| {
+                    Ok(InstanceRow {
+                        id: InstanceId(row.int("instance_id")?),
+                        started: row.int("started_at")?,
+                        heartbeat: row.int("heartbeat_at")?,
+                        silent: row.int("silent")?,
+                    })
+                })
+                .collect()
         })
     }
 
@@ -224,6 +243,7 @@ async fn close(tx: &mut Tx, instance: InstanceId) -> Result<()> {
     tx.execute("UPDATE instances SET state = 'closed' WHERE instance_id = $1", values![instance.0]).await?;
     // Its jobs are for others to go on with; were it to wake up, its tokens are of no more use.
     tx.execute("UPDATE leases SET until = 0 WHERE holder = $1", values![instance.0]).await?;
+    tx.execute("DELETE FROM volume_reports WHERE instance_id = $1", values![instance.0]).await?;
     let sql =
         "SELECT first, last, nonce FROM id_ranges WHERE instance_id = $1 AND state = 'open' ORDER BY first {update}";
     let ranges = tx.query(sql, values![instance.0]).await?;

@@ -8,6 +8,7 @@ mod connect;
 mod dialect;
 mod heal;
 mod instances;
+mod jobs;
 mod listing;
 mod objects;
 mod packed;
@@ -26,6 +27,8 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 
 pub use crate::layout::IdRange;
+pub use heal::{ChunkCounts, ChunkRow, ChunkState};
+pub use jobs::{JobRow, JobState, Progress};
 pub use packed::{Appended, PackedCommit, PackedEntry, PackedOwner, PackedWrite};
 pub use types::*;
 

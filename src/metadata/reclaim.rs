@@ -86,10 +86,10 @@ impl Metadata {
         })
     }
 
-    /// Files that are to be removed from a volume.
+    /// Files that are to be removed from a volume now.
     pub fn pending_deletes(&self, volume: VolumeSlot, limit: u32) -> Answer<'_, Vec<ShardName>> {
         Box::pin(async move {
-            let sql = "SELECT chunk_id, shard, generation FROM pending_deletes WHERE slot = $1 \
+            let sql = "SELECT chunk_id, shard, generation FROM pending_deletes WHERE slot = $1 AND due <= {now} \
                    ORDER BY chunk_id, shard, generation LIMIT $2";
             let rows = self.db.query(sql, values![i64::from(volume.0), i64::from(limit)]).await?;
             rows.iter()
@@ -248,18 +248,19 @@ async fn forget(tx: &mut Tx, lease: &Lease, chunk: &DeadChunk, absent: &[VolumeS
         if let Some((volume, file)) = chunk.placement.file(chunk.id, shard)
             && absent.contains(&volume)
         {
-            insert_pending(tx, volume, file).await?;
+            insert_pending(tx, volume, file, Duration::ZERO).await?;
         }
     }
     tx.execute("DELETE FROM chunks WHERE chunk_id = $1", values![&id]).await?;
     Ok(())
 }
 
-/// Notes that a file is to be removed.
-pub(super) async fn insert_pending(tx: &mut Tx, volume: VolumeSlot, file: ShardName) -> Result<()> {
-    let sql = "INSERT INTO pending_deletes (slot, chunk_id, shard, generation) VALUES ($1, $2, $3, $4) \
+/// Notes that a file is to be removed after `grace`.
+pub(super) async fn insert_pending(tx: &mut Tx, volume: VolumeSlot, file: ShardName, grace: Duration) -> Result<()> {
+    let sql = "INSERT INTO pending_deletes (slot, chunk_id, shard, generation, due) VALUES ($1, $2, $3, $4, {now} + $5) \
                ON CONFLICT (slot, chunk_id, shard, generation) DO NOTHING";
     let chunk = file.chunk.to_bytes();
-    let values = values![i64::from(volume.0), &chunk, i64::from(file.shard), i64::from(file.generation)];
+    let grace = i64::try_from(grace.as_millis()).unwrap_or(i64::MAX / 4);
+    let values = values![i64::from(volume.0), &chunk, i64::from(file.shard), i64::from(file.generation), grace];
     tx.execute(sql, values).await.map(|_| ())
 }

@@ -663,6 +663,40 @@ pub struct VolumeRow {
     pub draining: bool,
     /// Whether its directory was made once.
     pub formatted: bool,
+    /// How often its disk was replaced by an empty one.
+    pub epoch: u32,
+    /// Whether a command added or moved it: the volumes named at a server's start have no say in it.
+    pub by_command: bool,
+}
+
+/// How an instance finds a volume.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VolumeReport {
+    /// The volume.
+    pub slot: VolumeSlot,
+    /// `healthy`, `degraded`, `failed` or `draining`.
+    pub status: String,
+    /// Whether it has no room for more shards.
+    pub full: bool,
+    /// Bytes in use.
+    pub used: u64,
+    /// Bytes it may hold.
+    pub capacity: u64,
+    /// What went wrong last, if anything did.
+    pub error: Option<String>,
+}
+
+/// A living instance.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InstanceRow {
+    /// Its number.
+    pub id: InstanceId,
+    /// When it started.
+    pub started: Millis,
+    /// When it was last heard of.
+    pub heartbeat: Millis,
+    /// How long ago that is, in milliseconds.
+    pub silent: i64,
 }
 
 /// A chunk whose files are due for removal.
@@ -689,6 +723,8 @@ pub struct HealTask {
     pub queued: Millis,
     /// How often it was noted.
     pub noted: i64,
+    /// How often it could not be healed.
+    pub attempts: u32,
 }
 
 /// What a round of folding `released` did.

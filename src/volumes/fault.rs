@@ -372,7 +372,7 @@ mod tests {
 
     async fn volume() -> (tempfile::TempDir, FaultVolume<LocalVolume>) {
         let temporary = tempfile::tempdir().unwrap();
-        let identity = Identity { deployment: "d".into(), volume: "v".into(), slot: VolumeSlot(1) };
+        let identity = Identity { deployment: "d".into(), volume: "v".into(), slot: VolumeSlot(1), epoch: 0 };
         LocalVolume::format(temporary.path(), &identity).unwrap();
         let volume = FaultVolume::new(LocalVolume::open(temporary.path(), identity, IoConfig::default()).unwrap());
         volume.probe().await.unwrap();

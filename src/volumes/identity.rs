@@ -33,6 +33,8 @@ pub struct Identity {
     pub volume: String,
     /// Its number in SQL.
     pub slot: VolumeSlot,
+    /// How often its disk was replaced by an empty one: a disk that was taken out is the volume no more.
+    pub epoch: u32,
 }
 
 /// The text of `volume.json`.
@@ -42,6 +44,13 @@ struct IdentityText {
     deployment: String,
     volume: String,
     slot: u16,
+    /// Not there as long as the disk is the first.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    epoch: u32,
+}
+
+fn is_zero(epoch: &u32) -> bool {
+    *epoch == 0
 }
 
 /// Why a directory is not the volume it should be.
@@ -57,7 +66,7 @@ pub enum IdentityError {
     #[error("{IDENTITY_FILE} has format {0}, this program knows {FORMAT}")]
     UnknownFormat(u32),
     /// It is another volume.
-    #[error("it is volume {:?}, slot {}, of deployment {:?}", .0.volume, .0.slot, .0.deployment)]
+    #[error("it is volume {:?}, slot {}, disk {}, of deployment {:?}", .0.volume, .0.slot, .0.epoch, .0.deployment)]
     Foreign(Identity),
     /// The operating system refused.
     #[error("{0}")]
@@ -106,7 +115,7 @@ impl Identity {
         if text.format != FORMAT {
             return Err(IdentityError::UnknownFormat(text.format));
         }
-        Ok(Self { deployment: text.deployment, volume: text.volume, slot: VolumeSlot(text.slot) })
+        Ok(Self { deployment: text.deployment, volume: text.volume, slot: VolumeSlot(text.slot), epoch: text.epoch })
     }
 
     /// Reads the identity of the directory and compares it with this one.
@@ -156,6 +165,7 @@ pub(super) fn format(path: &Path, identity: &Identity) -> Result<(), FormatError
             deployment: identity.deployment.clone(),
             volume: identity.volume.clone(),
             slot: identity.slot.0,
+            epoch: identity.epoch,
         };
         let mut file = File::from(rustix::fs::openat(&root, IDENTITY_TEMPORARY, flags, Mode::from_raw_mode(0o640))?);
         serde_json::to_writer_pretty(&mut file, &text)?;
@@ -231,7 +241,7 @@ mod tests {
     use super::*;
 
     fn identity() -> Identity {
-        Identity { deployment: "d-1".into(), volume: "v1".into(), slot: VolumeSlot(3) }
+        Identity { deployment: "d-1".into(), volume: "v1".into(), slot: VolumeSlot(3), epoch: 0 }
     }
 
     fn check(path: &Path) -> Result<(), IdentityError> {

@@ -42,6 +42,8 @@ pub struct Member {
     full: AtomicBool,
     usage: Mutex<Usage>,
     record: Mutex<Record>,
+    /// What went wrong last.
+    error: Mutex<Option<String>>,
     /// Held while it is being checked.
     checking: AtomicBool,
     /// The set's count of changes, once it is in one.
@@ -59,6 +61,7 @@ impl Member {
             full: AtomicBool::new(false),
             usage: Mutex::default(),
             record: Mutex::default(),
+            error: Mutex::default(),
             checking: AtomicBool::new(false),
             changes: Mutex::default(),
         }
@@ -97,6 +100,11 @@ impl Member {
     /// Its space when it was last checked; zeros before.
     pub fn usage(&self) -> Usage {
         *lock(&self.usage)
+    }
+
+    /// What went wrong with it last; `None` if nothing ever did, or all is well again.
+    pub fn last_error(&self) -> Option<String> {
+        lock(&self.error).clone().filter(|_| self.status() != Status::Healthy)
     }
 
     /// How long a read takes on average of late; `None` before the first.
@@ -197,6 +205,7 @@ impl Member {
         let _checking = Checking(&self.checking);
         let started = Instant::now();
         if let Err(error) = self.volume.probe().await {
+            *lock(&self.error) = Some(error.to_string());
             // It has to prove itself from the start.
             lock(&self.record).restart();
             self.happened(Event::Broken, &error);
@@ -237,7 +246,10 @@ impl Member {
             }
             // Not the system's error but ours: the file is not open for writing any more.
             Err(VolumeError::Io { source, .. }) if source.raw_os_error().is_none() => None,
-            Err(VolumeError::Unavailable { .. } | VolumeError::Io { .. }) => lock(&self.record).failed(sync),
+            Err(error @ (VolumeError::Unavailable { .. } | VolumeError::Io { .. })) => {
+                *lock(&self.error) = Some(error.to_string());
+                lock(&self.record).failed(sync)
+            }
         };
         if let Some(event) = event {
             match outcome {

@@ -49,7 +49,8 @@ impl Machine {
         let mut members = Vec::new();
         for row in rows {
             let path = Path::new(&row.spec.path).to_owned();
-            let identity = Identity { deployment: deployment.clone(), volume: row.spec.id, slot: row.slot };
+            let identity =
+                Identity { deployment: deployment.clone(), volume: row.spec.id, slot: row.slot, epoch: row.epoch };
             if !row.formatted {
                 LocalVolume::format(&path, &identity).unwrap();
                 metadata.set_formatted(row.slot).await.unwrap();

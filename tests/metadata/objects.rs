@@ -230,7 +230,7 @@ async fn missing_shards_enter_the_heal_queue_with_the_commit(f: &Fixture) {
     commit.data.chunks[1].placement.0[8] = None;
     f.meta.commit_put(&commit).await.unwrap();
     assert_eq!(f.meta.heal_queue_len().await.unwrap(), 2);
-    let tasks = f.meta.heal_tasks(10).await.unwrap();
+    let tasks = f.meta.heal_tasks(NOW, 10).await.unwrap();
     let id = commit.data.chunks[1].id;
     assert_eq!(tasks.iter().map(|task| (task.chunk, task.shard)).collect::<Vec<_>>(), [(id, 3), (id, 8)]);
     let placed = f.resolve("key").await.unwrap().extents[1];

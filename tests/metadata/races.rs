@@ -441,8 +441,9 @@ async fn one_of_many_healers_moves_a_shard(f: &Arc<Fixture>) {
     let moves = (20..28u16).map(|volume| {
         let meta = f.meta.clone();
         async move {
-            let to = Slot { volume: VolumeSlot(volume), generation: 1 };
-            meta.switch_slot(chunk, 4, from, to).await.unwrap().then_some(to)
+            let to =
+                meta.announce_shard(chunk, 4, from, VolumeSlot(volume), Duration::from_secs(600)).await.unwrap()?;
+            meta.switch_slot(chunk, 4, from, to, Duration::ZERO).await.unwrap().then_some(to)
         }
     });
     let won: Vec<_> = all(moves).await.into_iter().flatten().collect();

@@ -13,7 +13,7 @@ fn shard(seq: u64) -> ShardName {
 }
 
 fn identity() -> Identity {
-    Identity { deployment: "d-1".into(), volume: "v1".into(), slot: VolumeSlot(1) }
+    Identity { deployment: "d-1".into(), volume: "v1".into(), slot: VolumeSlot(1), epoch: 0 }
 }
 
 fn file(path: &Path, shard: ShardName) -> PathBuf {

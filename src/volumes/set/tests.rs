@@ -10,7 +10,7 @@ use crate::volumes::{Identity, IoConfig, LocalVolume, prober};
 const SHARD: ShardName = ShardName { chunk: ChunkId { seq: 1, nonce: 2 }, shard: 0, generation: 0 };
 
 fn member(temporary: &TempDir, slot: u16) -> (Member, Faults) {
-    let identity = Identity { deployment: "d".into(), volume: format!("v{slot}"), slot: VolumeSlot(slot) };
+    let identity = Identity { deployment: "d".into(), volume: format!("v{slot}"), slot: VolumeSlot(slot), epoch: 0 };
     let path = temporary.path().join(&identity.volume);
     LocalVolume::format(&path, &identity).unwrap();
     let volume = FaultVolume::new(LocalVolume::open(path, identity, IoConfig::default()).unwrap());

@@ -1,0 +1,193 @@
+//! The operator's commands, beside a running server and without one.
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
+
+#[path = "support/server.rs"]
+mod server;
+#[path = "support/signing.rs"]
+#[allow(dead_code, reason = "this suite needs the plainest of it")]
+mod signing;
+
+use std::process::{Command, Output};
+use std::time::{Duration, Instant, SystemTime};
+
+use bytes::Bytes;
+use http::{Method, StatusCode};
+use http_body_util::BodyExt;
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::TokioExecutor;
+use rustix::process::Signal;
+use serde_json::Value;
+
+use server::Server;
+use signing::{Call, Signer};
+
+async fn call(server: &Server, method: Method, path: &str, body: Bytes) -> (StatusCode, Bytes) {
+    let signer = Signer {
+        access_key: Server::ACCESS_KEY.into(),
+        secret: Server::SECRET_KEY.into(),
+        region: "us-east-1".into(),
+        service: "s3".into(),
+        time: SystemTime::now(),
+    };
+    let host = server.address().to_string();
+    let mut request = signer.header(Call::new(method, path).header("host", &host).body(body), None);
+    *request.uri_mut() = format!("http://{host}{path}").parse().unwrap();
+    let client = Client::builder(TokioExecutor::new()).build_http();
+    let answer = client.request(request).await.unwrap();
+    (answer.status(), answer.into_body().collect().await.unwrap().to_bytes())
+}
+
+fn content(seed: u32, len: usize) -> Bytes {
+    (0..len as u32).flat_map(|n| (n ^ seed.wrapping_mul(0x9e37_79b9)).to_le_bytes()).take(len).collect()
+}
+
+const OBJECTS: u32 = 12;
+
+fn len(seed: u32) -> usize {
+    [100, 20_000, 300_000, 2 << 20][seed as usize % 4] + seed as usize
+}
+
+async fn put_all(server: &Server) {
+    for seed in 0..OBJECTS {
+        let (status, answer) = call(server, Method::PUT, &format!("/demo/{seed}"), content(seed, len(seed))).await;
+        assert_eq!(status, StatusCode::OK, "{answer:?}");
+    }
+}
+
+async fn get_all(server: &Server) {
+    for seed in 0..OBJECTS {
+        let (status, body) = call(server, Method::GET, &format!("/demo/{seed}"), Bytes::new()).await;
+        assert_eq!(status, StatusCode::OK);
+        assert!(body == content(seed, len(seed)), "object {seed} came back with {} bytes", body.len());
+    }
+}
+
+/// Runs a command on the server's store.
+fn ninefold(server: &Server, arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_ninefold")).args(arguments).current_dir(server.home()).output().unwrap()
+}
+
+fn succeeds(server: &Server, arguments: &[&str]) -> String {
+    let output = ninefold(server, arguments);
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{arguments:?}: {said}{}", String::from_utf8_lossy(&output.stderr));
+    said
+}
+
+fn fails(server: &Server, arguments: &[&str]) -> String {
+    let output = ninefold(server, arguments);
+    assert!(!output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stdout));
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+fn json(server: &Server, arguments: &[&str]) -> Value {
+    serde_json::from_str(&succeeds(server, arguments)).unwrap()
+}
+
+fn volume<'a>(status: &'a Value, id: &str) -> &'a Value {
+    status["volumes"].as_array().unwrap().iter().find(|volume| volume["id"] == id).expect("it is registered")
+}
+
+/// Waits, for what the server does by itself.
+fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(300);
+    while !holds() {
+        assert!(Instant::now() < deadline, "not so yet: {what}");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn volumes_come_and_go_beside_a_running_server() {
+    let mut server = Server::new(&["--bucket", "demo", "--heal-rate", "0", "--scrub-rate", "0"]);
+    server.start();
+    put_all(&server).await;
+    // Small objects are in chunks that are still open; a new start seals them.
+    server.end(Signal::TERM);
+    server.start();
+
+    succeeds(&server, &["volume", "add", "path=data/volumes/v10,id=v10"]);
+    assert!(fails(&server, &["volume", "add", "path=data/volumes/v10,id=v10"]).contains("v10"));
+    succeeds(&server, &["volume", "rebalance"]);
+    let status = json(&server, &["status", "--json"]);
+    assert!(volume(&status, "v10")["shards"].as_u64().unwrap() > 0);
+    assert_eq!(status["instances"].as_array().unwrap().len(), 1);
+    get_all(&server).await;
+
+    assert!(fails(&server, &["volume", "remove", "v2"]).contains("drain"));
+    assert!(fails(&server, &["volume", "drain", "v77"]).contains("v77"));
+    succeeds(&server, &["volume", "drain", "v2"]);
+    assert_eq!(volume(&json(&server, &["status", "--json"]), "v2")["shards"], 0);
+    succeeds(&server, &["volume", "remove", "v2"]);
+    get_all(&server).await;
+
+    // A working volume is not replaced.
+    assert!(fails(&server, &["volume", "replace", "v3"]).contains("drain"));
+    let lost = server.home().join("data/volumes/v3");
+    std::fs::remove_dir_all(&lost).unwrap();
+    until("the loss of v3 is known", || volume(&json(&server, &["status", "--json"]), "v3")["status"] == "failed");
+    std::fs::create_dir(&lost).unwrap();
+    let said = succeeds(&server, &["volume", "replace", "v3"]);
+    assert!(said.contains("heal: done"), "{said}");
+    succeeds(&server, &["scrub", "--wait"]);
+    get_all(&server).await;
+    let table = succeeds(&server, &["volume", "list"]);
+    assert!(table.contains("v10") && table.contains("healthy") && !table.contains("v2 "), "{table}");
+    let table = succeeds(&server, &["status"]);
+    assert!(table.contains("0 damaged") && table.contains("scrub: done"), "{table}");
+
+    // Where no server runs the command does the work itself.
+    server.end(Signal::TERM);
+    let shards = server.home().join("data/volumes/v4/shards");
+    let hurt = std::fs::read_dir(shards).unwrap().find_map(|fan_out| {
+        std::fs::read_dir(fan_out.unwrap().path()).unwrap().next().map(|file| file.unwrap().path())
+    });
+    std::fs::remove_file(hurt.unwrap()).unwrap();
+    let said = succeeds(&server, &["scrub", "--wait"]);
+    assert!(said.contains("1 found"), "{said}");
+    succeeds(&server, &["heal", "--wait"]);
+    assert!(succeeds(&server, &["scrub", "--wait"]).contains("scrub: done"));
+    assert!(!succeeds(&server, &["scrub"]).is_empty());
+    server.start();
+    get_all(&server).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rebalance_goes_on_after_a_kill() {
+    let mut server = Server::new(&["--bucket", "demo", "--scrub-rate", "0"]).env("NINEFOLD_HEAL_RATE", "1MiB");
+    server.start();
+    for seed in 0..60 {
+        let (status, answer) = call(&server, Method::PUT, &format!("/demo/{seed}"), content(seed, 400_000)).await;
+        assert_eq!(status, StatusCode::OK, "{answer:?}");
+    }
+    succeeds(&server, &["volume", "add", "path=data/volumes/v10,id=v10"]);
+    succeeds(&server, &["volume", "rebalance", "--detach"]);
+    let rebalance = |server: &Server| -> Value {
+        let status = json(server, &["status", "--json"]);
+        let jobs = status["jobs"].as_array().unwrap();
+        jobs.iter().find(|job| job["name"] == "rebalance").unwrap().clone()
+    };
+    until("it has begun", || rebalance(&server)["done"].as_u64().unwrap() > 0);
+    server.kill();
+    let before = rebalance(&server);
+    assert_eq!(before["state"], "running");
+    let mut server = server.env("NINEFOLD_HEAL_RATE", "0");
+    server.start();
+    // The dead instance's leases are free once it is judged dead.
+    succeeds(&server, &["volume", "rebalance"]);
+    let after = rebalance(&server);
+    assert_eq!((after["state"].as_str(), &after["started"]), (Some("done"), &before["started"]));
+    assert_eq!(after["done"], after["total"], "it went on where it stopped");
+    succeeds(&server, &["scrub", "--wait"]);
+    for seed in 0..60 {
+        let (status, body) = call(&server, Method::GET, &format!("/demo/{seed}"), Bytes::new()).await;
+        assert!(status == StatusCode::OK && body == content(seed, 400_000), "object {seed}");
+    }
+}
+
+#[test]
+fn what_is_no_store_is_told() {
+    let server = Server::new(&[]);
+    assert!(fails(&server, &["status"]).contains("no database"));
+    assert!(!server.home().join("data").exists(), "nothing is made");
+}
