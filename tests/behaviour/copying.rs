@@ -23,6 +23,8 @@ on_both! {
         let got = f.s3.get_object().bucket(BUCKET).key("c").send().await.unwrap();
         assert_eq!((got.metadata().unwrap().get("m"), got.metadata().unwrap()["n"].as_str()), (None, "2"));
         assert_eq!(got.tag_count(), Some(2));
+        // Whoever still reads keeps the files.
+        drop(got);
         let reclaim = Reclaim::new(f.store().clone(), Duration::ZERO);
         f.s3.delete_object().bucket(BUCKET).key("a").send().await.unwrap();
         f.run(&reclaim).await;
