@@ -471,8 +471,8 @@ async fn a_pack_loses_up_to_three_shards_for_good_and_is_of_no_use_without_a_fou
             assert!(pack.is_done());
             let calls: Vec<u64> = rig.faults.iter().map(|faults| faults.calls(Operation::Write)).collect();
             let after = pack.append(&[entry(700)]).await.unwrap()[0];
-            for volume in 0..3 {
-                assert_eq!(rig.faults[volume].calls(Operation::Write), calls[volume], "it is not written to any more");
+            for (faults, &calls) in rig.faults.iter().zip(&calls).take(3) {
+                assert_eq!(faults.calls(Operation::Write), calls, "it is not written to any more");
             }
             for (extent, len) in [(before, 500), (during, 600), (after, 700)] {
                 assert_eq!(unpack(&rig, &pack, extent).await.unwrap(), entry(len).pieces.concat());

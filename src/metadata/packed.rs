@@ -50,7 +50,7 @@ pub enum PackedWrite {
         /// Name of the bucket.
         bucket: String,
         /// What it is.
-        object: NewObject,
+        object: Box<NewObject>,
         /// Its bytes; `None` for an empty object.
         extent: Option<Extent>,
         /// What must hold.

@@ -178,7 +178,7 @@ struct Lane {
     config: PackConfig,
     receiver: mpsc::Receiver<Message>,
     /// Writes taken from the channel that found no place in the last batch.
-    waiting: VecDeque<Box<Job>>,
+    waiting: VecDeque<Job>,
     pack: Option<(Pack, Instant)>,
     /// Chunks on their way to their end.
     ending: JoinSet<()>,
@@ -194,14 +194,14 @@ impl Lane {
                     _ = done.send(());
                 }
                 match self.next().await {
-                    Some(Message::Write(job)) => self.waiting.push_back(job),
+                    Some(Message::Write(job)) => self.waiting.push_back(*job),
                     Some(Message::Close(done)) => closing = Some(done),
                     None => break,
                 }
             }
             while closing.is_none() && self.waiting.len() < self.config.batch_writes {
                 match self.receiver.try_recv() {
-                    Ok(Message::Write(job)) => self.waiting.push_back(job),
+                    Ok(Message::Write(job)) => self.waiting.push_back(*job),
                     Ok(Message::Close(done)) => closing = Some(done),
                     Err(_) => break,
                 }
@@ -237,7 +237,7 @@ impl Lane {
     }
 
     /// Takes from those that wait what may go together.
-    fn gather(&mut self) -> Vec<Box<Job>> {
+    fn gather(&mut self) -> Vec<Job> {
         let mut names = HashSet::new();
         let mut jobs = Vec::new();
         let mut later = VecDeque::new();
@@ -258,7 +258,7 @@ impl Lane {
     }
 
     /// Brings a batch to its end: every one of it is answered.
-    async fn settle(&mut self, mut jobs: Vec<Box<Job>>) {
+    async fn settle(&mut self, mut jobs: Vec<Job>) {
         let mut outcome = self.attempt(&mut jobs).await;
         if outcome.as_ref().is_err_and(Failure::is_of_the_chunk) {
             outcome = self.attempt(&mut jobs).await;
@@ -292,7 +292,7 @@ impl Lane {
     }
 
     /// Appends the bytes of a batch and commits it.
-    async fn attempt(&mut self, jobs: &mut [Box<Job>]) -> Result<Vec<metadata::Result<()>>, Failure> {
+    async fn attempt(&mut self, jobs: &mut [Job]) -> Result<Vec<metadata::Result<()>>, Failure> {
         let entries: Vec<Entry> = jobs.iter().filter_map(|job| job.entry.clone()).collect();
         let appended = self.append(&entries, jobs).await?;
         let commit = PackedCommit {
@@ -324,7 +324,7 @@ impl Lane {
         outcome.map_err(Failure::Metadata)
     }
 
-    async fn append(&mut self, entries: &[Entry], jobs: &mut [Box<Job>]) -> Result<Option<Appended>, Failure> {
+    async fn append(&mut self, entries: &[Entry], jobs: &mut [Job]) -> Result<Option<Appended>, Failure> {
         if entries.is_empty() {
             return Ok(None);
         }

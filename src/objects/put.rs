@@ -97,7 +97,7 @@ impl Store {
             Received::Small(bytes) => {
                 let size = bytes.iter().map(|piece| piece.len() as u64).sum();
                 let owner = Owner { bucket: bucket.clone(), key: object.key.clone(), part: 0 };
-                let write = PackedWrite::Put { bucket, object, extent: None, condition };
+                let write = PackedWrite::Put { bucket, object: Box::new(object), extent: None, condition };
                 self.lanes.write(write, owner, bytes).await?;
                 size
             }

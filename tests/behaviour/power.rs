@@ -195,7 +195,7 @@ async fn what_was_acknowledged_survives_cuts_of_the_power() {
     let cuts = std::env::var("NINEFOLD_POWER_CUTS").map_or(4, |cuts| cuts.parse().unwrap());
     let seed = std::env::var("NINEFOLD_SEED")
         .map_or_else(|_| u64::from_le_bytes(ninefold::clock::random_bytes()) % 1_000_000, |seed| seed.parse().unwrap());
-    println!("NINEFOLD_SEED={seed}");
+    eprintln!("NINEFOLD_SEED={seed}");
     let dir = tempfile::tempdir().unwrap();
     let known = Arc::new(Mutex::new(Known::new()));
     for cut in 0..cuts {

@@ -54,7 +54,7 @@ impl Pack {
 }
 
 fn put(key: &str, extent: Option<Extent>) -> PackedWrite {
-    PackedWrite::Put { bucket: BUCKET.into(), object: object(key), extent, condition: WriteCondition::default() }
+    PackedWrite::Put { bucket: BUCKET.into(), object: object(key).into(), extent, condition: WriteCondition::default() }
 }
 
 async fn ok(f: &Fixture, commit: &PackedCommit) {
@@ -93,12 +93,13 @@ async fn each_write_of_a_batch_fails_for_itself(f: &Fixture) {
     let [a, b, c, d] = std::array::from_fn(|_| pack.extent(10));
     let nowhere = PackedWrite::Put {
         bucket: "nowhere".into(),
-        object: object("x"),
+        object: object("x").into(),
         extent: Some(a),
         condition: WriteCondition::default(),
     };
     let absent = WriteCondition { absent: true, ..WriteCondition::default() };
-    let taken = PackedWrite::Put { bucket: BUCKET.into(), object: object("taken"), extent: Some(b), condition: absent };
+    let taken =
+        PackedWrite::Put { bucket: BUCKET.into(), object: object("taken").into(), extent: Some(b), condition: absent };
     let part = PartCommit {
         batch: batch(),
         bucket: BUCKET.into(),
