@@ -4,7 +4,7 @@
 //!
 //! `cargo bench --bench http [-- --quick] [CLIENTS [SIZE]]`; `TMPDIR` says on which disk.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
 
 #[path = "../tests/support/postgres.rs"]
 mod postgres;

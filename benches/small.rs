@@ -4,7 +4,7 @@
 //! `cargo bench --bench small [-- --quick | SIZE CLIENTS]`; `NINEFOLD_BENCH_DIR` says on which disk, `NINEFOLD_BENCH_PACK` may hold
 //! `lanes=2 pack_max=65536 batch_writes=256 stripe=262144` to try other settings.
 
-#![allow(clippy::unwrap_used, clippy::expect_used)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
 
 #[path = "../tests/support/postgres.rs"]
 mod postgres;
@@ -106,13 +106,9 @@ async fn get(store: &Store, key: String) {
 }
 
 /// Operations per second of so many clients that each do one after the other for `time`.
-async fn rate<F: Future<Output = ()> + Send>(
-    clients: usize,
-    time: Duration,
-    work: impl Fn(u64) -> F + Send + Sync + 'static,
-) -> f64
+async fn rate<F>(clients: usize, time: Duration, work: impl Fn(u64) -> F + Send + Sync + 'static) -> f64
 where
-    F: 'static,
+    F: Future<Output = ()> + Send + 'static,
 {
     let (work, number, done) = (Arc::new(work), Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
     let started = Instant::now();
@@ -224,7 +220,7 @@ async fn plain(url: &str, base: &Path, size: usize, clients: usize, time: Durati
     };
     let path = dir.path().to_owned();
     let content = content(size);
-    let rate = rate(clients, time, move |n| {
+    rate(clients, time, move |n| {
         let (path, content, sqlite, server) = (path.clone(), content.clone(), sqlite.clone(), server.clone());
         async move {
             let mut files = JoinSet::new();
@@ -243,14 +239,15 @@ async fn plain(url: &str, base: &Path, size: usize, clients: usize, time: Durati
             let (key, etag, size) = (n as i64, "0123456789abcdef0123456789abcdef", content.len() as i64);
             match server {
                 Some(server) => {
-                    drop(sqlx::query(insert).bind(key).bind(etag).bind(size).execute(&server).await.unwrap())
+                    sqlx::query(insert).bind(key).bind(etag).bind(size).execute(&server).await.unwrap();
                 }
-                None => drop(sqlx::query(insert).bind(key).bind(etag).bind(size).execute(&sqlite).await.unwrap()),
+                None => {
+                    sqlx::query(insert).bind(key).bind(etag).bind(size).execute(&sqlite).await.unwrap();
+                }
             }
         }
     })
-    .await;
-    rate
+    .await
 }
 
 async fn measure() {
