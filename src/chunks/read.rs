@@ -194,6 +194,8 @@ struct Attempt<'a> {
     placement: Placement,
     /// Shards not asked so far.
     candidates: Vec<usize>,
+    /// Shards that were given up, but may hold the block all the same: it may have been written before. Its checksum tells.
+    given_up: ShardSet,
     good: BTreeMap<usize, Block>,
     reasons: Vec<String>,
 }
@@ -201,7 +203,7 @@ struct Attempt<'a> {
 impl<'a> Attempt<'a> {
     fn new(store: &'a ChunkStore, stripe: &'a Stripe, placement: Placement, missing: ShardSet) -> Self {
         let candidates = (0..SHARDS).filter(|&s| !missing.contains(s) && placement.0[s].is_some()).collect();
-        Self { store, stripe, placement, candidates, good: BTreeMap::new(), reasons: Vec::new() }
+        Self { store, stripe, placement, candidates, given_up: missing, good: BTreeMap::new(), reasons: Vec::new() }
     }
 
     /// Reads until the wanted blocks, or any six, are there.
@@ -215,6 +217,8 @@ impl<'a> Attempt<'a> {
         let (sure, doubtful): (Vec<usize>, Vec<usize>) = ours.into_iter().partition(|&shard| !self.doubtful(shard));
         enough &= doubtful.is_empty();
         self.candidates.extend(doubtful);
+        // Nobody waits for these unless there is nothing else.
+        self.candidates.extend(self.given_up.iter().filter(|&shard| self.placement.0[shard].is_some()));
         for shard in sure {
             running.push(self.fetch(shard));
         }
@@ -299,6 +303,7 @@ impl<'a> Attempt<'a> {
         let store = self.store.clone();
         let (chunk, position, len) = (self.stripe.chunk, self.stripe.position, self.stripe.len);
         let place = self.placement.file(chunk, shard);
+        let given_up = self.given_up.contains(shard);
         async move {
             let Some((slot, name)) = place else { return (shard, Err("it has no place".into())) };
             let Some(member) = store.inner.volumes.get(slot) else {
@@ -313,8 +318,10 @@ impl<'a> Attempt<'a> {
                 // The volume's trouble, not the shard's: its status tells.
                 Err(error) => return (shard, Err(error.to_string())),
             };
-            tracing::warn!(%chunk, shard, damage, "a shard is missing or bad");
-            store.inner.ledger.note_bad_shard(chunk, shard as u8, &damage);
+            if !given_up {
+                tracing::warn!(%chunk, shard, damage, "a shard is missing or bad");
+                store.inner.ledger.note_bad_shard(chunk, shard as u8, &damage);
+            }
             (shard, Err(damage))
         }
     }

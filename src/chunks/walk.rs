@@ -176,14 +176,18 @@ impl<'a> Walk<'a> {
         Ok(tokio::task::spawn_blocking(find).await?)
     }
 
-    /// Reads and checks a shard's header.
+    /// Reads and checks a shard's header. The file must have its name: one that is only open still is lost already.
     pub(super) async fn header(&mut self, shard: usize) -> Option<Header> {
         let file = self.files[shard].clone()?;
-        let outcome = match file.member.read(file.name, 0, HEADER_LEN as usize).await {
-            Ok(bytes) => match Header::decode(&bytes) {
-                Ok(header) if header.name == file.name => Ok(header),
-                Ok(_) => Err(Finding::Bad("its header is another shard's".into())),
-                Err(error) => Err(Finding::Bad(format!("its header: {error}"))),
+        let outcome = match file.member.present(vec![file.name]).await {
+            Ok(found) if found.is_empty() => Err(Finding::Bad("its file is not there".into())),
+            Ok(_) => match file.member.read(file.name, 0, HEADER_LEN as usize).await {
+                Ok(bytes) => match Header::decode(&bytes) {
+                    Ok(header) if header.name == file.name => Ok(header),
+                    Ok(_) => Err(Finding::Bad("its header is another shard's".into())),
+                    Err(error) => Err(Finding::Bad(format!("its header: {error}"))),
+                },
+                Err(error) => Err(finding(&error)),
             },
             Err(error) => Err(finding(&error)),
         };

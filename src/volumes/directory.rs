@@ -238,12 +238,25 @@ impl Directory {
         let mut found = Vec::new();
         for &shard in shards {
             match rustix::fs::statat(&self.root, path(shard), AtFlags::SYMLINK_NOFOLLOW) {
-                Ok(stat) => found.push((shard, u64::try_from(stat.st_size).unwrap_or(0))),
-                Err(Errno::NOENT) => {}
+                Ok(stat) => {
+                    self.keep_reader_of(shard, Some(stat.st_ino));
+                    found.push((shard, u64::try_from(stat.st_size).unwrap_or(0)));
+                }
+                Err(Errno::NOENT) => self.keep_reader_of(shard, None),
                 Err(errno) => return Err(self.error(shard, "look for", errno)),
             }
         }
         Ok(found)
+    }
+
+    /// Closes the file that is open for reading under this name, unless it is the one that the directory has.
+    fn keep_reader_of(&self, shard: ShardName, inode: Option<u64>) {
+        let Some(file) = lock(&self.readers).get(shard) else { return };
+        let open = rustix::fs::fstat(&file).ok().map(|stat| stat.st_ino);
+        if open.is_none() || open != inode {
+            let reader = lock(&self.readers).files.remove(&shard);
+            drop(reader);
+        }
     }
 
     pub(super) fn quarantined(&self, limit: usize) -> Result<Vec<Quarantined>> {

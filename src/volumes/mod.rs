@@ -150,7 +150,8 @@ pub trait Volume: Send + Sync + fmt::Debug {
     /// The names in one of the 256 directories, unordered. Files with other names are left out.
     async fn list(&self, fan_out: u8) -> Result<Vec<ShardName>>;
 
-    /// Which of these files are there, and how long each is, in bytes. One hop for all of them, and no directory is listed.
+    /// Which of these files are there, and how long each is, in bytes. One hop for all of them, and no directory is listed. It is the
+    /// names that are asked: a file that is only open still, its name being gone or another's by now, is not read from any more.
     async fn present(&self, shards: Vec<ShardName>) -> Result<Vec<(ShardName, u64)>>;
 
     /// What is in quarantine, at most `limit` files, in no order.
