@@ -1,6 +1,7 @@
 """Bytes to store, reproducible from a seed, and what one expects to read back of them."""
 
 import hashlib
+import os
 import random
 
 KIB = 1 << 10
@@ -76,11 +77,16 @@ class Stream:
 
 
 def write_tree(root, files):
-    """Writes `{relative name: bytes}` below `root`."""
+    """Writes `{relative name: bytes}` below `root`.
+
+    The files are a minute old: S3 tells an object's age in whole seconds, so that what is uploaded in the second in which it was
+    written looks older than its source, and is uploaded again by whoever compares the two."""
     for name, content in files.items():
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
+        then = path.stat().st_mtime - 60
+        os.utime(path, (then, then))
 
 
 def read_tree(root):
