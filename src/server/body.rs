@@ -12,10 +12,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::StatusCode;
 use http_body::{Body, Frame, SizeHint};
-use sha2::{Digest as _, Sha256};
 use tokio::time::{Instant, Sleep};
 
 use super::Refusal;
+use super::document::{Announced, Computing};
 
 /// What may be wrong with a body that was being read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,10 +37,14 @@ pub enum BodyFault {
     SignatureMismatch = 7,
     /// It could not be kept until its length was known.
     Storage = 8,
+    /// A document does not have the MD5 in `Content-MD5`.
+    Md5Mismatch = 9,
+    /// A document does not have the checksum in its `x-amz-checksum-*`.
+    ChecksumMismatch = 10,
 }
 
 impl BodyFault {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 10] = [
         Self::Incomplete,
         Self::TimedOut,
         Self::TooLarge,
@@ -49,6 +53,8 @@ impl BodyFault {
         Self::Sha256Mismatch,
         Self::SignatureMismatch,
         Self::Storage,
+        Self::Md5Mismatch,
+        Self::ChecksumMismatch,
     ];
 
     /// What an error of a request's body stream means; `None` if it is no fault of the body.
@@ -90,6 +96,12 @@ impl BodyFault {
             Self::ChunkTooLarge => bad("InvalidRequest").saying("Signed chunks may have 16 MiB at most"),
             Self::Sha256Mismatch => bad("XAmzContentSHA256Mismatch"),
             Self::SignatureMismatch => Refusal::new(StatusCode::FORBIDDEN, "SignatureDoesNotMatch"),
+            Self::Md5Mismatch => {
+                bad("BadDigest").saying("The Content-MD5 you specified did not match what we received.")
+            }
+            Self::ChecksumMismatch => {
+                bad("BadDigest").saying("The checksum you specified did not match the calculated checksum.")
+            }
             Self::Storage => Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "InternalError"),
         }
     }
@@ -136,7 +148,7 @@ impl BodyWatch {
     }
 }
 
-/// A body as it comes from the connection, ended by an error if the client falls silent or, where a hash is expected,
+/// A body as it comes from the connection, ended by an error if the client falls silent or, where digests were announced,
 /// sends something else.
 pub(super) struct Watching<B> {
     inner: B,
@@ -144,18 +156,19 @@ pub(super) struct Watching<B> {
     silence: Duration,
     /// Runs while nothing comes.
     timer: Option<Pin<Box<Sleep>>>,
-    /// The hash so far and what it should be.
-    hash: Option<(Sha256, [u8; 32])>,
+    /// The digests so far and what they should be.
+    digests: Option<Computing>,
 }
 
 impl<B> Watching<B> {
-    pub(super) fn new(inner: B, watch: BodyWatch, silence: Duration, sha256: Option<[u8; 32]>) -> Self {
-        Self { inner, watch, silence, timer: None, hash: sha256.map(|wanted| (Sha256::new(), wanted)) }
+    pub(super) fn new(inner: B, watch: BodyWatch, silence: Duration, announced: Announced) -> Self {
+        Self { inner, watch, silence, timer: None, digests: announced.begin() }
     }
 
-    /// Whether a hash was expected and is another; asked once, at the end.
-    fn hash_is_wrong(&mut self) -> bool {
-        self.hash.take().is_some_and(|(hash, wanted)| <[u8; 32]>::from(hash.finalize()) != wanted)
+    /// What is wrong with all of it; asked once, at the end.
+    fn wrong(&mut self) -> Option<BrokenBody> {
+        let fault = self.digests.take()?.finish()?;
+        Some(self.watch.broken(fault))
     }
 
     fn silent(&mut self, cx: &mut Context<'_>) -> bool {
@@ -184,26 +197,23 @@ where
             Some(Ok(frame)) => {
                 if let Some(data) = frame.data_ref() {
                     this.watch.0.received.fetch_add(data.len() as u64, Ordering::Relaxed);
-                    if let Some((hash, _)) = &mut this.hash {
-                        hash.update(data);
+                    if let Some(digests) = &mut this.digests {
+                        digests.update(data);
                     }
                 }
                 // Before the last bytes are passed on: who reads them may find them wrong itself, and ask no further.
-                match this.inner.is_end_stream() && this.hash_is_wrong() {
-                    true => Some(Err(this.watch.broken(BodyFault::Sha256Mismatch))),
-                    false => Some(Ok(frame)),
-                }
+                let wrong = if this.inner.is_end_stream() { this.wrong() } else { None };
+                Some(wrong.map_or(Ok(frame), Err))
             }
             // The connection broke, or the framing of HTTP itself: the client did not send what it announced.
             Some(Err(_)) => Some(Err(this.watch.broken(BodyFault::Incomplete))),
-            None if this.hash_is_wrong() => Some(Err(this.watch.broken(BodyFault::Sha256Mismatch))),
-            None => None,
+            None => this.wrong().map(Err),
         })
     }
 
     fn is_end_stream(&self) -> bool {
-        // The hash is compared at the end, so the end must be asked for.
-        self.hash.is_none() && self.inner.is_end_stream()
+        // Digests are compared at the end, so the end must be asked for.
+        self.digests.is_none() && self.inner.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
@@ -236,8 +246,12 @@ where
 mod tests {
     #![allow(clippy::unwrap_used)]
 
-    use super::*;
+    use http::HeaderMap;
     use http_body_util::{BodyExt as _, Full};
+    use sha2::{Digest as _, Sha256};
+
+    use super::*;
+    use crate::access::query::Query;
 
     #[test]
     fn faults_are_known_by_type_and_by_text() {
@@ -256,10 +270,10 @@ mod tests {
     #[tokio::test]
     async fn a_wrong_hash_is_an_error_at_the_end() {
         for (sent, faulty) in [("right", false), ("wrong", true)] {
-            let wanted = <[u8; 32]>::from(Sha256::digest("right"));
+            let wanted = Some(Sha256::digest("right").into());
+            let announced = Announced::of(&HeaderMap::new(), &Query::default(), wanted).unwrap();
             let watch = BodyWatch::default();
-            let body =
-                Watching::new(Full::new(Bytes::from(sent)), watch.clone(), Duration::from_secs(60), Some(wanted));
+            let body = Watching::new(Full::new(Bytes::from(sent)), watch.clone(), Duration::from_secs(60), announced);
             assert_eq!(body.collect().await.is_err(), faulty);
             assert_eq!(watch.fault(), faulty.then_some(BodyFault::Sha256Mismatch));
             assert_eq!(watch.received(), 5);
@@ -280,7 +294,7 @@ mod tests {
             }
         }
         let watch = BodyWatch::default();
-        let body = Watching::new(Silent, watch.clone(), Duration::from_millis(1), None);
+        let body = Watching::new(Silent, watch.clone(), Duration::from_millis(1), Announced::default());
         assert_eq!(body.collect().await.unwrap_err(), BrokenBody(BodyFault::TimedOut));
         assert_eq!(watch.fault(), Some(BodyFault::TimedOut));
     }

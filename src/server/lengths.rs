@@ -1,8 +1,9 @@
 //! How long a request's body is, how it is framed, and whether that can be accepted.
 
 use http::request::Parts;
-use http::{HeaderValue, Method, StatusCode, Version, header};
+use http::{HeaderValue, StatusCode, Version, header};
 
+use super::document::{Announced, is_document};
 use super::{LengthUnknown, Refusal};
 use crate::access::claims::{Claims, Mechanism};
 use crate::access::query::Query;
@@ -15,18 +16,15 @@ pub(super) const MAX_XML: u64 = 20 << 20;
 
 static DECODED: &str = "x-amz-decoded-content-length";
 
-/// Sub-resources of objects that are put as XML.
-const XML_OF_OBJECTS: [&str; 4] = ["acl", "legal-hold", "retention", "tagging"];
-
 /// How a body has to be treated on its way in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Plan {
     /// How it is framed.
     pub(super) framing: Framing,
     /// Bytes it may have at most.
     pub(super) limit: u64,
-    /// A document whose SHA-256 has to be compared here, because `s3s` calls a wrong one an internal error.
-    pub(super) sha256: Option<[u8; 32]>,
+    /// What the digests of a document must be; of no document, none.
+    pub(super) announced: Announced,
 }
 
 /// How a body is framed.
@@ -53,7 +51,7 @@ pub(super) fn plan(
     claims: Option<&Claims>,
     exact: Option<u64>,
 ) -> Result<Plan, Refusal> {
-    let xml = is_xml(&parts.method, of_object, query);
+    let xml = is_document(&parts.method, of_object, query);
     let limit = if xml { MAX_XML } else { MAX_UPLOAD };
     let payload = Payload::of(parts, claims)?;
     let announced = match parts.headers.get(header::CONTENT_LENGTH) {
@@ -103,8 +101,12 @@ pub(super) fn plan(
                 .with("MaxSizeAllowed", limit.to_string())
         });
     }
-    let sha256 = if xml { payload.hash() } else { None };
-    Ok(Plan { framing, limit, sha256 })
+    let announced = match framing {
+        // The digests of chunked bodies are of what is in the chunks.
+        Framing::Plain | Framing::Uncounted if xml => Announced::of(&parts.headers, query, payload.hash())?,
+        _ => Announced::default(),
+    };
+    Ok(Plan { framing, limit, announced })
 }
 
 /// What `x-amz-content-sha256` says.
@@ -154,12 +156,6 @@ impl Payload {
             _ => None,
         }
     }
-}
-
-/// Whether the body is a document rather than an object's bytes.
-fn is_xml(method: &Method, of_object: bool, query: &Query) -> bool {
-    *method == Method::POST
-        || (*method == Method::PUT && (!of_object || XML_OF_OBJECTS.iter().any(|name| query.has(name))))
 }
 
 fn number(value: &HeaderValue) -> Option<u64> {

@@ -8,7 +8,7 @@
 //!     └ health   /health/live, /health/ready                    health
 //!        └ screen   method, host, path, query, scope            screen, access::claims
 //!           └ lengths   how the body is framed; too large       lengths
-//!              └ body   silence, hash, chunks, spool            body, aws_chunked, spool
+//!              └ body   silence, digests, chunks, spool         body, document, aws_chunked, spool
 //!                 └ s3s   signature → s3::guard → operation
 //!              answer   the error's XML, the status             answer, refusal
 //!     └ panic   is an InternalError
@@ -19,6 +19,7 @@ mod answer;
 mod aws_chunked;
 mod body;
 mod connection;
+mod document;
 mod health;
 mod lengths;
 mod refusal;
@@ -209,7 +210,7 @@ impl Inner {
         let exact = body.size_hint().exact();
         let of_object = self.is_of_object(&parts);
         let plan = lengths::plan(&mut parts, of_object, &query, claims.as_ref(), exact)?;
-        let body = Watching::new(body, watch.clone(), self.silence, plan.sha256);
+        let body = Watching::new(body, watch.clone(), self.silence, plan.announced);
         let body = match plan.framing {
             Framing::AwsChunked { signed, decoded } => {
                 s3s::Body::http_body_unsync(Reframed::new(body, watch.clone(), signed, decoded))

@@ -58,16 +58,25 @@ async fn documents_with_another_hash_or_too_large_are_the_client_s_fault() {
     let server = Server::start().await;
     let signer = server.signer();
     let xml = "<Delete><Object><Key>aa</Key></Object></Delete>";
-    let delete = || {
-        let call = Call::new(Method::POST, "/bkt").query("delete", "").header("host", &server.address.to_string());
-        call.body(xml)
-    };
+    let host = server.address.to_string();
+    let bare = || Call::new(Method::POST, "/bkt").query("delete", "").header("host", &host).body(xml);
+    let delete = || bare().header("content-md5", "X9CctwXGFmgS5EnSLTQmzg==");
     let answer = server.send(signer.header(delete(), None)).await;
     assert_eq!((answer.status, server.reached()), (200, vec!["DeleteObjects"]));
     let mut request = signer.header(delete(), None);
     *request.body_mut() = Full::new(xml.replace("aa", "bb").into());
     let answer = server.send(request).await;
     assert_eq!((answer.status, answer.code()), (400, "XAmzContentSHA256Mismatch"));
+    // A body whose hash is what was signed need not be what its sender wanted to send.
+    let other = Call { body: xml.replace("aa", "bb").into(), ..delete() };
+    let answer = server.send(signer.header(other.clone(), None)).await;
+    assert_eq!((answer.status, answer.code()), (400, "BadDigest"));
+    let answer = server.send_h2(signer.header(other, Some("UNSIGNED-PAYLOAD"))).await;
+    assert_eq!((answer.status, answer.code()), (400, "BadDigest"));
+    let answer = server.send(signer.header(bare().header("x-amz-checksum-crc32", "AAAAAA=="), None)).await;
+    assert_eq!((answer.status, answer.code()), (400, "BadDigest"));
+    let answer = server.send(signer.header(bare(), None)).await;
+    assert_eq!((answer.status, answer.code()), (400, "InvalidRequest"), "a deletion needs a digest");
     let mut request = signer.header(delete(), None);
     request.headers_mut().insert("content-length", HeaderValue::from_static("20971521"));
     let head = request.map(|_| StreamBody::new(futures_util::stream::pending::<std::io::Result<Frame<Bytes>>>()));

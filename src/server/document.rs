@@ -1,0 +1,155 @@
+//! The XML documents that some requests bring, and the digests that their headers announce: `s3s` compares none of them but the
+//! SHA-256 of the signature, and calls that an internal error.
+//!
+//! Source: "Checking object integrity" in the Amazon S3 user guide; `Content-MD5` is RFC 1864's.
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use http::{HeaderMap, Method, StatusCode};
+
+use super::{BodyFault, Refusal};
+use crate::access::query::Query;
+use crate::chunks::Digest as _;
+use crate::metadata::ChecksumAlgorithm;
+use crate::objects::digest::{Hashes, checksum_len};
+
+/// Sub-resources of objects that are put as XML.
+const XML_OF_OBJECTS: [&str; 4] = ["acl", "legal-hold", "retention", "tagging"];
+
+/// Whether the body is a document rather than an object's bytes.
+pub(super) fn is_document(method: &Method, of_object: bool, query: &Query) -> bool {
+    *method == Method::POST
+        || (*method == Method::PUT && (!of_object || XML_OF_OBJECTS.iter().any(|name| query.has(name))))
+}
+
+/// What a document's digests must be.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Announced {
+    md5: Option<[u8; 16]>,
+    checksum: Option<(ChecksumAlgorithm, String)>,
+    /// What was signed.
+    sha256: Option<[u8; 32]>,
+}
+
+impl Announced {
+    /// Reads the headers of a request whose body is a document. Of a completion, `x-amz-checksum-*` are the object's.
+    pub(super) fn of(headers: &HeaderMap, query: &Query, sha256: Option<[u8; 32]>) -> Result<Self, Refusal> {
+        let bad = |code| Refusal::new(StatusCode::BAD_REQUEST, code);
+        let md5 = match headers.get("content-md5") {
+            None => None,
+            Some(value) => {
+                let decoded = BASE64_STANDARD.decode(value).ok().and_then(|bytes| bytes.try_into().ok());
+                Some(decoded.ok_or_else(|| bad("InvalidDigest"))?)
+            }
+        };
+        let mut checksum = None;
+        if !query.has("uploadId") {
+            for algorithm in ChecksumAlgorithm::ALL {
+                let name = format!("x-amz-checksum-{}", algorithm.name().to_ascii_lowercase());
+                let Some(value) = headers.get(&name) else { continue };
+                let len = BASE64_STANDARD.decode(value).map_or(0, |bytes| bytes.len());
+                if len != checksum_len(algorithm) {
+                    return Err(bad("InvalidRequest").saying(format!("Value for {name} header is invalid.")));
+                }
+                if checksum.is_some() {
+                    return Err(bad("InvalidRequest").saying(
+                        "Expecting a single x-amz-checksum- header. Multiple checksum Types are not allowed.",
+                    ));
+                }
+                checksum = Some((algorithm, String::from_utf8_lossy(value.as_bytes()).into_owned()));
+            }
+        }
+        if query.has("delete") && md5.is_none() && checksum.is_none() && !headers.contains_key("x-amz-trailer") {
+            return Err(bad("InvalidRequest")
+                .saying("Missing required header for this request: Content-MD5 OR x-amz-checksum-*"));
+        }
+        Ok(Self { md5, checksum, sha256 })
+    }
+
+    /// Begins to compute them, if there are any.
+    pub(super) fn begin(self) -> Option<Computing> {
+        if self == Self::default() {
+            return None;
+        }
+        let signed = self.sha256.map(|_| ChecksumAlgorithm::Sha256);
+        let algorithms = signed.into_iter().chain(self.checksum.iter().map(|(algorithm, _)| *algorithm));
+        Some(Computing { hashes: Hashes::new(algorithms), announced: self })
+    }
+}
+
+/// Digests of a document that is being read.
+#[derive(Debug)]
+pub(super) struct Computing {
+    hashes: Hashes,
+    announced: Announced,
+}
+
+impl Computing {
+    pub(super) fn update(&mut self, bytes: &[u8]) {
+        self.hashes.update(bytes);
+    }
+
+    /// What is wrong with the document, all of which was seen.
+    pub(super) fn finish(self) -> Option<BodyFault> {
+        let Self { hashes, announced } = self;
+        let sums = hashes.finish();
+        let signed = announced.sha256.map(|hash| BASE64_STANDARD.encode(hash));
+        if signed.is_some() && signed != sums.checksum(ChecksumAlgorithm::Sha256) {
+            return Some(BodyFault::Sha256Mismatch);
+        }
+        if announced.md5.is_some_and(|md5| md5 != sums.md5) {
+            return Some(BodyFault::Md5Mismatch);
+        }
+        let (algorithm, value) = announced.checksum?;
+        (sums.checksum(algorithm).as_ref() != Some(&value)).then_some(BodyFault::ChecksumMismatch)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    fn announced(query: &str, headers: &[(&'static str, &str)]) -> Result<Announced, String> {
+        let headers = headers.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect();
+        Announced::of(&headers, &Query::parse(Some(query)).unwrap(), None).map_err(|refusal| refusal.code.into_owned())
+    }
+
+    fn fault(announced: Announced, bytes: &[u8]) -> Option<BodyFault> {
+        let mut computing = announced.begin().unwrap();
+        bytes.chunks(3).for_each(|piece| computing.update(piece));
+        computing.finish()
+    }
+
+    #[test]
+    fn a_document_must_be_what_its_headers_say() {
+        for (name, value, wrong) in [
+            ("content-md5", "XrY7u+Ae7tCTyyK7j1rNww==", BodyFault::Md5Mismatch),
+            ("x-amz-checksum-crc32", "DUoRhQ==", BodyFault::ChecksumMismatch),
+            ("x-amz-checksum-sha256", "uU0nuZNNPgilLlLX2n2r+sSE7+N6U4DukIj3rOLvzek=", BodyFault::ChecksumMismatch),
+        ] {
+            let announced = || announced("tagging", &[(name, value)]).unwrap();
+            assert_eq!(fault(announced(), b"hello world"), None, "{name}");
+            assert_eq!(fault(announced(), b"hello warld"), Some(wrong), "{name}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_a_digest_is_refused_and_a_deletion_needs_one() {
+        assert_eq!(announced("tagging", &[]), Ok(Announced::default()));
+        assert!(Announced::default().begin().is_none());
+        assert_eq!(announced("delete", &[]), Err("InvalidRequest".into()));
+        assert!(announced("delete", &[("content-md5", "XrY7u+Ae7tCTyyK7j1rNww==")]).is_ok());
+        assert_eq!(announced("cors", &[("content-md5", "")]), Err("InvalidDigest".into()));
+        assert_eq!(announced("cors", &[("content-md5", "DUoRhQ==")]), Err("InvalidDigest".into()));
+        assert_eq!(
+            announced("cors", &[("x-amz-checksum-crc32", "XrY7u+Ae7tCTyyK7j1rNww==")]),
+            Err("InvalidRequest".into())
+        );
+        let two = [("x-amz-checksum-crc32", "DUoRhQ=="), ("x-amz-checksum-crc32c", "DUoRhQ==")];
+        assert_eq!(announced("cors", &two), Err("InvalidRequest".into()));
+        // The object's, not the list's.
+        assert_eq!(announced("uploadId=u", &[("x-amz-checksum-crc32", "DUoRhQ==")]), Ok(Announced::default()));
+    }
+}
