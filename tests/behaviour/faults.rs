@@ -236,12 +236,8 @@ impl Rig {
         self.f.run(&Reclaim::new(self.f.store().clone(), Duration::ZERO)).await;
     }
 
-    /// Heals until nothing waits for it; scrubs first if there is something that nobody can have noticed.
-    async fn heal_all(&self, case: &str, unnoticed: bool) {
-        if unnoticed {
-            self.f.scrub().await;
-            assert!(self.f.queued().await > 0, "{case}: a scrub finds what is wrong");
-        }
+    /// Heals until nothing waits for it.
+    async fn heal_all(&self, case: &str) {
         for _ in 0..5 {
             if self.f.queued().await == 0 {
                 return;
@@ -261,7 +257,7 @@ impl Rig {
         let case = &format!("{} of {names:?}", kind.name);
         let beyond = count > SHARDS - DATA_SHARDS;
         let f = &self.f;
-        let t0 = Instant::now();
+
         // A packed chunk that is to be compacted, and a shard that is to be healed.
         for n in 0..6 {
             f.put(&format!("sparse-{n}"), bytes(SMALL + n)).await;
@@ -282,7 +278,6 @@ impl Rig {
             std::fs::write(self.path(slot.volume, name), b"").unwrap();
             f.store().metadata().queue_heal(row.stored.id, shard as u8, "emptied", f.clock.now()).await.unwrap();
         }
-        eprintln!("  T prepared {:?}", t0.elapsed());
         // The volumes fail.
         let gate = Gate::default();
         let mut kept = Vec::new();
@@ -355,7 +350,6 @@ impl Rig {
             assert!(read || beyond, "{case}: {key} cannot be read");
         }
 
-        eprintln!("  T used {:?}", t0.elapsed());
         // They do well again.
         gate.open();
         self.faults.iter().for_each(Faults::clear);
@@ -377,13 +371,16 @@ impl Rig {
         assert!(self.try_get(case, "large", LARGE, None).await, "{case}: large is back");
         assert!(self.try_get(case, "small", SMALL, None).await, "{case}: small is back");
         assert!(self.try_get(case, "sparse-0", SMALL, None).await, "{case}: sparse-0 is back");
-        eprintln!("  T recovered {:?}", t0.elapsed());
         f.store().close_packs().await;
         if lossy {
             self.remove_new().await;
         }
-        self.heal_all(case, !lossy && (at_rest || kind.writes == Effect::Silent)).await;
-        eprintln!("  T healed {:?}", t0.elapsed());
+        if at_rest || kind.writes == Effect::Silent {
+            // Nobody may have noticed so far.
+            f.scrub().await;
+            assert!(at_rest || lossy || f.queued().await > 0, "{case}: a scrub finds what is wrong");
+        }
+        self.heal_all(case).await;
         for (key, len, done) in writes.iter().filter(|_| !lossy) {
             assert!(!done || self.try_get(case, key, *len, None).await, "{case}: {key} after healing");
         }
@@ -393,7 +390,6 @@ impl Rig {
         f.instance.heartbeat().beat().await;
         f.run(&Sweep::new(f.store().clone(), SweepConfig { again: Duration::ZERO, ..SweepConfig::default() })).await;
         self.reclaim().await;
-        eprintln!("  T swept {:?}", t0.elapsed());
         let missing = f.chunks().await.iter().map(|row| row.stored.missing.len()).sum::<usize>();
         assert_eq!(missing, 0, "{case}: every shard has been written by now");
         let summary = f.assert_well().await;
