@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use load::{CLIENTS, Client, Dice, Keys};
+use load::{CLIENTS, Client, Dice, Keys, Until};
 use server::Server;
 
 /// Kills at random instants, unless another number was asked for: on SQLite ...
@@ -63,8 +63,8 @@ impl Run {
     /// Has all clients write until the server is gone, or for this time.
     async fn load(&mut self, time: Duration) {
         let client = Client::new(self.server.address());
-        let until = Instant::now() + time;
-        self.keys = load::load(&client, 0, std::mem::take(&mut self.keys), &mut self.dice, until).await;
+        let until = Until::after(time);
+        self.keys = load::load(&client, 0, std::mem::take(&mut self.keys), &mut self.dice, &until).await;
     }
 
     /// Starts the server, verifies what the last death has left, and kills it at some instant while clients write.

@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 use serde_json::Value;
 
-use load::{Client, Dice, Keys};
+use load::{Client, Dice, Keys, Until};
 use server::Server;
 
 /// After how long a silent server is judged dead: one that is only slow never is, the machine being busy or not.
@@ -57,21 +57,26 @@ impl Pair {
         self.servers[0].home().join("volumes")
     }
 
-    /// Has the clients of both write until each server's time is over, or it is gone; does `meanwhile` beside them.
-    async fn load(&mut self, times: [Duration; 2], meanwhile: impl FnOnce(&mut [Server; 2]) + Send) {
-        let now = Instant::now();
+    /// Has the clients of both write while something else is done, and a moment longer.
+    async fn load(&mut self, meanwhile: impl FnOnce(&mut [Server; 2]) + Send) {
         let clients = self.servers.each_ref().map(|server| Client::new(server.address()));
         let mut dice = [Dice(self.dice.roll(u64::MAX) | 1), Dice(self.dice.roll(u64::MAX) | 1)];
         let [first, second] = std::mem::take(&mut self.keys);
         let [of_first, of_second] = &mut dice;
+        let until = Until::after(WITHIN);
         let writing = async {
             tokio::join!(
-                load::load(&clients[0], 0, first, of_first, now + times[0]),
-                load::load(&clients[1], CLIENTS as u64, second, of_second, now + times[1]),
+                load::load(&clients[0], 0, first, of_first, &until),
+                load::load(&clients[1], CLIENTS as u64, second, of_second, &until),
             )
         };
-        // Blocks its thread; the clients are tasks of others.
-        let ((first, second), ()) = tokio::join!(writing, async { tokio::task::block_in_place(|| meanwhile(&mut self.servers)) });
+        let acting = async {
+            // Blocks its thread; the clients are tasks of others.
+            tokio::task::block_in_place(|| meanwhile(&mut self.servers));
+            tokio::time::sleep(Duration::from_millis(500)).await;
+            until.say();
+        };
+        let ((first, second), ()) = tokio::join!(writing, acting);
         self.keys = [first, second];
     }
 
@@ -118,7 +123,7 @@ fn until(what: &str, server: &Server, mut holds: impl FnMut() -> bool) {
 async fn the_other_takes_over_from_one_that_is_killed() {
     let mut pair = Pair::new().await;
     pair.servers.iter_mut().for_each(Server::start);
-    pair.load([Duration::from_millis(500); 2], |_| ()).await;
+    pair.load(|_| ()).await;
     pair.servers[1].end(Signal::TERM);
     // The first has a job, for longer than it lives.
     let done = |server: &Server| scrub(server)["done"].as_u64().unwrap_or(0);
@@ -131,9 +136,9 @@ async fn the_other_takes_over_from_one_that_is_killed() {
     pair.servers[1].start();
     assert_eq!(instances(&pair.servers[1]).len(), 2);
 
-    let (dice, mut alive) = (Duration::from_millis(300 + pair.dice.roll(700)), Vec::new());
-    pair.load([WITHIN, Duration::from_secs(9)], |servers| {
-        std::thread::sleep(dice);
+    let (moment, mut alive) = (Duration::from_millis(300 + pair.dice.roll(700)), Vec::new());
+    pair.load(|servers| {
+        std::thread::sleep(moment);
         servers[0].kill();
         until("the dead one is judged", &servers[1], || instances(&servers[1]).len() == 1);
         alive = instances(&servers[1]);
@@ -154,7 +159,7 @@ async fn the_other_takes_over_from_one_that_is_killed() {
     let both = instances(&pair.servers[0]);
     assert!(both.len() == 2 && both.contains(&alive[0]), "{both:?} after {alive:?}");
     pair.read_back(0).await;
-    pair.load([Duration::from_secs(1); 2], |_| ()).await;
+    pair.load(|_| ()).await;
     pair.assert_no_error(0);
     pair.assert_no_error(1);
     pair.read_back(0).await;
@@ -169,7 +174,7 @@ async fn one_that_was_stopped_for_too_long_goes_on_as_a_new_instance() {
         let before = instances(&pair.servers[1]);
         assert_eq!(before.len(), 2);
         let moment = Duration::from_millis(300 + pair.dice.roll(700));
-        pair.load([Duration::from_secs(12), Duration::from_secs(12)], |servers| {
+        pair.load(|servers| {
             std::thread::sleep(moment);
             servers[0].signal(Signal::STOP);
             until("the stopped one is judged", &servers[1], || instances(&servers[1]).len() == 1);
@@ -186,7 +191,7 @@ async fn one_that_was_stopped_for_too_long_goes_on_as_a_new_instance() {
         pair.read_back(0).await;
         pair.read_back(1).await;
         // Both are well.
-        pair.load([Duration::from_secs(1); 2], |_| ()).await;
+        pair.load(|_| ()).await;
         pair.assert_no_error(0);
         pair.assert_no_error(1);
     }

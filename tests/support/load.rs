@@ -5,6 +5,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
@@ -125,19 +127,40 @@ fn outcome(answer: Option<(StatusCode, HeaderMap, Bytes)>) -> Outcome {
     }
 }
 
+/// When clients stop: at some time, or when it is said.
+#[derive(Clone)]
+pub struct Until {
+    time: Instant,
+    said: Arc<AtomicBool>,
+}
+
+impl Until {
+    pub fn after(time: Duration) -> Self {
+        Self { time: Instant::now() + time, said: Arc::default() }
+    }
+
+    pub fn say(&self) {
+        self.said.store(true, Ordering::Relaxed);
+    }
+
+    fn reached(&self) -> bool {
+        self.said.load(Ordering::Relaxed) || Instant::now() >= self.time
+    }
+}
+
 /// Writes to this client's keys until the server is gone, or `until`; keeps account.
 async fn write(
     client: Client,
     number: u64,
     mut known: BTreeMap<String, Known>,
     seed: u64,
-    until: Instant,
+    until: Until,
 ) -> BTreeMap<String, Known> {
     let mut dice = Dice(seed | 1);
     for _ in 0..8 {
         dice.roll(2);
     }
-    while Instant::now() < until {
+    while !until.reached() {
         let key = format!("{number}/{}", dice.roll(KEYS));
         let content = Content { seed: dice.roll(u64::MAX), len: LENGTHS[dice.roll(LENGTHS.len() as u64) as usize] };
         let (wanted, done) = match dice.roll(20) {
@@ -238,10 +261,10 @@ pub fn make_hasty(server: &mut Server, timeout: &str) {
 pub type Keys = Vec<BTreeMap<String, Known>>;
 
 /// Has all clients write until the server is gone, or `until`. They are numbered from `first` on.
-pub async fn load(client: &Client, first: u64, keys: Keys, dice: &mut Dice, until: Instant) -> Keys {
+pub async fn load(client: &Client, first: u64, keys: Keys, dice: &mut Dice, until: &Until) -> Keys {
     let mut tasks = Vec::new();
     for (number, keys) in (first..).zip(keys) {
-        tasks.push(tokio::spawn(write(client.clone(), number, keys, dice.roll(u64::MAX), until)));
+        tasks.push(tokio::spawn(write(client.clone(), number, keys, dice.roll(u64::MAX), until.clone())));
     }
     let mut keys = Vec::new();
     for task in tasks {
