@@ -430,10 +430,10 @@ async fn go_through(f: Fixture, counts: impl Fn(usize) -> Vec<usize>) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn up_to_three_volumes_may_fail_in_any_way_and_a_fourth_is_a_clean_error() {
-    go_through(Fixture::sqlite().await, |number| vec![1 + number % 2, 3, 4]).await;
+    go_through(Fixture::sqlite().await, |_| vec![3, 4]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn volumes_may_fail_in_any_way_on_postgres() {
-    go_through(Fixture::postgres().await, |number| vec![3 + number % 2]).await;
+    go_through(Fixture::postgres().await, |number| vec![1 + number % 2]).await;
 }
