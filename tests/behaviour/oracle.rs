@@ -137,7 +137,8 @@ async fn complete(s3: &Client, key: &str, tick: &impl Fn() -> u64) -> (u64, Stri
     let created = s3.create_multipart_upload().bucket(BUCKET).key(key).send().await.unwrap();
     let upload = created.upload_id().unwrap();
     let body = ByteStream::from(random_bytes::<32>().to_vec());
-    let part = s3.upload_part().bucket(BUCKET).key(key).upload_id(upload).part_number(1).body(body).send().await.unwrap();
+    let part =
+        s3.upload_part().bucket(BUCKET).key(key).upload_id(upload).part_number(1).body(body).send().await.unwrap();
     let part = CompletedPart::builder().part_number(1).set_e_tag(part.e_tag).build();
     let complete = s3.complete_multipart_upload().bucket(BUCKET).key(key).upload_id(upload);
     let complete = complete.multipart_upload(CompletedMultipartUpload::builder().parts(part).build());
@@ -247,8 +248,8 @@ async fn act(s3: Client, prefix: String, time: Arc<AtomicU64>) -> Vec<Vec<Event>
 }
 
 async fn histories(clients: &[Client]) {
-    let count =
-        std::env::var("NINEFOLD_HISTORIES").map_or(HISTORIES, |count| count.parse().expect("NINEFOLD_HISTORIES is a number"));
+    let count = std::env::var("NINEFOLD_HISTORIES")
+        .map_or(HISTORIES, |count| count.parse().expect("NINEFOLD_HISTORIES is a number"));
     for number in 0..count {
         let time = Arc::new(AtomicU64::new(0));
         let mut tasks = JoinSet::new();

@@ -159,7 +159,11 @@ async fn sessions_never_confirm_what_is_not_synced() {
     assert_eq!(f.raw.int(&format!("{seen} 'on'")).await, 1);
     assert_eq!(f.raw.int(&format!("{seen} 'read committed'")).await, 1);
     assert_eq!(f.raw.int(&format!("{seen} '30s'")).await, 2);
-    assert_eq!(f.raw.int(&format!("{seen} '10s'")).await, 1, "who stops in a transaction is gone before others give up");
+    assert_eq!(
+        f.raw.int(&format!("{seen} '10s'")).await,
+        1,
+        "who stops in a transaction is gone before others give up"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

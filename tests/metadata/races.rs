@@ -155,7 +155,8 @@ async fn a_judge_is_not_held_up_by_who_stopped_in_the_middle_of_a_transaction(f:
     let stopped = Session::lock(f, "SELECT first FROM id_ranges FOR SHARE").await;
     f.raw.execute(&format!("UPDATE instances SET heartbeat_at = 0 WHERE instance_id <> {}", judge.0)).await;
     // Far less than a statement may take.
-    let judgement = tokio::time::timeout(f.config.statement_timeout / 2, f.meta.close_silent(judge, f.instance, timeout));
+    let judgement =
+        tokio::time::timeout(f.config.statement_timeout / 2, f.meta.close_silent(judge, f.instance, timeout));
     assert!(matches!(judgement.await.unwrap(), Err(Error::Unavailable(_))));
     f.meta.heartbeat(judge, 0).await.unwrap();
     stopped.roll_back().await;

@@ -292,9 +292,7 @@ pub async fn read_back(client: &Client, keys: &mut Keys) -> bool {
             status => panic!("{key}: {status}: {}", String::from_utf8_lossy(&body)),
         };
         let matching = allowed.iter().find(|allowed| match (allowed, &found) {
-            (Some(parts), Some(body)) => {
-                *parts.iter().map(|part| part.bytes()).collect::<Vec<_>>().concat() == **body
-            }
+            (Some(parts), Some(body)) => *parts.iter().map(|part| part.bytes()).collect::<Vec<_>>().concat() == **body,
             (None, None) => true,
             _ => false,
         });
