@@ -38,6 +38,10 @@ pub const POINTS: &[&str] = &[
     "reclaim.chosen",
     "reclaim.removed",
     "reclaim.forgotten",
+    // Healing and moving: a shard's new file is announced; is written and verified; is the shard.
+    "shard.announced",
+    "shard.written",
+    "shard.switched",
     // Compaction: a batch of a chunk's entries is elsewhere.
     "compact.moved",
     // Sweeping: files without a row are known; are in quarantine; SQL knows.

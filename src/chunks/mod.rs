@@ -170,7 +170,7 @@ pub struct ChunkConfig {
     pub chunk_len: u64,
     /// Bytes of one stripe of a packed chunk at most, entry headers included; an entry that is longer has one to itself.
     pub packed_stripe_len: u32,
-    /// Chunk ids reserved at once.
+    /// Chunk ids reserved at once, once an instance has used up smaller ranges.
     pub ids_per_range: u32,
     /// How long a read is waited for before the files of dead chunks go; a longer one is cut when its chunk has died.
     pub read_limit: Duration,

@@ -315,6 +315,8 @@ impl<'a> Attempt<'a> {
                     Err(error) => format!("volume {}: block at {position}: {error}", member.name()),
                 },
                 Err(error @ (VolumeError::Absent { .. } | VolumeError::Truncated { .. })) => error.to_string(),
+                // A disk that cannot read one file may well read the others. Whoever heals looks again.
+                Err(error @ VolumeError::Io { .. }) => error.to_string(),
                 // The volume's trouble, not the shard's: its status tells.
                 Err(error) => return (shard, Err(error.to_string())),
             };

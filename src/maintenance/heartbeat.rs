@@ -97,7 +97,11 @@ impl Heartbeat {
             match self.0.metadata.close_silent(self.instance(), instance, self.0.timeout).await {
                 Ok(false) => {}
                 Ok(true) => tracing::warn!(instance = instance.0, "a silent instance was closed"),
-                Err(error) => tracing::warn!(instance = instance.0, %error, "a silent instance could not be closed"),
+                Err(error) => {
+                    tracing::warn!(instance = instance.0, %error, "a silent instance could not be closed");
+                    // The next heartbeat must not wait for several of them.
+                    break;
+                }
             }
         }
     }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::chunks::{ChunkError, Pace, Source, Target};
+use crate::crash;
 use crate::layout::{ShardName, ShardSet, StoredChunk, VolumeSlot};
 use crate::metadata;
 use crate::objects::Store;
@@ -92,6 +93,7 @@ impl Mover {
         if targets.is_empty() {
             return Ok(moved);
         }
+        crash::point("shard.announced");
         let outcome = self.store.chunks().rewrite(chunk, &targets, &self.pace).await;
         let (written, failed) = match outcome {
             Ok(rewritten) => {
@@ -104,11 +106,15 @@ impl Mover {
                 (Vec::new(), targets.iter().map(|target| (*target, reason.clone())).collect())
             }
         };
+        if !written.is_empty() {
+            crash::point("shard.written");
+        }
         for target in written {
             let from = chunk.placement.0.get(target.shard).copied().flatten();
             let shard = target.shard as u8;
             if db.switch_slot(chunk.id, shard, from, target.to, self.config.grace).await? {
                 moved.moved.insert(target.shard);
+                crash::point("shard.switched");
             } else {
                 self.withdraw(chunk, &target).await?;
                 moved.failed.push((target.shard, "it was moved, or its chunk died, meanwhile".into()));

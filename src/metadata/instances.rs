@@ -8,6 +8,10 @@ use super::{Answer, Error, IdRange, InstanceId, InstanceRow, Lease, Metadata, Re
 use crate::clock::Millis;
 use crate::layout::ChunkId;
 
+/// A judge waits for the locks of the one it judges for this part of the time-out: its own row is locked meanwhile, so that its
+/// heartbeat waits, too.
+const JUDGEMENT_SHARE: u32 = 16;
+
 pub(super) fn millis(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX / 4).min(i64::MAX / 4)
 }
@@ -127,7 +131,9 @@ impl Metadata {
     /// [`Self::close_instance`], if the instance is silent still: answers whether it is closed now. The judge must live.
     ///
     /// # Errors
-    /// [`Error::RangeClosed`] if the judge was itself judged dead.
+    /// [`Error::RangeClosed`] if the judge was itself judged dead. [`Error::Unavailable`] if the silent one still has
+    /// transactions (it may have been stopped in the middle of them): they are not waited for, as the judge would be silent
+    /// itself meanwhile.
     pub fn close_silent(&self, judge: InstanceId, instance: InstanceId, timeout: Duration) -> Answer<'_, bool> {
         Box::pin(async move {
             retrying(|| async {
@@ -220,6 +226,7 @@ async fn reserve(tx: &mut Tx, instance: InstanceId, count: u32, nonce: u64) -> R
 }
 
 async fn close_silent(tx: &mut Tx, judge: InstanceId, instance: InstanceId, timeout: Duration) -> Result<bool> {
+    tx.wait_at_most(timeout / JUDGEMENT_SHARE).await?;
     hold_leases(tx, instance).await?;
     // Two judges of each other must not both win, nor wait for each other: rows are locked in one order.
     let (first, second) = if judge < instance { (judge, instance) } else { (instance, judge) };

@@ -3,6 +3,7 @@
 //! [`FaultVolume`] wraps any volume; [`Faults`], a handle on it, says what goes wrong while it is in use, and counts calls.
 
 use std::collections::VecDeque;
+use std::future::Future;
 use std::io;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -62,8 +63,8 @@ pub enum Fault {
     Absent,
     /// Of a write only this many bytes are written, then `EIO`. Other operations fail with `EIO`.
     Short(usize),
-    /// Of what is read, the bits in this mask are flipped in the byte at this offset (modulo the length). Nothing else is
-    /// affected.
+    /// Of what is read or written, be it a header, the bits in this mask are flipped in the byte at this offset (modulo the
+    /// length), and nobody is told. Nothing else is affected.
     Flip {
         /// Which byte.
         offset: usize,
@@ -72,9 +73,13 @@ pub enum Fault {
     },
     /// What is read ends before its last byte.
     Truncated,
-    /// The operation is done after this time (of tokio's clock).
+    /// Of a write only this many bytes are written, and it succeeds. Nothing else is affected.
+    Torn(usize),
+    /// What is read or written is so many bytes behind where it should be, and nobody is told. Nothing else is affected.
+    Misplaced(u64),
+    /// The operation is done after this time (of tokio's clock), if that is not over the volume's limit.
     Delay(Duration),
-    /// The operation is done when the gate opens.
+    /// The operation is done when the gate opens, if that is within the volume's limit.
     Hang(Gate),
     /// The operation is done, and then answers `EIO`: what the caller knows and what is differ.
     DoneButFailed,
@@ -167,6 +172,8 @@ impl Faults {
 pub struct FaultVolume<V> {
     inner: V,
     faults: Faults,
+    /// How long an operation may be held back; then it is left undone and answered as unavailable.
+    limit: Option<Duration>,
 }
 
 /// The number of `EIO`.
@@ -175,7 +182,12 @@ const EIO: i32 = 5;
 impl<V: Volume> FaultVolume<V> {
     /// Wraps `inner`; nothing goes wrong before it is told to.
     pub fn new(inner: V) -> Self {
-        Self { inner, faults: Faults::default() }
+        Self { inner, faults: Faults::default(), limit: None }
+    }
+
+    /// The same, with a limit to how long an operation may be held back, as real ones have.
+    pub fn with_limit(inner: V, limit: Duration) -> Self {
+        Self { limit: Some(limit), ..Self::new(inner) }
     }
 
     /// The handle that says what goes wrong.
@@ -212,6 +224,7 @@ impl<V: Volume> FaultVolume<V> {
         let fault = self.faults.called(operation);
         match &fault {
             Fault::None | Fault::Flip { .. } | Fault::Truncated | Fault::DoneButFailed => {}
+            Fault::Torn(_) | Fault::Misplaced(_) => {}
             Fault::Short(_) if operation == Operation::Write => {}
             Fault::Short(_) => return Err(self.io(shard, operation, EIO)),
             Fault::Io(number) => return Err(self.io(shard, operation, *number)),
@@ -225,24 +238,36 @@ impl<V: Volume> FaultVolume<V> {
                     None => self.io(None, operation, EIO),
                 });
             }
-            Fault::Delay(time) => tokio::time::sleep(*time).await,
-            Fault::Hang(gate) => gate.passed().await,
+            Fault::Delay(time) => self.held_back(tokio::time::sleep(*time)).await?,
+            Fault::Hang(gate) => self.held_back(gate.passed()).await?,
         }
         Ok(fault)
     }
 
-    /// As [`FaultVolume::meet`], for a write, which may fall short.
-    async fn meet_write(&self, shard: ShardName, position: u64, pieces: &[Bytes]) -> Result<Fault> {
+    async fn held_back(&self, until: impl Future<Output = ()>) -> Result<()> {
+        let Some(limit) = self.limit else {
+            until.await;
+            return Ok(());
+        };
+        tokio::time::timeout(limit, until).await.map_err(|_| VolumeError::Unavailable {
+            volume: Arc::clone(self.inner.name()),
+            reason: format!("no answer in {limit:?}"),
+        })
+    }
+
+    /// As [`FaultVolume::meet`], for a write: it may fall short, and what is written, and where, may be something else.
+    async fn meet_write(&self, shard: ShardName, position: &mut u64, pieces: &mut Vec<Bytes>) -> Result<Fault> {
         let fault = self.meet(Operation::Write, Some(shard)).await?;
-        if let Fault::Short(written) = fault {
-            let mut left = written;
-            let mut pieces = pieces.to_vec();
-            for piece in &mut pieces {
-                piece.truncate(left);
-                left -= piece.len();
+        match fault {
+            Fault::Short(written) => {
+                cut(pieces, written);
+                self.inner.write(shard, *position, std::mem::take(pieces)).await?;
+                return Err(self.io(Some(shard), Operation::Write, EIO));
             }
-            self.inner.write(shard, position, pieces).await?;
-            return Err(self.io(Some(shard), Operation::Write, EIO));
+            Fault::Torn(written) => cut(pieces, written),
+            Fault::Misplaced(by) => *position += by,
+            Fault::Flip { offset, mask } => *pieces = vec![flipped(&pieces.concat(), offset, mask)],
+            _ => {}
         }
         Ok(fault)
     }
@@ -253,6 +278,22 @@ impl<V: Volume> FaultVolume<V> {
             _ => outcome,
         }
     }
+}
+
+fn cut(pieces: &mut [Bytes], mut left: usize) {
+    for piece in pieces {
+        piece.truncate(left);
+        left -= piece.len();
+    }
+}
+
+fn flipped(bytes: &[u8], offset: usize, mask: u8) -> Bytes {
+    let mut bytes = bytes.to_vec();
+    let offset = offset % bytes.len().max(1);
+    if let Some(byte) = bytes.get_mut(offset) {
+        *byte ^= mask;
+    }
+    bytes.into()
 }
 
 #[async_trait]
@@ -267,18 +308,22 @@ impl<V: Volume> Volume for FaultVolume<V> {
 
     async fn create(&self, shard: ShardName, header: Bytes) -> Result<()> {
         let fault = self.meet(Operation::Create, Some(shard)).await?;
+        let header = match fault {
+            Fault::Flip { offset, mask } => flipped(&header, offset, mask),
+            _ => header,
+        };
         self.done(self.inner.create(shard, header).await, &fault, Operation::Create, Some(shard))
     }
 
-    async fn write(&self, shard: ShardName, position: u64, pieces: Vec<Bytes>) -> Result<()> {
-        let fault = self.meet_write(shard, position, &pieces).await?;
+    async fn write(&self, shard: ShardName, mut position: u64, mut pieces: Vec<Bytes>) -> Result<()> {
+        let fault = self.meet_write(shard, &mut position, &mut pieces).await?;
         self.done(self.inner.write(shard, position, pieces).await, &fault, Operation::Write, Some(shard))
     }
 
     /// Meets the faults of a write, then those of a sync.
-    async fn write_through(&self, shard: ShardName, position: u64, pieces: Vec<Bytes>) -> Result<()> {
+    async fn write_through(&self, shard: ShardName, mut position: u64, mut pieces: Vec<Bytes>) -> Result<()> {
         let outcome = async {
-            let write = self.meet_write(shard, position, &pieces).await?;
+            let write = self.meet_write(shard, &mut position, &mut pieces).await?;
             let sync = self.meet(Operation::Sync, Some(shard)).await?;
             let outcome = self.inner.write_through(shard, position, pieces).await;
             let outcome = self.done(outcome, &write, Operation::Write, Some(shard));
@@ -303,14 +348,13 @@ impl<V: Volume> Volume for FaultVolume<V> {
 
     async fn read(&self, shard: ShardName, position: u64, len: usize) -> Result<Bytes> {
         let fault = self.meet(Operation::Read, Some(shard)).await?;
+        let position = match fault {
+            Fault::Misplaced(by) => position + by,
+            _ => position,
+        };
         let bytes = self.done(self.inner.read(shard, position, len).await, &fault, Operation::Read, Some(shard))?;
         match fault {
-            Fault::Flip { offset, mask } if !bytes.is_empty() => {
-                let mut bytes = bytes.to_vec();
-                let offset = offset % bytes.len();
-                bytes[offset] ^= mask;
-                Ok(bytes.into())
-            }
+            Fault::Flip { offset, mask } => Ok(flipped(&bytes, offset, mask)),
             Fault::Truncated => {
                 let volume = Arc::clone(self.inner.name());
                 Err(VolumeError::Truncated { volume, shard, end: position.saturating_add(len as u64) })
@@ -413,6 +457,38 @@ mod tests {
         assert_eq!(volume.read(SHARD, 0, 10).await.unwrap(), "abc3456789");
         assert!(matches!(volume.write(SHARD, 4, pieces()).await, Err(VolumeError::Io { .. })));
         assert_eq!(volume.read(SHARD, 0, 10).await.unwrap(), "abc3abcd89");
+    }
+
+    #[tokio::test]
+    async fn what_is_written_is_torn_misplaced_or_flipped_and_nobody_is_told() {
+        let (_temporary, volume) = volume().await;
+        let faults = volume.faults();
+        let flip = Fault::Flip { offset: 2, mask: 1 };
+        faults.next(Operation::Write, [Fault::Torn(3), Fault::Misplaced(2), flip.clone()]);
+        let pieces = || vec![Bytes::from_static(b"ab"), Bytes::from_static(b"cd")];
+        volume.write(SHARD, 0, pieces()).await.unwrap();
+        assert_eq!(volume.read(SHARD, 0, 10).await.unwrap(), "abc3456789");
+        volume.write(SHARD, 4, pieces()).await.unwrap();
+        assert_eq!(volume.read(SHARD, 0, 10).await.unwrap(), "abc345abcd");
+        volume.write(SHARD, 0, pieces()).await.unwrap();
+        assert_eq!(volume.read(SHARD, 0, 10).await.unwrap(), "abbd45abcd");
+        faults.next(Operation::Read, [Fault::Misplaced(6)]);
+        assert_eq!(volume.read(SHARD, 0, 4).await.unwrap(), "abcd");
+        faults.next(Operation::Create, [flip]);
+        let other = ShardName { shard: 1, ..SHARD };
+        volume.create(other, Bytes::from_static(b"abcd")).await.unwrap();
+        assert_eq!(volume.read(other, 0, 4).await.unwrap(), "abbd");
+    }
+
+    #[tokio::test]
+    async fn what_is_held_back_beyond_the_limit_is_unavailable_and_never_done() {
+        let (_temporary, volume) = volume().await;
+        let volume = FaultVolume::with_limit(volume, Duration::from_millis(1));
+        let gate = Gate::default();
+        volume.faults().next(Operation::Remove, [Fault::Hang(gate.clone())]);
+        assert!(matches!(volume.remove(SHARD).await, Err(VolumeError::Unavailable { .. })));
+        gate.open();
+        assert_eq!(volume.read(SHARD, 0, 1).await.unwrap(), "0");
     }
 
     #[tokio::test]

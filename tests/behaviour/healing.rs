@@ -34,7 +34,7 @@ impl Fixture {
         Mover::new(self.store().clone(), config)
     }
 
-    async fn heal(&self) {
+    pub async fn heal(&self) {
         self.run(&Heal::new(self.store().clone(), self.mover())).await;
     }
 
@@ -42,7 +42,7 @@ impl Fixture {
         self.run(&Relocate::new(self.store().clone(), self.mover(), self.instance.roster().clone())).await;
     }
 
-    async fn scrub(&self) -> JobState {
+    pub async fn scrub(&self) -> JobState {
         self.store().metadata().request_job(SCRUB).await.unwrap();
         self.run(&Scrub::new(self.store().clone(), 0, Duration::from_secs(1 << 40))).await;
         self.job(SCRUB).await
@@ -52,11 +52,11 @@ impl Fixture {
         self.store().metadata().job(name).await.unwrap().unwrap().state
     }
 
-    async fn queued(&self) -> u64 {
+    pub async fn queued(&self) -> u64 {
         self.store().metadata().heal_queue_len().await.unwrap()
     }
 
-    async fn chunks(&self) -> Vec<ChunkRow> {
+    pub async fn chunks(&self) -> Vec<ChunkRow> {
         self.store().metadata().chunks_after(None, None, 1000).await.unwrap()
     }
 
@@ -71,17 +71,17 @@ impl Fixture {
     }
 
     /// The files of shards on a volume.
-    fn files_on(&self, n: u16) -> Vec<PathBuf> {
+    pub fn files_on(&self, n: u16) -> Vec<PathBuf> {
         let path = self.dir.path().join(format!("v{n}"));
         files_in(&path.join("shards"))
     }
 
-    async fn reclaim(&self) {
+    pub async fn reclaim(&self) {
         self.run(&Reclaim::new(self.store().clone(), Duration::ZERO)).await;
     }
 
     /// Every row's shard is there and verified; no file is that no row knows.
-    async fn whole(&self, volumes: u16) {
+    pub async fn whole(&self, volumes: u16) {
         assert_eq!(self.scrub().await, JobState::Done);
         assert_eq!(self.queued().await, 0);
         self.reclaim().await;

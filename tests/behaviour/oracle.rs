@@ -1,7 +1,8 @@
 //! Many clients on few keys, through two instances over one database and the same volumes: what they saw must be what one register
 //! a key could have answered, one operation after the other, each somewhere between its call and its answer.
 //!
-//! `NINEFOLD_HISTORIES=N` has N histories made instead of a few.
+//! Writes are plain and conditional puts, copies, completed uploads, and plain and conditional deletions; reads are GETs and
+//! listings: what was written before a listing began is in it. `NINEFOLD_HISTORIES=N` has N histories made.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -9,6 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use aws_sdk_s3::Client;
 use aws_sdk_s3::primitives::ByteStream;
+use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart};
 use ninefold::clock::random_bytes;
 use ninefold::instance::Instance;
 use tokio::task::JoinSet;
@@ -17,8 +19,11 @@ use crate::fixture::{BUCKET, Fixture, client, error};
 
 const KEYS: usize = 3;
 const CLIENTS: usize = 8;
-/// Operations of a client in one history: with those of listings, no key gets to 128.
+/// Operations of a client in one history: with those of listings and copies, which are of several keys, no key gets to 128.
 const TURNS: usize = 20;
+
+/// Histories, unless another number was asked for.
+const HISTORIES: u64 = 12;
 
 /// What a key holds, by its ETag.
 type Value = Option<String>;
@@ -35,6 +40,11 @@ enum Did {
         done: bool,
     },
     Delete,
+    /// A deletion with `If-Match`, and whether it succeeded.
+    Remove {
+        expected: String,
+        done: bool,
+    },
     /// A GET, a HEAD, or a listing's word on the key.
     Saw(Value),
 }
@@ -49,6 +59,8 @@ impl Did {
             Self::Swap { expected, new, done: true } => (before.as_ref() == Some(expected)).then(|| Some(new.clone())),
             Self::Swap { expected, done: false, .. } => (before.as_ref() != Some(expected)).then(|| before.clone()),
             Self::Delete => Some(None),
+            Self::Remove { expected, done: true } => (before.as_ref() == Some(expected)).then_some(None),
+            Self::Remove { expected, done: false } => (before.as_ref() != Some(expected)).then(|| before.clone()),
             Self::Saw(value) => (value == before).then(|| before.clone()),
         }
     }
@@ -104,6 +116,9 @@ fn the_judge_knows_a_lost_update_and_a_stale_read() {
     assert!(is_linearizable(&[create(1, 4, "a", true), create(2, 3, "b", false)]));
     assert!(!is_linearizable(&[create(1, 4, "a", true), create(2, 3, "b", true)]));
     assert!(!is_linearizable(&[create(1, 2, "a", false)]));
+    let remove = |called, answered, done| event(called, answered, Did::Remove { expected: "a".into(), done });
+    assert!(is_linearizable(&[put(1, 2, "a"), remove(3, 6, true), remove(4, 5, false), saw(7, 8, None)]));
+    assert!(!is_linearizable(&[put(1, 2, "a"), remove(3, 6, true), remove(4, 5, true)]));
 }
 
 struct Dice(u64);
@@ -117,13 +132,27 @@ impl Dice {
     }
 }
 
+/// An upload in one part; answers when it was asked to be completed, and its ETag.
+async fn complete(s3: &Client, key: &str, tick: &impl Fn() -> u64) -> (u64, String) {
+    let created = s3.create_multipart_upload().bucket(BUCKET).key(key).send().await.unwrap();
+    let upload = created.upload_id().unwrap();
+    let body = ByteStream::from(random_bytes::<32>().to_vec());
+    let part =
+        s3.upload_part().bucket(BUCKET).key(key).upload_id(upload).part_number(1).body(body).send().await.unwrap();
+    let part = CompletedPart::builder().part_number(1).set_e_tag(part.e_tag).build();
+    let complete = s3.complete_multipart_upload().bucket(BUCKET).key(key).upload_id(upload);
+    let complete = complete.multipart_upload(CompletedMultipartUpload::builder().parts(part).build());
+    let called = tick();
+    (called, complete.send().await.unwrap().e_tag.unwrap())
+}
+
 /// One client's operations, by key.
 async fn act(s3: Client, prefix: String, time: Arc<AtomicU64>) -> Vec<Vec<Event>> {
     let tick = || time.fetch_add(1, Ordering::SeqCst);
     let mut dice = Dice(u64::from_le_bytes(random_bytes()) | 1);
     let mut events: Vec<Vec<Event>> = vec![Vec::new(); KEYS];
     let mut last_seen: Vec<Value> = vec![None; KEYS];
-    for turn in 0..TURNS {
+    for _ in 0..TURNS {
         let at = dice.roll(KEYS as u64) as usize;
         let key = format!("{prefix}/{at}");
         // No two bodies are the same, so that an ETag says who wrote it. Some are packed, some are not.
@@ -131,7 +160,7 @@ async fn act(s3: Client, prefix: String, time: Arc<AtomicU64>) -> Vec<Vec<Event>
         body.resize(if dice.roll(6) == 0 { 80_000 } else { 16 + dice.roll(3000) as usize }, 7);
         let put = s3.put_object().bucket(BUCKET).key(&key).body(ByteStream::from(body));
         let called = tick();
-        let did = match dice.roll(12) {
+        let did = match dice.roll(16) {
             0..=2 => Did::Put(put.send().await.unwrap().e_tag.unwrap()),
             3 | 4 => match put.if_none_match("*").send().await {
                 Ok(done) => Did::Create(done.e_tag.unwrap(), true),
@@ -166,7 +195,37 @@ async fn act(s3: Client, prefix: String, time: Arc<AtomicU64>) -> Vec<Vec<Event>
                     Did::Saw(None)
                 }
             },
-            _ if turn % 3 == 0 => {
+            11 | 12 => {
+                // A copy reads one key and writes another, with the same ETag.
+                let from = (at + 1 + dice.roll(KEYS as u64 - 1) as usize) % KEYS;
+                let copy = s3.copy_object().bucket(BUCKET).key(&key).copy_source(format!("{BUCKET}/{prefix}/{from}"));
+                let seen = match copy.send().await {
+                    Ok(done) => Some(done.copy_object_result.unwrap().e_tag.unwrap()),
+                    refused => {
+                        assert_eq!(error(refused), (404, "NoSuchKey".into()));
+                        None
+                    }
+                };
+                events[from].push(Event { called, answered: tick(), did: Did::Saw(seen.clone()) });
+                let Some(new) = seen else { continue };
+                Did::Put(new)
+            }
+            13 => {
+                let Some(expected) = last_seen[at].clone() else { continue };
+                let removed = s3.delete_object().bucket(BUCKET).key(&key).if_match(&expected).send().await;
+                let done = removed.is_ok();
+                if !done {
+                    let (status, code) = error(removed);
+                    assert!(status == 412 || status == 404, "{status} {code}");
+                }
+                Did::Remove { expected, done }
+            }
+            14 => {
+                let (called, tag) = complete(&s3, &key, &tick).await;
+                events[at].push(Event { called, answered: tick(), did: Did::Put(tag) });
+                continue;
+            }
+            _ => {
                 let listed = s3.list_objects_v2().bucket(BUCKET).prefix(format!("{prefix}/")).send().await.unwrap();
                 let answered = tick();
                 for (at, events) in events.iter_mut().enumerate() {
@@ -177,7 +236,6 @@ async fn act(s3: Client, prefix: String, time: Arc<AtomicU64>) -> Vec<Vec<Event>
                 }
                 continue;
             }
-            _ => continue,
         };
         last_seen[at] = match &did {
             Did::Put(new) | Did::Create(new, true) | Did::Swap { new, done: true, .. } => Some(new.clone()),
@@ -190,8 +248,8 @@ async fn act(s3: Client, prefix: String, time: Arc<AtomicU64>) -> Vec<Vec<Event>
 }
 
 async fn histories(clients: &[Client]) {
-    let count =
-        std::env::var("NINEFOLD_HISTORIES").map_or(3, |count| count.parse().expect("NINEFOLD_HISTORIES is a number"));
+    let count = std::env::var("NINEFOLD_HISTORIES")
+        .map_or(HISTORIES, |count| count.parse().expect("NINEFOLD_HISTORIES is a number"));
     for number in 0..count {
         let time = Arc::new(AtomicU64::new(0));
         let mut tasks = JoinSet::new();

@@ -146,7 +146,8 @@ async fn sessions_never_confirm_what_is_not_synced() {
             "CREATE TABLE seen (setting TEXT); \
              CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
                  INSERT INTO seen SELECT current_setting(name) FROM unnest(ARRAY['synchronous_commit', \
-                     'transaction_isolation', 'statement_timeout', 'lock_timeout']) AS name; \
+                     'transaction_isolation', 'statement_timeout', 'lock_timeout', \
+                     'idle_in_transaction_session_timeout']) AS name; \
                  RETURN NEW; END $$; \
              CREATE TRIGGER note AFTER INSERT ON buckets FOR EACH ROW EXECUTE FUNCTION note()",
         )
@@ -158,6 +159,11 @@ async fn sessions_never_confirm_what_is_not_synced() {
     assert_eq!(f.raw.int(&format!("{seen} 'on'")).await, 1);
     assert_eq!(f.raw.int(&format!("{seen} 'read committed'")).await, 1);
     assert_eq!(f.raw.int(&format!("{seen} '30s'")).await, 2);
+    assert_eq!(
+        f.raw.int(&format!("{seen} '10s'")).await,
+        1,
+        "who stops in a transaction is gone before others give up"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -33,6 +33,7 @@ held_still!(
     a_writer_holds_the_bucket_row_whole,
     a_range_is_not_closed_under_a_commit,
     a_commit_that_waited_for_its_range_finds_it_closed,
+    a_judge_is_not_held_up_by_who_stopped_in_the_middle_of_a_transaction,
     folding_waits_for_a_copy_and_counts_it,
     a_copy_that_waited_for_folding_finds_the_data_gone,
     a_range_reference_keeps_its_chunk_alive,
@@ -146,6 +147,20 @@ async fn a_range_is_not_closed_under_a_commit(f: &Arc<Fixture>) {
     close.await.unwrap().unwrap();
     assert!(matches!(f.meta.commit_put(&f.put("late", &[1])).await, Err(Error::RangeClosed)));
     assert!(f.resolve("key").await.is_ok());
+}
+
+async fn a_judge_is_not_held_up_by_who_stopped_in_the_middle_of_a_transaction(f: &Arc<Fixture>) {
+    let timeout = Duration::from_secs(2);
+    let judge = f.meta.register_instance().await.unwrap();
+    let stopped = Session::lock(f, "SELECT first FROM id_ranges FOR SHARE").await;
+    f.raw.execute(&format!("UPDATE instances SET heartbeat_at = 0 WHERE instance_id <> {}", judge.0)).await;
+    // Far less than a statement may take.
+    let judgement =
+        tokio::time::timeout(f.config.statement_timeout / 2, f.meta.close_silent(judge, f.instance, timeout));
+    assert!(matches!(judgement.await.unwrap(), Err(Error::Unavailable(_))));
+    f.meta.heartbeat(judge, 0).await.unwrap();
+    stopped.roll_back().await;
+    assert!(f.meta.close_silent(judge, f.instance, timeout).await.unwrap());
 }
 
 async fn a_commit_that_waited_for_its_range_finds_it_closed(f: &Arc<Fixture>) {

@@ -124,9 +124,13 @@ impl Server {
 
     /// Asks the program to end with `signal` and waits for its end.
     pub fn end(&mut self, signal: Signal) -> ExitStatus {
-        let child = self.child.as_ref().expect("it runs");
-        kill_process(Pid::from_child(child), signal).unwrap();
+        self.signal(signal);
         self.wait()
+    }
+
+    /// Sends the program a signal.
+    pub fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(self.child.as_ref().expect("it runs")), signal).unwrap();
     }
 
     /// Waits for the program's end.

@@ -373,6 +373,17 @@ impl Tx {
         Ok(())
     }
 
+    /// Has each further statement of the transaction wait for a lock no longer than this; then it fails as unavailable. On SQLite
+    /// the transaction is alone anyway.
+    pub(crate) async fn wait_at_most(&mut self, time: Duration) -> Result<()> {
+        if let On::Postgres(..) = self.on {
+            let millis = i64::try_from(time.as_millis()).unwrap_or(i64::MAX).clamp(1, i64::from(i32::MAX) / 2);
+            let sql = "SELECT set_config('lock_timeout', CAST(CAST($1 AS BIGINT) AS TEXT), true)";
+            self.query(sql, values![millis]).await?;
+        }
+        Ok(())
+    }
+
     /// Ends the transaction: commits what succeeded, rolls back what did not.
     ///
     /// If no one answers the COMMIT of a batch, its outcome is found out before anything is said (see [`Db::settle`]).

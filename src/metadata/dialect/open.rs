@@ -107,9 +107,15 @@ async fn open_postgres(config: &DatabaseConfig) -> Result<Db> {
     Ok(Db::Postgres(Server { pool, patience: statement + SLACK, losses }))
 }
 
+/// An instance that stops in the middle of a transaction holds its locks no longer than this at least ...
+const IDLE_IN_TRANSACTION: Duration = Duration::from_secs(5);
+/// ... and than this part of the time that others wait for them.
+const IDLE_SHARE: u32 = 3;
+
 /// Settings of each session. `synchronous_commit` is never weaker than `on`, whatever the server's default. Statements here
 /// take less time than compiling them would.
 fn session_settings(statement: Duration) -> String {
+    let idle = (statement / IDLE_SHARE).max(IDLE_IN_TRANSACTION).as_millis().min(i32::MAX as u128 / 2);
     let statement = statement.as_millis().clamp(1, i32::MAX as u128 / 2);
     format!(
         "SELECT set_config('synchronous_commit', \
@@ -118,8 +124,7 @@ fn session_settings(statement: Duration) -> String {
          set_config('jit', 'off', false), \
          set_config('statement_timeout', '{statement}', false), \
          set_config('lock_timeout', '{statement}', false), \
-         set_config('idle_in_transaction_session_timeout', '{}', false)",
-        statement * 2
+         set_config('idle_in_transaction_session_timeout', '{idle}', false)"
     )
 }
 

@@ -1,0 +1,370 @@
+//! Clients that write to a real server, each to keys of its own, and know what must be there afterwards.
+
+#![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant, SystemTime};
+
+use bytes::Bytes;
+use futures_util::{StreamExt, stream};
+use http::{HeaderMap, Method, StatusCode};
+use http_body_util::{BodyExt, Full};
+use hyper_util::client::legacy::Client as Http;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+
+use super::server::Server;
+use super::signing::{Call, Signer};
+
+const MIB: usize = 1 << 20;
+/// Clients that write at once, each to keys of its own.
+pub const CLIENTS: u64 = 4;
+/// Keys of each.
+const KEYS: u64 = 8;
+/// Objects read back at a time.
+const READS_AT_ONCE: usize = 8;
+/// Lengths of objects: nothing, packed ones, a chunk of its own, one of several stripes.
+const LENGTHS: [usize; 8] = [0, 1, 700, 5000, 20_000, 64 << 10, 100 << 10, 3 * MIB];
+
+/// The bytes of an object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Content {
+    pub seed: u64,
+    pub len: usize,
+}
+
+impl Content {
+    /// Runs of some length that differ from one another and between contents: a debug build computes few words in no time.
+    pub fn bytes(self) -> Bytes {
+        const RUN: usize = 1 << 10;
+        let words = (0..RUN as u64 / 8).map(|n| (n ^ self.seed).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        let run: Vec<u8> = words.flat_map(u64::to_le_bytes).collect();
+        let mut bytes = run.repeat(self.len.div_ceil(RUN));
+        for (number, run) in (0u32..).zip(bytes.chunks_mut(RUN)) {
+            run[..4].copy_from_slice(&number.to_le_bytes());
+        }
+        bytes.truncate(self.len);
+        bytes.into()
+    }
+}
+
+/// What a key may hold: what was acknowledged last, or what was asked for since without an answer.
+#[derive(Debug, Clone, Default)]
+pub struct Known {
+    /// A multipart object is several contents.
+    pub sure: Option<Vec<Content>>,
+    pub maybe: Vec<Option<Vec<Content>>>,
+}
+
+pub struct Dice(pub u64);
+
+impl Dice {
+    pub fn roll(&mut self, sides: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % sides
+    }
+}
+
+#[derive(Clone)]
+pub struct Client {
+    http: Http<HttpConnector, Full<Bytes>>,
+    address: SocketAddr,
+}
+
+impl Client {
+    pub fn new(address: SocketAddr) -> Self {
+        Self { http: Http::builder(TokioExecutor::new()).build_http(), address }
+    }
+
+    /// The whole answer; `None` if it did not come.
+    pub async fn send(&self, call: Call) -> Option<(StatusCode, HeaderMap, Bytes)> {
+        let signer = Signer {
+            access_key: Server::ACCESS_KEY.into(),
+            secret: Server::SECRET_KEY.into(),
+            region: "us-east-1".into(),
+            service: "s3".into(),
+            time: SystemTime::now(),
+        };
+        let host = self.address.to_string();
+        let (len, sends) = (call.body.len(), call.method == Method::PUT || call.method == Method::POST);
+        let mut request = signer.header(call.header("host", &host), None);
+        if sends {
+            request.headers_mut().insert(http::header::CONTENT_LENGTH, len.into());
+        }
+        *request.uri_mut() = format!("http://{host}{}", request.uri()).parse().unwrap();
+        let answer = self.http.request(request).await.ok()?;
+        let (head, body) = answer.into_parts();
+        Some((head.status, head.headers, body.collect().await.ok()?.to_bytes()))
+    }
+}
+
+pub fn path(key: &str) -> String {
+    format!("/demo/{key}")
+}
+
+/// What became of a request.
+enum Outcome {
+    Acknowledged,
+    /// Refused, or the server has gone before it answered.
+    Unknown,
+}
+
+/// Takes an answer apart. The server never has a reason to blame the client.
+fn outcome(answer: Option<(StatusCode, HeaderMap, Bytes)>) -> Outcome {
+    match answer {
+        Some((status, _, _)) if status.is_success() => Outcome::Acknowledged,
+        Some((status, _, body)) => {
+            assert!(status.is_server_error(), "{status}: {}", String::from_utf8_lossy(&body));
+            Outcome::Unknown
+        }
+        None => Outcome::Unknown,
+    }
+}
+
+/// When clients stop: at some time, or when it is said.
+#[derive(Clone)]
+pub struct Until {
+    time: Instant,
+    said: Arc<AtomicBool>,
+}
+
+impl Until {
+    pub fn after(time: Duration) -> Self {
+        Self { time: Instant::now() + time, said: Arc::default() }
+    }
+
+    pub fn say(&self) {
+        self.said.store(true, Ordering::Relaxed);
+    }
+
+    fn reached(&self) -> bool {
+        self.said.load(Ordering::Relaxed) || Instant::now() >= self.time
+    }
+}
+
+/// Writes to this client's keys until the server is gone, or `until`; keeps account.
+async fn write(
+    client: Client,
+    number: u64,
+    mut known: BTreeMap<String, Known>,
+    seed: u64,
+    until: Until,
+) -> BTreeMap<String, Known> {
+    let mut dice = Dice(seed | 1);
+    for _ in 0..8 {
+        dice.roll(2);
+    }
+    while !until.reached() {
+        let key = format!("{number}/{}", dice.roll(KEYS));
+        let content = Content { seed: dice.roll(u64::MAX), len: LENGTHS[dice.roll(LENGTHS.len() as u64) as usize] };
+        let (wanted, done) = match dice.roll(20) {
+            0..=11 => {
+                let put = Call::new(Method::PUT, &path(&key)).body(content.bytes());
+                (Some(vec![content]), outcome(client.send(put).await))
+            }
+            12..=15 => (None, outcome(client.send(Call::new(Method::DELETE, &path(&key))).await)),
+            16 | 17 => {
+                let other = format!("{number}/{}", dice.roll(KEYS));
+                let source = known.get(&other).cloned().unwrap_or_default();
+                let (Some(content), true, true) = (source.sure, source.maybe.is_empty(), other != key) else {
+                    continue;
+                };
+                let copy = Call::new(Method::PUT, &path(&key)).header("x-amz-copy-source", &path(&other));
+                (Some(content), outcome(client.send(copy).await))
+            }
+            _ => {
+                let parts = [Content { len: 5 * MIB, ..content }, Content { seed: !content.seed, len: 700 }];
+                let complete = dice.roll(4) > 0;
+                match multipart(&client, &key, &parts, complete).await {
+                    // Without the completion having been asked for nothing can have changed.
+                    None => continue,
+                    Some(done) => (Some(parts.to_vec()), done),
+                }
+            }
+        };
+        let known = known.entry(key).or_default();
+        match done {
+            Outcome::Acknowledged => *known = Known { sure: wanted, maybe: Vec::new() },
+            Outcome::Unknown => {
+                known.maybe.push(wanted);
+                // Gone, or not well; either way not worth asking on and on.
+                tokio::time::sleep(Duration::from_millis(20)).await;
+                if client.send(Call::new(Method::HEAD, "/demo")).await.is_none() {
+                    break;
+                }
+            }
+        }
+    }
+    known
+}
+
+/// Uploads in parts; answers what became of the completion, if it came to that.
+async fn multipart(client: &Client, key: &str, parts: &[Content], complete: bool) -> Option<Outcome> {
+    let (status, _, body) = client.send(Call::new(Method::POST, &path(key)).query("uploads", "")).await?;
+    if !status.is_success() {
+        return None;
+    }
+    let body = String::from_utf8(body.to_vec()).unwrap();
+    let upload = body.split("<UploadId>").nth(1)?.split('<').next()?.to_owned();
+    let mut list = String::new();
+    for (number, content) in (1..).zip(parts) {
+        let call =
+            Call::new(Method::PUT, &path(key)).query("partNumber", &number.to_string()).query("uploadId", &upload);
+        let (status, headers, _) = client.send(call.body(content.bytes())).await?;
+        if !status.is_success() {
+            return None;
+        }
+        let etag = headers.get("etag")?.to_str().unwrap().to_owned();
+        list += &format!("<Part><PartNumber>{number}</PartNumber><ETag>{etag}</ETag></Part>");
+    }
+    if !complete {
+        client.send(Call::new(Method::DELETE, &path(key)).query("uploadId", &upload)).await;
+        return None;
+    }
+    let body = format!("<CompleteMultipartUpload>{list}</CompleteMultipartUpload>");
+    let call = Call::new(Method::POST, &path(key)).query("uploadId", &upload).body(body);
+    let answer = client.send(call).await;
+    // An error may come in the body of a 200.
+    if let Some((status, _, body)) = &answer
+        && status.is_success()
+        && !String::from_utf8_lossy(body).contains("<CompleteMultipartUploadResult")
+    {
+        return Some(Outcome::Unknown);
+    }
+    Some(outcome(answer))
+}
+
+/// Has a server do at once what otherwise has time, and judge the dead after `timeout`.
+pub fn make_hasty(server: &mut Server, timeout: &str) {
+    let settings = [
+        ("GC_GRACE", "0s"),
+        ("INSTANCE_TIMEOUT", timeout),
+        ("MAINTENANCE_INTERVAL", "150ms"),
+        ("SWEEP_AGAIN", "500ms"),
+        ("QUARANTINE_KEEP", "0s"),
+        ("HEAL_RATE", "0"),
+        ("SCRUB_RATE", "0"),
+        ("LOG", "warn"),
+    ];
+    for (name, value) in settings {
+        server.set_env(&format!("NINEFOLD_{name}"), Some(value));
+    }
+}
+
+/// What each client knows of its keys.
+pub type Keys = Vec<BTreeMap<String, Known>>;
+
+/// Has all clients write until the server is gone, or `until`. They are numbered from `first` on.
+pub async fn load(client: &Client, first: u64, keys: Keys, dice: &mut Dice, until: &Until) -> Keys {
+    let mut tasks = Vec::new();
+    for (number, keys) in (first..).zip(keys) {
+        tasks.push(tokio::spawn(write(client.clone(), number, keys, dice.roll(u64::MAX), until.clone())));
+    }
+    let mut keys = Vec::new();
+    for task in tasks {
+        keys.push(task.await.unwrap());
+    }
+    keys
+}
+
+/// Reads everything back and holds it against what is known, which then is settled; so does a listing. `false`: the server
+/// has not answered.
+pub async fn read_back(client: &Client, keys: &mut Keys) -> bool {
+    let mut there = BTreeSet::new();
+    let reads = keys.iter().flatten().map(|(key, _)| {
+        let (client, key) = (client.clone(), key.clone());
+        async move { (client.send(Call::new(Method::GET, &path(&key))).await, key) }
+    });
+    let answers: Vec<_> = stream::iter(reads).buffer_unordered(READS_AT_ONCE).collect().await;
+    for (answer, key) in answers {
+        let Some((status, _, body)) = answer else { return false };
+        let known = keys.iter_mut().find_map(|keys| keys.get_mut(&key)).unwrap();
+        let allowed: Vec<_> = std::iter::once(&known.sure).chain(&known.maybe).collect();
+        let found = match status {
+            StatusCode::NOT_FOUND => None,
+            StatusCode::OK => Some(body),
+            status => panic!("{key}: {status}: {}", String::from_utf8_lossy(&body)),
+        };
+        let matching = allowed.iter().find(|allowed| match (allowed, &found) {
+            (Some(parts), Some(body)) => *parts.iter().map(|part| part.bytes()).collect::<Vec<_>>().concat() == **body,
+            (None, None) => true,
+            _ => false,
+        });
+        let Some(matching) = matching else {
+            panic!("{key} holds {:?} bytes, which is none of {allowed:?}", found.map(|body| body.len()));
+        };
+        let now = (*matching).clone();
+        there.extend(now.is_some().then(|| key.clone()));
+        *known = Known { sure: now, maybe: Vec::new() };
+    }
+    let list = Call::new(Method::GET, "/demo").query("list-type", "2");
+    let Some((status, _, body)) = client.send(list).await else { return false };
+    assert_eq!(status, StatusCode::OK);
+    let body = String::from_utf8(body.to_vec()).unwrap();
+    let listed: BTreeSet<String> =
+        body.split("<Key>").skip(1).map(|rest| rest.split('<').next().unwrap().to_owned()).collect();
+    assert_eq!(listed, there);
+    true
+}
+
+/// The shard files below a directory of volumes.
+pub fn files(volumes: &Path) -> u64 {
+    let mut count = 0;
+    for volume in std::fs::read_dir(volumes).unwrap() {
+        for fan_out in std::fs::read_dir(volume.unwrap().path().join("shards")).unwrap() {
+            count += std::fs::read_dir(fan_out.unwrap().path()).unwrap().count() as u64;
+        }
+    }
+    count
+}
+
+/// The files in quarantine below a directory of volumes.
+pub fn quarantined(volumes: &Path) -> usize {
+    let volumes = std::fs::read_dir(volumes).unwrap();
+    volumes.map(|volume| std::fs::read_dir(volume.unwrap().path().join("quarantine")).unwrap().count()).sum()
+}
+
+/// What `ninefold check` finds to be in order.
+///
+/// # Panics
+/// If it is not.
+pub fn check(server: &Server, more: &[&str]) -> serde_json::Value {
+    let output = server.command(&[&["check", "--json"], more].concat()).output().unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(
+        output.status.success(),
+        "check: {}\n{said}{}\n{}",
+        output.status,
+        String::from_utf8_lossy(&output.stderr),
+        server.output()
+    );
+    serde_json::from_str(said.lines().last().unwrap()).unwrap()
+}
+
+/// What `ninefold status` says.
+pub fn status(server: &Server) -> serde_json::Value {
+    let output = server.command(&["status", "--json"]).output().unwrap();
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+/// Waits until no file is left that no row names, and nothing waits for healing.
+pub fn until_tidy(server: &Server, volumes: &Path, within: Duration) {
+    let deadline = Instant::now() + within;
+    loop {
+        let summary = check(server, &[]);
+        let on_disk = files(volumes);
+        // What a healer was writing when it died is kept until its time is over.
+        let named = summary["files"].as_u64().unwrap() + summary["pending"].as_u64().unwrap();
+        if named == on_disk && summary["unhealed"] == 0 && quarantined(volumes) == 0 {
+            return;
+        }
+        assert!(Instant::now() < deadline, "{on_disk} files are there: {summary}\n{}", server.output());
+        std::thread::sleep(Duration::from_millis(200));
+    }
+}
