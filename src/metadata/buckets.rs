@@ -1,7 +1,7 @@
 //! Buckets.
 
 use super::dialect::{Tx, fresh_batch, retrying, values};
-use super::{Answer, Bucket, BucketId, BucketQuery, Error, Metadata, NewBucket, Result, rows};
+use super::{Answer, Bucket, BucketId, BucketQuery, ConfigKind, Error, Metadata, NewBucket, Result, rows};
 use crate::clock::Millis;
 
 const BUCKET: &str = "SELECT bucket_id, name, created, region, owner FROM buckets WHERE name = $1";
@@ -62,6 +62,35 @@ impl Metadata {
         })
     }
 
+    /// One of a bucket's configurations.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchBucket`].
+    pub fn bucket_config<'a>(&'a self, name: &'a str, kind: ConfigKind) -> Answer<'a, Option<String>> {
+        Box::pin(async move {
+            let sql = "SELECT c.body FROM buckets b LEFT JOIN bucket_configs c ON c.bucket_id = b.bucket_id AND c.kind = $2 \
+                   WHERE b.name = $1";
+            let row = self.db.first(sql, values![name, kind.name()]).await?;
+            row.ok_or_else(|| Error::NoSuchBucket(name.into()))?.opt_text("body")
+        })
+    }
+
+    /// Gives a bucket a configuration in place of the one of that kind that it has, or takes it away.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchBucket`].
+    pub fn set_bucket_config<'a>(&'a self, name: &'a str, kind: ConfigKind, body: Option<&'a str>) -> Answer<'a, ()> {
+        Box::pin(async move {
+            let batch = fresh_batch();
+            retrying(|| async {
+                let mut tx = self.db.begin(Some(batch)).await?;
+                let result = set_config(&mut tx, name, kind, body).await;
+                tx.end(result).await
+            })
+            .await
+        })
+    }
+
     /// A page of buckets, ordered by name.
     pub fn list_buckets<'a>(&'a self, query: &'a BucketQuery) -> Answer<'a, Vec<Bucket>> {
         Box::pin(async move {
@@ -93,7 +122,24 @@ async fn delete(tx: &mut Tx, name: &str, now: Millis) -> Result<()> {
         tx.execute(&format!("DELETE FROM parts WHERE upload_id IN ({open})"), values![bucket]).await?;
         tx.execute("DELETE FROM uploads WHERE bucket_id = $1", values![bucket]).await?;
     }
+    tx.execute("DELETE FROM bucket_configs WHERE bucket_id = $1", values![bucket]).await?;
     tx.execute("DELETE FROM buckets WHERE bucket_id = $1", values![bucket]).await?;
+    Ok(())
+}
+
+async fn set_config(tx: &mut Tx, name: &str, kind: ConfigKind, body: Option<&str>) -> Result<()> {
+    let bucket = hold(tx, name).await?.0;
+    match body {
+        Some(body) => {
+            let sql = "INSERT INTO bucket_configs (bucket_id, kind, body) VALUES ($1, $2, $3) \
+                       ON CONFLICT (bucket_id, kind) DO UPDATE SET body = excluded.body";
+            tx.execute(sql, values![bucket, kind.name(), body]).await?;
+        }
+        None => {
+            let sql = "DELETE FROM bucket_configs WHERE bucket_id = $1 AND kind = $2";
+            tx.execute(sql, values![bucket, kind.name()]).await?;
+        }
+    }
     Ok(())
 }
 

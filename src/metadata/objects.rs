@@ -1,8 +1,9 @@
 //! Writing and deleting objects.
 
 use super::dialect::{Tx, fresh_batch, retrying, values};
+use super::rows::to_json;
 use super::write::{self, Put};
-use super::{Answer, BatchId, Content, CopyCommit, DeleteKey, Error, Metadata, PutCommit, Result, buckets};
+use super::{Answer, BatchId, Content, CopyCommit, DeleteKey, Error, Metadata, PutCommit, Result, Tags, buckets};
 use crate::clock::Millis;
 use crate::layout::NewData;
 
@@ -37,6 +38,22 @@ impl Metadata {
             retrying(|| async {
                 let mut tx = self.db.begin(Some(commit.batch)).await?;
                 let result = copy(&mut tx, commit).await;
+                tx.end(result).await
+            })
+            .await
+        })
+    }
+
+    /// Gives an object other tags, and changes nothing else of it.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchBucket`], [`Error::NoSuchKey`].
+    pub fn set_tags<'a>(&'a self, bucket: &'a str, key: &'a str, tags: &'a Tags) -> Answer<'a, ()> {
+        Box::pin(async move {
+            let batch = fresh_batch();
+            retrying(|| async {
+                let mut tx = self.db.begin(Some(batch)).await?;
+                let result = set_tags(&mut tx, bucket, key, tags).await;
                 tx.end(result).await
             })
             .await
@@ -117,6 +134,16 @@ async fn copy(tx: &mut Tx, commit: &CopyCommit) -> Result<()> {
     tx.execute("UPDATE data SET refs = refs + 1 WHERE data_id = $1", values![data.0]).await?;
     let put = Put { bucket, object, size: *size, parts: *parts, content: Content::Data(*data) };
     write::put(tx, put, current.as_ref()).await
+}
+
+async fn set_tags(tx: &mut Tx, name: &str, key: &str, tags: &Tags) -> Result<()> {
+    let bucket = buckets::hold(tx, name).await?;
+    tx.lock_names(vec![write::key_name(bucket, key)]).await?;
+    let sql = "UPDATE objects SET tags = $3 WHERE bucket_id = $1 AND key = $2";
+    match tx.execute(sql, values![bucket.0, key.as_bytes(), &to_json(tags)?]).await? {
+        0 => Err(Error::NoSuchKey { bucket: name.into(), key: key.into() }),
+        _ => Ok(()),
+    }
 }
 
 async fn delete(tx: &mut Tx, name: &str, keys: &[DeleteKey], now: Millis) -> Result<Vec<Result<()>>> {

@@ -59,6 +59,22 @@ pub struct NewBucket {
     pub created: Millis,
 }
 
+/// The configurations that a bucket may have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ConfigKind {
+    /// Its tags, as a JSON object.
+    Tagging,
+}
+
+impl ConfigKind {
+    /// S3's name of the sub-resource.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Tagging => "tagging",
+        }
+    }
+}
+
 /// A page of the list of buckets, ordered by name.
 #[derive(Debug, Clone, Default)]
 pub struct BucketQuery {

@@ -17,6 +17,7 @@ mod ledger;
 mod list;
 mod multipart;
 mod put;
+mod tagging;
 
 use std::future::Future;
 

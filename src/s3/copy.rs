@@ -6,10 +6,10 @@ use s3s::{S3Request, S3Response, S3Result};
 use super::error::{from_objects, invalid_argument, not_implemented};
 use super::multipart::part_number;
 use super::values::{
-    ChecksumFields, algorithm, check_key, etag, etag_list, header_fields, millis, put_checksums, refuse_version, tags,
+    ChecksumFields, algorithm, check_key, etag, etag_list, header_fields, millis, put_checksums, refuse_version,
     timestamp, write_condition,
 };
-use super::{Api, check_owner, identity};
+use super::{Api, check_owner, identity, tagging};
 use crate::metadata::UploadId;
 use crate::objects::{CopyPartRequest, CopyRequest, Directive, ReadConditions};
 
@@ -68,7 +68,7 @@ pub(super) async fn copy_object(
         website_redirect,
         tags: match tagging_directive {
             "COPY" => Directive::Copy,
-            "REPLACE" => Directive::Replace(tags(input.tagging.as_ref())?),
+            "REPLACE" => Directive::Replace(tagging::from_header(input.tagging.as_ref())?),
             other => return Err(invalid_argument("x-amz-tagging-directive", other, "Unknown tagging directive.")),
         },
         owner,

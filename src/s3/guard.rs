@@ -24,6 +24,9 @@ const OPERATIONS: &[(&str, &[&str])] = &[
     ("HeadBucket", &[]),
     ("DeleteBucket", &[]),
     ("GetBucketLocation", &["location"]),
+    ("GetBucketTagging", &["tagging"]),
+    ("PutBucketTagging", &["tagging"]),
+    ("DeleteBucketTagging", &["tagging"]),
     ("ListObjects", &["delimiter", "encoding-type", "marker", "max-keys", "prefix"]),
     (
         "ListObjectsV2",
@@ -70,6 +73,9 @@ const OPERATIONS: &[(&str, &[&str])] = &[
     ("GetObjectAttributes", &["attributes", "versionId"]),
     ("DeleteObject", &["versionId"]),
     ("DeleteObjects", &["delete"]),
+    ("GetObjectTagging", &["tagging", "versionId"]),
+    ("PutObjectTagging", &["tagging", "versionId"]),
+    ("DeleteObjectTagging", &["tagging", "versionId"]),
     // Multipart uploads
     ("CreateMultipartUpload", &["uploads"]),
     ("UploadPart", &["partNumber", "uploadId"]),

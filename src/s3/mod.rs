@@ -13,6 +13,7 @@ pub mod host;
 mod listing;
 mod multipart;
 mod objects;
+mod tagging;
 mod values;
 
 use s3s::dto::*;
@@ -101,4 +102,10 @@ operations! {
     complete_multipart_upload: CompleteMultipartUploadInput => CompleteMultipartUploadOutput, multipart;
     abort_multipart_upload: AbortMultipartUploadInput => AbortMultipartUploadOutput, multipart;
     list_parts: ListPartsInput => ListPartsOutput, multipart;
+    get_object_tagging: GetObjectTaggingInput => GetObjectTaggingOutput, tagging;
+    put_object_tagging: PutObjectTaggingInput => PutObjectTaggingOutput, tagging;
+    delete_object_tagging: DeleteObjectTaggingInput => DeleteObjectTaggingOutput, tagging;
+    get_bucket_tagging: GetBucketTaggingInput => GetBucketTaggingOutput, tagging;
+    put_bucket_tagging: PutBucketTaggingInput => PutBucketTaggingOutput, tagging;
+    delete_bucket_tagging: DeleteBucketTaggingInput => DeleteBucketTaggingOutput, tagging;
 }

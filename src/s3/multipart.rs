@@ -8,9 +8,9 @@ use super::body::{expected, incoming};
 use super::error::{from_objects, invalid_argument, invalid_request, s3_error};
 use super::values::{
     ChecksumFields, algorithm, check_key, checksum_type, etag, header_fields, page_limit, put_checksums, signed,
-    signed32, tags, take_checksums, timestamp, url_encode, write_condition,
+    signed32, take_checksums, timestamp, url_encode, write_condition,
 };
-use super::{Api, check_owner, identity};
+use super::{Api, check_owner, identity, tagging};
 use crate::metadata::{PartQuery, UploadId, UploadTemplate};
 use crate::objects::{CompletePart, CompleteRequest, PartRequest, StartUpload};
 
@@ -39,7 +39,7 @@ pub(super) async fn create_multipart_upload(
         template: UploadTemplate {
             key: input.key.clone(),
             headers: header_fields!(input).into_headers()?,
-            tags: tags(input.tagging.as_ref())?,
+            tags: tagging::from_header(input.tagging.as_ref())?,
             owner,
             checksum: None,
         },

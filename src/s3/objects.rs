@@ -8,9 +8,9 @@ use super::body::{expected, incoming, outgoing};
 use super::error::{from_metadata, from_objects, invalid_argument, invalid_request, s3_error};
 use super::values::{
     self, ChecksumFields, check_key, etag, etag_list, header_fields, millis, page_limit, put_checksums, refuse_version,
-    signed, signed32, tags, take_checksums, timestamp, write_condition,
+    signed, signed32, take_checksums, timestamp, write_condition,
 };
-use super::{Api, check_owner, identity};
+use super::{Api, check_owner, identity, tagging};
 use crate::metadata::{self, ChecksumType as Kind, DeleteKey, PartQuery, ReadRange, WriteCondition};
 use crate::objects::{Attributes, DeleteRequest, GetRequest, Got, PutRequest, ReadConditions};
 
@@ -30,7 +30,7 @@ pub(super) async fn put_object(api: &Api, request: S3Request<PutObjectInput>) ->
         key: input.key,
         condition: write_condition(&headers, input.if_match.as_ref(), input.if_none_match.as_ref())?,
         headers: header_fields!(input).into_headers()?,
-        tags: tags(input.tagging.as_ref())?,
+        tags: tagging::from_header(input.tagging.as_ref())?,
         owner,
         expected: expected(&headers, input.content_length, checksums, trailing_headers)?,
         body: incoming(input.body),

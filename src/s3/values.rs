@@ -1,25 +1,22 @@
 //! Values between S3's wire form, as s3s gives it, and ours.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use http::HeaderMap;
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use s3s::dto::{ETag, ETagCondition, Timestamp, TimestampFormat};
 use s3s::{S3Error, S3Result};
 use time::OffsetDateTime;
 
 use super::error::{invalid_argument, invalid_request, not_implemented, s3_error};
 use crate::clock::Millis;
-use crate::metadata::{Checksum, ChecksumAlgorithm, ChecksumType, Headers, Tags, WriteCondition};
+use crate::metadata::{Checksum, ChecksumAlgorithm, ChecksumType, Headers, WriteCondition};
 use crate::objects::ETagList;
 
 /// Bytes of user metadata, names and values together (S3: 2 KB).
 const MAX_USER_METADATA: usize = 2048;
-/// Tags on one object.
-const MAX_TAGS: usize = 10;
 
 /// A time as s3s writes it; whole seconds, as S3 has them.
 pub(super) fn timestamp(at: Millis) -> Timestamp {
@@ -153,39 +150,6 @@ impl HeaderFields {
 /// `Expires` as it was stored.
 pub(super) fn expires(text: Option<&String>) -> Option<Timestamp> {
     text.and_then(|text| Timestamp::parse(TimestampFormat::HttpDate, text).ok())
-}
-
-/// `x-amz-tagging`: tags as a URL query.
-pub(super) fn tags(header: Option<&String>) -> S3Result<Tags> {
-    let mut tags = Tags::new();
-    let Some(header) = header else { return Ok(tags) };
-    let decode = |text: &str| -> S3Result<String> {
-        let text = text.replace('+', " ");
-        let decoded = percent_decode_str(&text).decode_utf8().map(Cow::into_owned);
-        decoded.map_err(|_| invalid_argument("x-amz-tagging", header, "The header 'x-amz-tagging' shall be encoded as UTF-8 then URLEncoded URL query parameters without tag name duplicates."))
-    };
-    for pair in header.split('&').filter(|pair| !pair.is_empty()) {
-        let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-        let (key, value) = (decode(key)?, decode(value)?);
-        let invalid = |message: &str| s3_error("InvalidTag", http::StatusCode::BAD_REQUEST, message);
-        if key.is_empty() || key.chars().count() > 128 {
-            return Err(invalid("The TagKey you have provided is invalid"));
-        }
-        if value.chars().count() > 256 {
-            return Err(invalid("The TagValue you have provided is invalid"));
-        }
-        if tags.insert(key, value).is_some() {
-            return Err(invalid_argument(
-                "x-amz-tagging",
-                header,
-                "The header 'x-amz-tagging' shall be encoded as UTF-8 then URLEncoded URL query parameters without tag name duplicates.",
-            ));
-        }
-    }
-    if tags.len() > MAX_TAGS {
-        return Err(s3_error("BadRequest", http::StatusCode::BAD_REQUEST, "Object tags cannot be greater than 10"));
-    }
-    Ok(tags)
 }
 
 /// What we do not build so far must not be silently dropped: each of these headers asks for something.
@@ -449,17 +413,6 @@ mod tests {
     fn keys_are_encoded_as_s3_lists_them() {
         assert_eq!(url_encode("foo+1/bär baz"), "foo%2B1/b%C3%A4r%20baz");
         assert_eq!(url_encode("a\u{1}%*"), "a%01%25*");
-    }
-
-    #[test]
-    fn tagging_headers() {
-        let ok = tags(Some(&"a=1&b%20c=d+e&f".to_owned())).unwrap();
-        let pairs: Vec<_> = ok.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
-        assert_eq!(pairs, [("a", "1"), ("b c", "d e"), ("f", "")]);
-        assert!(tags(Some(&"a=1&a=2".to_owned())).is_err());
-        assert!(tags(Some(&"=1".to_owned())).is_err());
-        let eleven: Vec<String> = (0..11).map(|i| format!("k{i}=v")).collect();
-        assert!(tags(Some(&eleven.join("&"))).is_err());
     }
 
     #[test]

@@ -21,4 +21,5 @@ mod outage;
 mod packing;
 mod power;
 mod sweep;
+mod tagging;
 mod volumes;
