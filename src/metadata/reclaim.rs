@@ -126,7 +126,8 @@ impl Metadata {
         })
     }
 
-    /// Forgets at most `limit` commit ids older than `age`: by then every unclear outcome has been settled. Answers how many.
+    /// Forgets at most `limit` commit ids older than `age`: by then every unclear outcome has been settled. Answers how many. Completions
+    /// of uploads that are as old go with them.
     ///
     /// # Errors
     /// [`Error::LeaseLost`].
@@ -137,10 +138,14 @@ impl Metadata {
                    (SELECT batch_id FROM commits WHERE at < {now} - $1 ORDER BY at LIMIT $2)";
             retrying(|| async {
                 let mut tx = self.db.begin(None).await?;
-                let result = match instances::hold_lease(&mut tx, lease).await {
-                    Ok(()) => tx.execute(sql, values![age, i64::from(limit)]).await,
-                    Err(error) => Err(error),
+                let result = async {
+                    instances::hold_lease(&mut tx, lease).await?;
+                    let completions = "DELETE FROM completions WHERE upload_id IN \
+                        (SELECT upload_id FROM completions WHERE at < {now} - $1 ORDER BY at LIMIT $2)";
+                    tx.execute(completions, values![age, i64::from(limit)]).await?;
+                    tx.execute(sql, values![age, i64::from(limit)]).await
                 };
+                let result = result.await;
                 tx.end(result).await
             })
             .await

@@ -75,6 +75,17 @@ impl ConfigKind {
     }
 }
 
+/// What an upload was completed to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Completion {
+    /// The object's ETag, without quotes.
+    pub etag: String,
+    /// Its length in bytes.
+    pub size: u64,
+    /// Its checksum.
+    pub checksum: Option<Checksum>,
+}
+
 /// A page of the list of buckets, ordered by name.
 #[derive(Debug, Clone, Default)]
 pub struct BucketQuery {

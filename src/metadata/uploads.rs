@@ -3,13 +3,13 @@
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 
-use super::dialect::{Column, Tx, fresh_batch, retrying, values};
+use super::dialect::{Column, Row, Tx, fresh_batch, retrying, values};
 use super::listing::upload_entry;
 use super::rows::{self, int, to_json};
 use super::write::{self, Put};
 use super::{
-    Answer, BatchId, BucketId, CompleteCommit, Content, DataId, Error, Lease, Metadata, NewUpload, Part, PartCommit,
-    PartQuery, PartSource, Result, Upload, UploadId, buckets, instances, objects,
+    Answer, BatchId, BucketId, CompleteCommit, Completion, Content, DataId, Error, Lease, Metadata, NewUpload, Part,
+    PartCommit, PartQuery, PartSource, Result, Upload, UploadId, buckets, instances, objects,
 };
 use crate::clock::Millis;
 use crate::layout::{BLOCK_HEADER_LEN, Extent, block_len};
@@ -115,6 +115,19 @@ impl Metadata {
                 tx.end(result).await
             })
             .await
+        })
+    }
+
+    /// What an upload was completed to, if it was, within the last day.
+    pub fn completion<'a>(&'a self, bucket: &'a str, key: &'a str, id: &'a UploadId) -> Answer<'a, Option<Completion>> {
+        Box::pin(async move {
+            let sql = "SELECT c.etag, c.size, c.checksum_algorithm, c.checksum_type, c.checksum FROM completions c \
+                   JOIN buckets b ON b.bucket_id = c.bucket_id WHERE c.upload_id = $3 AND b.name = $1 AND c.key = $2";
+            let row = self.db.first(sql, values![bucket, key.as_bytes(), &id.0]).await?;
+            let completion = |row: Row| {
+                Ok(Completion { etag: row.text("etag")?, size: row.number("size")?, checksum: rows::checksum(&row)? })
+            };
+            row.map(completion).transpose()
         })
     }
 
@@ -371,6 +384,21 @@ async fn complete(tx: &mut Tx, commit: &CompleteCommit) -> Result<()> {
     let unwanted = stored.into_values().filter_map(|stored| stored.data).collect();
     write::release_data(tx, unwanted, object.modified).await?;
     tx.execute("DELETE FROM uploads WHERE upload_id = $1", values![&upload.0]).await?;
+
+    let sql = "INSERT INTO completions (upload_id, bucket_id, key, etag, size, checksum_algorithm, checksum_type, checksum, at) \
+               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, {now})";
+    let checksum = object.checksum.as_ref();
+    let values = values![
+        &upload.0,
+        bucket.0,
+        key.as_bytes(),
+        &object.etag,
+        int(size),
+        checksum.map(|checksum| checksum.algorithm.name()),
+        checksum.map(|checksum| checksum.kind.name()),
+        checksum.map(|checksum| checksum.value.as_str()),
+    ];
+    tx.execute(sql, values).await?;
 
     let parts = u32::try_from(chosen.len()).ok();
     let put = Put { bucket, object, size, parts, content: Content::Data(data) };

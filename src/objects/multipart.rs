@@ -8,8 +8,8 @@ use crate::clock::{Millis, random_bytes};
 use crate::crash;
 use crate::layout::NewData;
 use crate::metadata::{
-    self, Checksum, ChecksumAlgorithm, ChecksumType, CompleteCommit, NewObject, NewUpload, PackedWrite, Part,
-    PartCommit, PartQuery, PartSource, Upload, UploadId, UploadTemplate, WriteCondition,
+    self, Checksum, ChecksumAlgorithm, ChecksumType, CompleteCommit, Completion, NewObject, NewUpload, PackedWrite,
+    Part, PartCommit, PartQuery, PartSource, Upload, UploadId, UploadTemplate, WriteCondition,
 };
 
 /// A CreateMultipartUpload.
@@ -237,14 +237,29 @@ impl Store {
         .await
     }
 
-    /// Makes an object of an upload's parts.
+    /// Makes an object of an upload's parts. Asked again within a day, for the same parts, it answers the same: the first answer may have
+    /// been lost on its way.
     ///
     /// # Errors
     /// No such upload; [`Error::InvalidPart`], [`Error::InvalidPartOrder`], [`Error::EntityTooSmall`]; a size or checksum that
     /// the client knows otherwise; a condition.
     pub async fn complete_upload(&self, request: CompleteRequest) -> Result<CompletedUpload> {
         let store = self.clone();
-        Self::to_the_end(async move { store.complete_now(request).await }).await
+        Self::to_the_end(async move {
+            let (bucket, key, upload) = (request.bucket.clone(), request.key.clone(), request.upload.clone());
+            let named = multipart_etag(request.parts.iter().map(|part| part.etag.as_str()));
+            match store.complete_now(request).await {
+                Err(Error::Metadata(error @ metadata::Error::NoSuchUpload { .. })) => {
+                    let completion = store.metadata.completion(&bucket, &key, &upload).await?;
+                    match completion.filter(|completion| Some(&completion.etag) == named.as_ref()) {
+                        Some(Completion { etag, size, checksum }) => Ok(CompletedUpload { etag, checksum, size }),
+                        None => Err(error.into()),
+                    }
+                }
+                other => other,
+            }
+        })
+        .await
     }
 
     async fn complete_now(&self, request: CompleteRequest) -> Result<CompletedUpload> {

@@ -36,6 +36,32 @@ impl Fixture {
 }
 
 on_both! {
+    async fn a_completion_may_be_asked_for_again(f: Fixture) {
+        let upload = f.start("k").await;
+        let parts = vec![f.part("k", &upload, 1, bytes(5 * MIB)).await, f.part("k", &upload, 3, bytes(9)).await];
+        let complete = |parts: &[CompletedPart]| f.completion("k", &upload, parts.to_vec()).send();
+        // Both at once: one of them does it.
+        let (first, second) = tokio::join!(complete(&parts), complete(&parts));
+        let first = first.unwrap();
+        assert_eq!(second.unwrap().e_tag(), first.e_tag());
+        let again = complete(&parts).await.unwrap();
+        assert_eq!((again.e_tag(), again.checksum_crc64_nvme()), (first.e_tag(), first.checksum_crc64_nvme()));
+        assert!(again.checksum_crc64_nvme().is_some());
+        assert_eq!(error(complete(&parts[..1]).await), (404, "NoSuchUpload".into()), "that was another completion");
+        let elsewhere = f.completion("other", &upload, parts.clone()).send().await;
+        assert_eq!(error(elsewhere), (404, "NoSuchUpload".into()));
+        f.put("k", "later").await;
+        complete(&parts).await.unwrap();
+        assert_eq!(f.get("k").await, b"later", "what was done is not done again");
+        let aborted = f.start("k").await;
+        let part = f.part("k", &aborted, 1, bytes(9)).await;
+        f.s3.abort_multipart_upload().bucket(BUCKET).key("k").upload_id(&aborted).send().await.unwrap();
+        let never = f.completion("k", &aborted, vec![part]).send().await;
+        assert_eq!(error(never), (404, "NoSuchUpload".into()));
+        f.s3.delete_object().bucket(BUCKET).key("k").send().await.unwrap();
+        f.s3.delete_bucket().bucket(BUCKET).send().await.unwrap();
+    }
+
     async fn parts_become_an_object_without_moving_a_byte(f: Fixture) {
         let contents = [bytes(5 * MIB), bytes(5 * MIB + 7), bytes(3)];
         let upload = f.start("k").await;

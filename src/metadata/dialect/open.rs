@@ -23,6 +23,7 @@ const POSTGRES: &[(i64, &str, &str)] = &[
     (3, "sweep", include_str!("../../../migrations/postgres/0003_sweep.sql")),
     (4, "jobs", include_str!("../../../migrations/postgres/0004_jobs.sql")),
     (6, "bucket_configs", include_str!("../../../migrations/postgres/0006_bucket_configs.sql")),
+    (7, "completions", include_str!("../../../migrations/postgres/0007_completions.sql")),
 ];
 const SQLITE: &[(i64, &str, &str)] = &[
     (1, "initial", include_str!("../../../migrations/sqlite/0001_initial.sql")),
@@ -30,6 +31,7 @@ const SQLITE: &[(i64, &str, &str)] = &[
     (3, "sweep", include_str!("../../../migrations/sqlite/0003_sweep.sql")),
     (4, "jobs", include_str!("../../../migrations/sqlite/0004_jobs.sql")),
     (6, "bucket_configs", include_str!("../../../migrations/sqlite/0006_bucket_configs.sql")),
+    (7, "completions", include_str!("../../../migrations/sqlite/0007_completions.sql")),
 ];
 
 /// The oldest PostgreSQL that will do, as `server_version_num` has it.
