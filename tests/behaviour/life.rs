@@ -85,14 +85,21 @@ on_both! {
         assert_eq!(f.get("k").await, b"3");
     }
 
-    async fn an_instance_that_was_not_heard_of_in_time_writes_nothing(f: Fixture) {
+    async fn an_instance_that_was_not_heard_of_in_time_writes_and_removes_nothing(f: Fixture) {
         f.put("k", "1").await;
+        f.put("deleted", bytes(100_000)).await;
+        f.take(9..=9).await;
+        f.s3.delete_object().bucket(BUCKET).key("deleted").send().await.unwrap();
+        f.run(&Reclaim::new(f.store().clone(), Duration::ZERO)).await;
+        f.bring_back(9..=9).await;
         let f = f.restart_with(|config| config.maintenance.instance_timeout = Duration::ZERO).await;
         let files = f.files().len();
+        assert_eq!(files, 9 + 1, "a file waits for its removal");
         for len in [1, 100_000] {
             let put = f.s3.put_object().bucket(BUCKET).key("k").body(ByteStream::from(bytes(len))).send().await;
             assert_eq!(error(put), (503, "ServiceUnavailable".into()), "{len} bytes");
         }
+        f.run(&Reclaim::new(f.store().clone(), Duration::ZERO)).await;
         assert_eq!(f.files().len(), files);
         assert_eq!(f.get("k").await, b"1", "it may well be read");
     }
