@@ -25,9 +25,9 @@ use load::{CLIENTS, Client, Dice, Keys, Until};
 use server::Server;
 
 /// Kills at random instants, unless another number was asked for: on SQLite ...
-const KILLS: u32 = 80;
+const KILLS: u32 = 55;
 /// ... and on PostgreSQL, where only the points whose outcome is the database's business are taken.
-const KILLS_ON_POSTGRES: u32 = 40;
+const KILLS_ON_POSTGRES: u32 = 24;
 /// How long clients write until a point is reached.
 const REACHED_WITHIN: Duration = Duration::from_secs(30);
 /// One random kill in so many comes after shards were lost.

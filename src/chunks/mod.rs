@@ -244,6 +244,14 @@ impl ChunkStore {
         self.inner.ids.forget().await;
     }
 
+    /// Fails once this instance has not been heard of for so long that others may have gone on without it.
+    ///
+    /// # Errors
+    /// Then.
+    pub fn check_alive(&self) -> Result<(), LedgerError> {
+        self.inner.ledger.check_alive()
+    }
+
     /// Whether enough volumes can be used for a write to succeed.
     pub fn writable(&self) -> bool {
         self.inner.placer.ring().usable() >= DATA_SHARDS

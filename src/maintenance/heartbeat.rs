@@ -23,6 +23,8 @@ struct Inner {
     /// Since when every heartbeat of ours was answered: nobody is judged before the judge has seen the database up for a whole
     /// time-out.
     up_since: Mutex<Option<Instant>>,
+    /// One at a time: two that find themselves judged dead would start again as two.
+    turn: tokio::sync::Mutex<()>,
 }
 
 impl Heartbeat {
@@ -34,7 +36,8 @@ impl Heartbeat {
         lifeline: Lifeline,
         timeout: Duration,
     ) -> Self {
-        Self(Arc::new(Inner { metadata, chunks, instance, lifeline, timeout, up_since: Mutex::new(None) }))
+        let (up_since, turn) = (Mutex::new(None), tokio::sync::Mutex::new(()));
+        Self(Arc::new(Inner { metadata, chunks, instance, lifeline, timeout, up_since, turn }))
     }
 
     /// The instance that this process is now.
@@ -44,6 +47,7 @@ impl Heartbeat {
 
     /// One heartbeat, and a look at the others'.
     pub async fn beat(&self) {
+        let _turn = self.0.turn.lock().await;
         let sent = Instant::now();
         let reads = self.0.chunks.reads();
         let outcome = self.0.metadata.heartbeat(self.instance(), reads.since()).await;

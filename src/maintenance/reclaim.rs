@@ -61,6 +61,10 @@ impl Reclaim {
         let mut gone: Vec<ShardName> = Vec::with_capacity(waiting.len());
         for shard in &waiting {
             let Some(member) = self.store.chunks().volumes().get(volume) else { break };
+            // The list may be one that others have worked off since: a name on it can be a shard's again.
+            if self.store.chunks().check_alive().is_err() {
+                break;
+            }
             match member.remove(*shard).await {
                 Ok(()) => gone.push(*shard),
                 Err(error) => {

@@ -558,3 +558,28 @@ impl Measured {
         (u128::from(sum) * 256).checked_div(u128::from(count)).map_or(0, |all| u64::try_from(all).unwrap_or(u64::MAX))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use crate::layout::{ChunkId, VolumeSlot};
+    use crate::volumes::{Identity, LocalVolume};
+
+    #[test]
+    fn without_space_a_volume_is_full_and_otherwise_suspect() {
+        let temporary = tempfile::tempdir().unwrap();
+        let identity = Identity { deployment: "d".into(), volume: "v".into(), slot: VolumeSlot(1), epoch: 0 };
+        LocalVolume::format(temporary.path(), &identity).unwrap();
+        let root = open_directory(rustix::fs::CWD, temporary.path()).unwrap();
+        let directory = Directory::new("v".into(), root, 1, Duration::ZERO).unwrap();
+        let shard = ShardName { chunk: ChunkId { seq: 1, nonce: 2 }, shard: 0, generation: 0 };
+        for errno in [Errno::NOSPC, Errno::DQUOT] {
+            assert!(matches!(directory.error(shard, "write", errno), VolumeError::Full { .. }));
+        }
+        assert!(!directory.suspect.load(Ordering::Relaxed));
+        assert!(matches!(directory.error(shard, "write", Errno::IO), VolumeError::Io { .. }));
+        assert!(directory.suspect.load(Ordering::Relaxed));
+    }
+}

@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use aws_sdk_s3::primitives::ByteStream;
+use ninefold::instance::Instance;
 use ninefold::maintenance::Reclaim;
 
 use crate::fixture::{BUCKET, Fixture, MIB, bytes, error, on_both};
@@ -75,10 +76,48 @@ on_both! {
         assert_eq!(error(put), (503, "ServiceUnavailable".into()));
         assert_eq!(f.get("k").await, b"1");
         assert_eq!(f.files().len(), 9, "what could not be committed is removed");
-        f.instance.heartbeat().beat().await;
-        assert_ne!(f.instance.heartbeat().instance(), dead);
+        // However many find that out, there is one new instance.
+        let heartbeat = f.instance.heartbeat();
+        tokio::join!(heartbeat.beat(), heartbeat.beat(), heartbeat.beat());
+        assert_ne!(heartbeat.instance(), dead);
+        assert_eq!(f.store().metadata().instances().await.unwrap().len(), 1);
         f.put("k", "3").await;
         assert_eq!(f.get("k").await, b"3");
+    }
+
+    async fn an_instance_that_was_not_heard_of_in_time_writes_and_removes_nothing(f: Fixture) {
+        f.put("k", "1").await;
+        f.put("deleted", bytes(100_000)).await;
+        f.take(9..=9).await;
+        f.s3.delete_object().bucket(BUCKET).key("deleted").send().await.unwrap();
+        f.run(&Reclaim::new(f.store().clone(), Duration::ZERO)).await;
+        f.bring_back(9..=9).await;
+        let f = f.restart_with(|config| config.maintenance.instance_timeout = Duration::ZERO).await;
+        let files = f.files().len();
+        assert_eq!(files, 9 + 1, "a file waits for its removal");
+        for len in [1, 100_000] {
+            let put = f.s3.put_object().bucket(BUCKET).key("k").body(ByteStream::from(bytes(len))).send().await;
+            assert_eq!(error(put), (503, "ServiceUnavailable".into()), "{len} bytes");
+        }
+        f.run(&Reclaim::new(f.store().clone(), Duration::ZERO)).await;
+        assert_eq!(f.files().len(), files);
+        assert_eq!(f.get("k").await, b"1", "it may well be read");
+    }
+
+    async fn nobody_is_judged_before_the_judge_has_seen_the_database_for_a_whole_time_out(f: Fixture) {
+        let timeout = Duration::from_secs(3);
+        let f = f.restart_with(|config| {
+            config.maintenance.instance_timeout = timeout;
+            config.maintenance.heartbeat = Duration::from_secs(3600);
+        }).await;
+        tokio::time::sleep(timeout * 2).await;
+        // It is silent, and who comes now may have come when the database did.
+        let judge = Instance::open(f.config.clone()).await.unwrap();
+        assert_eq!(f.store().metadata().instances().await.unwrap().len(), 2);
+        tokio::time::sleep(timeout).await;
+        judge.heartbeat().beat().await;
+        assert_eq!(f.store().metadata().instances().await.unwrap().len(), 1);
+        judge.close().await;
     }
 
     async fn writers_of_one_key_leave_one_whole_object(f: Fixture) {
