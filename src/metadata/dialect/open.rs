@@ -22,12 +22,14 @@ const POSTGRES: &[(i64, &str, &str)] = &[
     (2, "packed", include_str!("../../../migrations/postgres/0002_packed.sql")),
     (3, "sweep", include_str!("../../../migrations/postgres/0003_sweep.sql")),
     (4, "jobs", include_str!("../../../migrations/postgres/0004_jobs.sql")),
+    (5, "snapshots", include_str!("../../../migrations/postgres/0005_snapshots.sql")),
 ];
 const SQLITE: &[(i64, &str, &str)] = &[
     (1, "initial", include_str!("../../../migrations/sqlite/0001_initial.sql")),
     (2, "packed", include_str!("../../../migrations/sqlite/0002_packed.sql")),
     (3, "sweep", include_str!("../../../migrations/sqlite/0003_sweep.sql")),
     (4, "jobs", include_str!("../../../migrations/sqlite/0004_jobs.sql")),
+    (5, "snapshots", include_str!("../../../migrations/sqlite/0005_snapshots.sql")),
 ];
 
 /// The oldest PostgreSQL that will do, as `server_version_num` has it.
