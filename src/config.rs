@@ -15,6 +15,7 @@ use crate::maintenance::{MaintenanceConfig, MoverConfig, SweepConfig};
 use crate::metadata::{DatabaseConfig, VolumeSpec};
 use crate::s3::host::{is_bucket_name, is_domain};
 use crate::server::Limits;
+use crate::snapshots::SnapshotConfig;
 use crate::telemetry::LogFormat;
 use values::{Size, Span};
 use volumes::VolumeEntry;
@@ -142,6 +143,13 @@ pub struct Settings {
     /// How long after a scrub the next one begins [default: 30d]
     #[arg(long, value_name = "TIME")]
     pub scrub_interval: Option<Span>,
+    /// How often the metadata are written to the volumes, too; 0s: never. What is deleted gives its space back after the next
+    /// time [default: 1h]
+    #[arg(long, value_name = "TIME")]
+    pub snapshot_interval: Option<Span>,
+    /// How many snapshots of the metadata are kept [default: 3]
+    #[arg(long, value_name = "NUMBER")]
+    pub snapshot_keep: Option<u32>,
     /// Days without a part after which a multipart upload is aborted [default: 7]
     #[arg(long, value_name = "DAYS")]
     pub upload_expiry_days: Option<u32>,
@@ -281,6 +289,14 @@ impl Config {
             },
             scrub_bytes_per_second: settings.scrub_rate.map_or(usual.scrub_bytes_per_second, |size| size.0),
             scrub_interval: lasting("scrub_interval", settings.scrub_interval, usual.scrub_interval)?,
+            snapshots: SnapshotConfig {
+                interval: settings.snapshot_interval.map_or(usual.snapshots.interval, |span| span.0),
+                keep: positive(
+                    "snapshot_keep",
+                    settings.snapshot_keep.map(|number| number as usize),
+                    usual.snapshots.keep,
+                )?,
+            },
         };
         Ok(Self {
             data,
@@ -371,6 +387,8 @@ impl Settings {
             heal_rate: self.heal_rate.or(others.heal_rate),
             scrub_rate: self.scrub_rate.or(others.scrub_rate),
             scrub_interval: self.scrub_interval.or(others.scrub_interval),
+            snapshot_interval: self.snapshot_interval.or(others.snapshot_interval),
+            snapshot_keep: self.snapshot_keep.or(others.snapshot_keep),
             upload_expiry_days: self.upload_expiry_days.or(others.upload_expiry_days),
             log_format: self.log_format.or(others.log_format),
             log: self.log.or(others.log),
@@ -409,6 +427,8 @@ impl Variables<'_> {
             heal_rate: self.value("NINEFOLD_HEAL_RATE")?,
             scrub_rate: self.value("NINEFOLD_SCRUB_RATE")?,
             scrub_interval: self.value("NINEFOLD_SCRUB_INTERVAL")?,
+            snapshot_interval: self.value("NINEFOLD_SNAPSHOT_INTERVAL")?,
+            snapshot_keep: self.value("NINEFOLD_SNAPSHOT_KEEP")?,
             upload_expiry_days: self.value("NINEFOLD_UPLOAD_EXPIRY_DAYS")?,
             log_format: self.value("NINEFOLD_LOG_FORMAT")?,
             log: match self.text("NINEFOLD_LOG")? {

@@ -48,6 +48,14 @@ pub const POINTS: &[&str] = &[
     "sweep.found",
     "sweep.moved",
     "sweep.noted",
+    // A snapshot: its chunks are synced, nobody knows of them; its row is there; its manifests are on the volumes; it counts.
+    "snapshot.synced",
+    "snapshot.committed",
+    "snapshot.manifested",
+    "snapshot.completed",
+    // An old one's data are released; its manifests are gone.
+    "snapshot.released",
+    "snapshot.removed",
 ];
 
 /// Passes the point of this name, or dies there.

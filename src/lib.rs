@@ -8,7 +8,8 @@
 //! ```
 //!
 //! `layout` holds the words that `metadata` and `chunks` share, `clock` the one source of time and randomness.
-//! `maintenance` works beside the way, through `metadata` and `chunks` as the request path does.
+//! `maintenance` works beside the way, through `metadata` and `chunks` as the request path does; so does `snapshots`, which keeps the
+//! metadata on the volumes as well and brings them back from there.
 
 pub mod access;
 pub mod chunks;
@@ -23,5 +24,6 @@ pub mod metadata;
 pub mod objects;
 pub mod s3;
 pub mod server;
+pub mod snapshots;
 pub mod telemetry;
 pub mod volumes;

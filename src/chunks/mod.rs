@@ -7,6 +7,7 @@
 //! What the chunks need from the database (fresh ids, placements that changed, notes for healing) comes through [`Ledger`].
 
 pub mod codec;
+mod entries;
 mod fan;
 pub mod format;
 mod heal;

@@ -5,7 +5,9 @@ mod data;
 mod health;
 mod operate;
 mod repair;
+mod restore;
 mod serve;
+mod snapshot;
 mod status;
 mod volume;
 mod welcome;
@@ -18,6 +20,7 @@ use clap::{Parser, Subcommand};
 pub use check::CheckError;
 pub use data::{DataDirectory, DataError};
 pub use operate::OperateError;
+pub use restore::RestoreCommandError;
 pub use serve::StartError;
 
 /// An S3-compatible object store: metadata in SQL, bytes erasure-coded over nine volumes.
@@ -44,6 +47,10 @@ enum Command {
     Heal(repair::Arguments),
     /// Read and verify every shard
     Scrub(repair::Arguments),
+    /// Write the metadata to the volumes now, too
+    Snapshot(snapshot::Arguments),
+    /// Bring a store back from its volumes when the database is gone
+    Restore(Box<restore::Arguments>),
 }
 
 /// Runs the command line. A failure is one line on standard error and status 1; wrong usage is status 2.
@@ -73,6 +80,12 @@ pub fn run() -> ExitCode {
         }
         Command::Scrub(arguments) => {
             repair::scrub(arguments).map(success).map_err(|error| failure(&error, ExitCode::FAILURE))
+        }
+        Command::Snapshot(arguments) => {
+            snapshot::run(arguments).map(success).map_err(|error| failure(&error, ExitCode::FAILURE))
+        }
+        Command::Restore(arguments) => {
+            restore::run(*arguments).map(success).map_err(|error| failure(&error, ExitCode::FAILURE))
         }
     };
     match done {

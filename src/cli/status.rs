@@ -4,7 +4,8 @@ use indicatif::HumanBytes;
 use serde_json::{Value, json};
 
 use super::operate::{OperateError, Operator, Reach, on_store, rate, say, seconds_left, summary};
-use crate::metadata::{ChunkCounts, InstanceId, InstanceRow, JobRow, VolumeReport, VolumeRow};
+use super::snapshot::snapshot_json;
+use crate::metadata::{ChunkCounts, InstanceId, InstanceRow, JobRow, SnapshotState, VolumeReport, VolumeRow};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -113,8 +114,13 @@ async fn status(store: &Operator, json: bool) -> Result<(), OperateError> {
     let (instances, volumes, jobs) = (db.instances().await?, all_volumes(store).await?, db.jobs().await?);
     let (counts, waiting, failed) =
         (db.chunk_counts().await?, db.heal_queue_len().await?, db.heal_queue_failed().await?);
+    let snapshots = db.snapshots().await?;
+    let newest = snapshots.iter().find(|row| row.state == SnapshotState::Complete);
+    let (held, now) = (db.held_by_snapshots().await?, db.now().await?);
     if json {
         let value = json!({
+            "snapshot": newest.map(snapshot_json),
+            "dead_chunks_held_for_snapshots": held,
             "instances": instances.iter().map(instance_json).collect::<Vec<_>>(),
             "volumes": volumes.iter().map(Volume::json).collect::<Vec<_>>(),
             "chunks": chunks_json(counts),
@@ -135,6 +141,18 @@ async fn status(store: &Operator, json: bool) -> Result<(), OperateError> {
     let ChunkCounts { open, sealed, damaged, dead } = counts;
     say(format_args!("\nchunks: {sealed} sealed, {open} open, {damaged} damaged, {dead} dead"));
     say(format_args!("shards to heal: {waiting}, of which {failed} could not be healed so far"));
+    match newest {
+        Some(row) => {
+            let age = now.saturating_sub(row.began) / 1000;
+            say(format_args!("newest snapshot of the metadata: {}, begun {age} s ago, {} rows", row.id, row.rows));
+        }
+        None => say(format_args!("there is no snapshot of the metadata")),
+    }
+    if held > 0 {
+        say(format_args!(
+            "dead chunks that keep their files until the next snapshot, where snapshots are made: {held}"
+        ));
+    }
     for job in &jobs {
         say(format_args!("{}", summary(job)));
     }

@@ -27,6 +27,7 @@ use tokio::task::JoinSet;
 use crate::chunks::ChunkError;
 use crate::metadata::{self, InstanceId, Lease, Metadata};
 use crate::objects::Store;
+use crate::snapshots::{Snapshot, SnapshotConfig};
 
 pub use check::{CheckOptions, Summary, check};
 pub use compact::Compact;
@@ -64,6 +65,8 @@ pub struct MaintenanceConfig {
     pub scrub_bytes_per_second: u64,
     /// How long after one scrub the next begins.
     pub scrub_interval: Duration,
+    /// When snapshots of the metadata are made.
+    pub snapshots: SnapshotConfig,
 }
 
 impl Default for MaintenanceConfig {
@@ -78,6 +81,7 @@ impl Default for MaintenanceConfig {
             mover: MoverConfig::default(),
             scrub_bytes_per_second: 32 << 20,
             scrub_interval: Duration::from_secs(30 * 24 * 3600),
+            snapshots: SnapshotConfig::default(),
         }
     }
 }
@@ -120,7 +124,7 @@ pub async fn run_once(metadata: &Metadata, instance: InstanceId, job: &dyn Job) 
 }
 
 /// Prolongs the lease of a job in the middle of a round.
-async fn renew(metadata: &Metadata, lease: &Lease) -> Result<(), JobError> {
+pub(crate) async fn renew(metadata: &Metadata, lease: &Lease) -> Result<(), JobError> {
     match metadata.acquire_lease(&lease.job, lease.holder, LEASE).await? {
         Some(renewed) if renewed == *lease => Ok(()),
         _ => Err(metadata::Error::LeaseLost(lease.job.clone()).into()),
@@ -136,14 +140,19 @@ pub async fn run(
     shutdown: watch::Receiver<bool>,
 ) {
     let mover = Mover::new(store.clone(), config.mover.clone());
-    let jobs: [Arc<dyn Job>; 7] = [
+    let mut reclaim = Reclaim::new(store.clone(), config.grace);
+    if !config.snapshots.interval.is_zero() {
+        reclaim = reclaim.behind_snapshots();
+    }
+    let jobs: [Arc<dyn Job>; 8] = [
         Arc::new(Heal::new(store.clone(), mover.clone())),
         Arc::new(Scrub::new(store.clone(), config.scrub_bytes_per_second, config.scrub_interval)),
         Arc::new(Relocate::new(store.clone(), mover, Arc::clone(&roster))),
-        Arc::new(Reclaim::new(store.clone(), config.grace)),
+        Arc::new(reclaim),
         Arc::new(Sweep::new(store.clone(), config.sweep)),
         Arc::new(Compact::new(store.clone())),
         Arc::new(ExpireUploads::new(store.clone(), config.upload_expiry)),
+        Arc::new(Snapshot::new(store.clone(), config.snapshots)),
     ];
     let mut tasks = JoinSet::new();
     for job in jobs {

@@ -28,12 +28,18 @@ const COMMITS_KEPT: Duration = Duration::from_secs(24 * 3600);
 pub struct Reclaim {
     store: Store,
     grace: Duration,
+    gated: bool,
 }
 
 impl Reclaim {
     /// The job over `store`; files stay for `grace` after their chunk died, and as long as a read may be at them.
     pub fn new(store: Store, grace: Duration) -> Self {
-        Self { store, grace }
+        Self { store, grace, gated: false }
+    }
+
+    /// The same, but files also stay as long as the newest snapshot of the metadata may need them.
+    pub fn behind_snapshots(self) -> Self {
+        Self { gated: true, ..self }
     }
 
     /// Removes files first and forgets the chunk then: a crash between leaves a dead chunk whose files are removed once more. The
@@ -44,7 +50,7 @@ impl Reclaim {
         let reads = self.store.chunks().reads();
         let now = metadata.now().await?;
         reads.set_clock(now, Instant::now());
-        let dead = metadata.dead_chunks(lease, reads.since(), self.grace, REMOVED_AT_ONCE).await?;
+        let dead = metadata.dead_chunks(lease, reads.since(), self.grace, self.gated, REMOVED_AT_ONCE).await?;
         for chunk in &dead {
             crash::point("reclaim.chosen");
             let absent = self.store.chunks().remove(chunk.id, &chunk.placement).await;

@@ -20,6 +20,7 @@ const DATA: &[(&str, &str)] = &[
         "SELECT d.data_id, d.refs AS found, \
              (SELECT COUNT(*) FROM objects o WHERE o.data_id = d.data_id) \
              + (SELECT COUNT(*) FROM parts p WHERE p.data_id = d.data_id) \
+             + (SELECT COUNT(*) FROM snapshots s WHERE s.data_id = d.data_id) \
              + (SELECT COUNT(*) FROM released r WHERE r.data_id = d.data_id) AS expected \
          FROM data d WHERE d.data_id > $1 AND d.data_id <= $2",
     ),

@@ -6,6 +6,7 @@ mod buckets;
 mod check;
 mod connect;
 mod dialect;
+mod dump;
 mod heal;
 mod instances;
 mod jobs;
@@ -15,7 +16,9 @@ mod packed;
 mod ranges;
 mod reclaim;
 mod resolve;
+mod restore;
 mod rows;
+mod snapshots;
 mod types;
 mod uploads;
 mod volumes;
@@ -27,9 +30,12 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 
 pub use crate::layout::IdRange;
+pub use dump::{Cell, Dump, DumpPage, Kind, SCHEMA, TABLES, Table};
 pub use heal::{ChunkCounts, ChunkRow, ChunkState};
 pub use jobs::{JobRow, JobState, Progress};
 pub use packed::{Appended, PackedCommit, PackedEntry, PackedOwner, PackedWrite};
+pub use restore::{FoundVolume, Restoration, RestoredChunk};
+pub use snapshots::{SnapshotRow, SnapshotState};
 pub use types::*;
 
 /// What a transaction may answer instead of doing what it was asked.

@@ -37,12 +37,14 @@ impl Metadata {
     }
 
     /// Chunks that died at least `grace` ago, and before any read of any instance began, those that died first first. The holder
-    /// of the lease knows of its own reads more than it published: `reads_since` (see [`Self::heartbeat`]).
+    /// of the lease knows of its own reads more than it published: `reads_since` (see [`Self::heartbeat`]). If
+    /// `gated`, only those that died before the newest complete snapshot began: it, too, may be read.
     pub fn dead_chunks<'a>(
         &'a self,
         lease: &'a Lease,
         reads_since: Millis,
         grace: Duration,
+        gated: bool,
         limit: u32,
     ) -> Answer<'a, Vec<DeadChunk>> {
         Box::pin(async move {
@@ -50,8 +52,10 @@ impl Metadata {
             let sql = "SELECT chunk_id, slots, missing FROM chunks WHERE state = 'dead' AND died_at <= {now} - $1 \
                    AND died_at < (SELECT MIN(CASE WHEN i.instance_id = $2 THEN $3 ELSE i.reads_since END) \
                        FROM instances i WHERE i.state = 'live') \
-                   ORDER BY died_at, chunk_id LIMIT $4";
-            let values = values![instances::millis(grace), lease.holder.0, reads_since, i64::from(limit)];
+                   AND ($4 = 0 OR died_at < (SELECT MAX(s.began) FROM snapshots s WHERE s.state = 'complete')) \
+                   ORDER BY died_at, chunk_id LIMIT $5";
+            let values =
+                values![instances::millis(grace), lease.holder.0, reads_since, i64::from(gated), i64::from(limit)];
             let rows = self.db.query(sql, values).await?;
             rows.iter()
                 .map(|row| {

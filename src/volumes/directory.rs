@@ -1,7 +1,8 @@
 //! The file operations of a volume, all through one handle on its directory. Everything here blocks.
 
 use std::collections::HashMap;
-use std::io::{self, IoSlice};
+use std::fs::File;
+use std::io::{self, IoSlice, Read as _, Write as _};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,7 +12,7 @@ use bytes::Bytes;
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 
-use super::identity::{QUARANTINE_DIRECTORY, SHARDS_DIRECTORY, fan_out_path, open_directory};
+use super::identity::{QUARANTINE_DIRECTORY, SHARDS_DIRECTORY, SNAPSHOTS_DIRECTORY, fan_out_path, open_directory};
 use super::{Quarantined, Result, Usage, VolumeError};
 use crate::clock::Millis;
 use crate::layout::ShardName;
@@ -22,6 +23,10 @@ const PIECES: usize = 256;
 const WRITER_IDLE: Duration = Duration::from_secs(3600);
 /// Fan-out directories that one call of [`Directory::usage`] measures.
 const MEASURED_AT_A_TIME: usize = 4;
+/// A document is smaller; what is larger under such a name is not read to its end.
+const DOCUMENT_MAX: u64 = 64 << 20;
+/// Behind the name of a document that is being written.
+const TEMPORARY: &str = ".new";
 
 /// An open volume directory whose `volume.json` has been checked.
 #[derive(Debug)]
@@ -344,6 +349,90 @@ impl Directory {
         Ok(())
     }
 
+    pub(super) fn put_document(&self, name: &str, content: &Bytes) -> Result<()> {
+        let put = || -> io::Result<()> {
+            check_document_name(name)?;
+            match rustix::fs::mkdirat(&self.root, SNAPSHOTS_DIRECTORY, Mode::from_raw_mode(0o750)) {
+                Ok(()) => rustix::fs::fsync(&self.root)?,
+                Err(Errno::EXIST) => {}
+                Err(errno) => return Err(errno.into()),
+            }
+            let directory = self.with_spare_descriptors(|| open_directory(self.root.as_fd(), SNAPSHOTS_DIRECTORY))?;
+            let temporary = format!("{name}{TEMPORARY}");
+            let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+            let mode = Mode::from_raw_mode(0o640);
+            let file = self.with_spare_descriptors(|| rustix::fs::openat(&directory, &temporary, flags, mode))?;
+            let mut file = File::from(file);
+            file.write_all(content)?;
+            file.sync_all()?;
+            rustix::fs::renameat(&directory, &temporary, &directory, name)?;
+            Ok(rustix::fs::fsync(&directory)?)
+        };
+        put().map_err(|error| self.document_refused("write", name, &error))
+    }
+
+    pub(super) fn documents(&self) -> Result<Vec<String>> {
+        let list = || -> Result<Vec<String>, Errno> {
+            let directory = match self.with_spare_descriptors(|| open_directory(self.root.as_fd(), SNAPSHOTS_DIRECTORY))
+            {
+                Ok(directory) => directory,
+                // It is made with the first document.
+                Err(Errno::NOENT) => return Ok(Vec::new()),
+                Err(errno) => return Err(errno),
+            };
+            let mut names = Vec::new();
+            for entry in Dir::read_from(&directory)? {
+                let entry = entry?;
+                if let Ok(name) = entry.file_name().to_str()
+                    && check_document_name(name).is_ok()
+                    && !name.ends_with(TEMPORARY)
+                {
+                    names.push(name.to_owned());
+                }
+            }
+            Ok(names)
+        };
+        list().map_err(|errno| self.refused(format_args!("list {SNAPSHOTS_DIRECTORY}"), errno))
+    }
+
+    pub(super) fn document(&self, name: &str) -> Result<Option<Bytes>> {
+        let read = || -> io::Result<Option<Bytes>> {
+            check_document_name(name)?;
+            let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+            let path = format!("{SNAPSHOTS_DIRECTORY}/{name}");
+            let file = match self.with_spare_descriptors(|| rustix::fs::openat(&self.root, &path, flags, Mode::empty()))
+            {
+                Ok(file) => File::from(file),
+                Err(Errno::NOENT) => return Ok(None),
+                Err(errno) => return Err(errno.into()),
+            };
+            let mut content = Vec::new();
+            file.take(DOCUMENT_MAX).read_to_end(&mut content)?;
+            Ok(Some(content.into()))
+        };
+        read().map_err(|error| self.document_refused("read", name, &error))
+    }
+
+    pub(super) fn remove_document(&self, name: &str) -> Result<()> {
+        let remove = || -> io::Result<()> {
+            check_document_name(name)?;
+            match rustix::fs::unlinkat(&self.root, format!("{SNAPSHOTS_DIRECTORY}/{name}"), AtFlags::empty()) {
+                Ok(()) | Err(Errno::NOENT) => Ok(()),
+                Err(errno) => Err(errno.into()),
+            }
+        };
+        remove().map_err(|error| self.document_refused("remove", name, &error))
+    }
+
+    fn document_refused(&self, operation: &str, name: &str, error: &io::Error) -> VolumeError {
+        let volume = Arc::clone(&self.volume);
+        if error.kind() == io::ErrorKind::StorageFull || error.kind() == io::ErrorKind::QuotaExceeded {
+            return VolumeError::Full { volume };
+        }
+        self.suspect.store(true, Ordering::Relaxed);
+        VolumeError::Unavailable { volume, reason: format!("{operation} {SNAPSHOTS_DIRECTORY}/{name}: {error}") }
+    }
+
     /// Space by the file system; with a configured capacity, by the sizes of the volume's own files, of which each call
     /// measures a few directories and takes the rest from earlier calls, or by estimate.
     pub(super) fn usage(&self, configured: Option<u64>) -> Result<Usage> {
@@ -445,6 +534,15 @@ impl Directory {
         );
         VolumeError::Io { volume: Arc::clone(&self.volume), shard, operation, source: Arc::new(source) }
     }
+}
+
+/// Refuses names that are not those of a file in this directory.
+fn check_document_name(name: &str) -> io::Result<()> {
+    let legible = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_');
+    if name.is_empty() || name.len() > 200 || name.starts_with('.') || !name.bytes().all(legible) {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no name of a document"));
+    }
+    Ok(())
 }
 
 /// Whether [`Directory::quarantine`] gives such names: a shard's, or one with a number behind it.

@@ -40,6 +40,14 @@ pub enum Operation {
     Quarantined,
     /// [`Volume::purge`]
     Purge,
+    /// [`Volume::put_document`]
+    PutDocument,
+    /// [`Volume::documents`]
+    Documents,
+    /// [`Volume::document`]
+    Document,
+    /// [`Volume::remove_document`]
+    RemoveDocument,
     /// [`Volume::usage`]
     Usage,
     /// [`Volume::probe`]
@@ -209,6 +217,10 @@ impl<V: Volume> FaultVolume<V> {
             Operation::Present => "look",
             Operation::Quarantined => "list quarantine",
             Operation::Purge => "purge",
+            Operation::PutDocument => "write a document",
+            Operation::Documents => "list documents",
+            Operation::Document => "read a document",
+            Operation::RemoveDocument => "remove a document",
             Operation::Usage => "usage",
             Operation::Probe => "probe",
         };
@@ -391,6 +403,26 @@ impl<V: Volume> Volume for FaultVolume<V> {
     async fn purge(&self, before: Millis, limit: usize) -> Result<usize> {
         let fault = self.meet(Operation::Purge, None).await?;
         self.done(self.inner.purge(before, limit).await, &fault, Operation::Purge, None)
+    }
+
+    async fn put_document(&self, name: &str, content: Bytes) -> Result<()> {
+        let fault = self.meet(Operation::PutDocument, None).await?;
+        self.done(self.inner.put_document(name, content).await, &fault, Operation::PutDocument, None)
+    }
+
+    async fn documents(&self) -> Result<Vec<String>> {
+        let fault = self.meet(Operation::Documents, None).await?;
+        self.done(self.inner.documents().await, &fault, Operation::Documents, None)
+    }
+
+    async fn document(&self, name: &str) -> Result<Option<Bytes>> {
+        let fault = self.meet(Operation::Document, None).await?;
+        self.done(self.inner.document(name).await, &fault, Operation::Document, None)
+    }
+
+    async fn remove_document(&self, name: &str) -> Result<()> {
+        let fault = self.meet(Operation::RemoveDocument, None).await?;
+        self.done(self.inner.remove_document(name).await, &fault, Operation::RemoveDocument, None)
     }
 
     async fn usage(&self) -> Result<Usage> {

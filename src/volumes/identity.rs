@@ -19,6 +19,8 @@ const IDENTITY_TEMPORARY: &str = "volume.json.new";
 pub(super) const SHARDS_DIRECTORY: &str = "shards";
 /// Where files go that nobody may read any more.
 pub(super) const QUARANTINE_DIRECTORY: &str = "quarantine";
+/// Where small files about the whole deployment are; made with the first of them.
+pub(super) const SNAPSHOTS_DIRECTORY: &str = "snapshots";
 /// The only layout of a volume there is.
 const FORMAT: u32 = 1;
 /// `volume.json` is about 150 bytes; a file of another kind under its name is not read to its end.

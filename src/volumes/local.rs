@@ -355,6 +355,25 @@ impl Volume for LocalVolume {
         self.run("purge", move |shared| shared.directory()?.purge(before, limit)).await
     }
 
+    async fn put_document(&self, name: &str, content: Bytes) -> Result<()> {
+        let name = name.to_owned();
+        self.run("write", move |shared| shared.directory()?.put_document(&name, &content)).await
+    }
+
+    async fn documents(&self) -> Result<Vec<String>> {
+        self.run_or_undo("list", true, move |shared| shared.directory()?.documents(), |_| ()).await
+    }
+
+    async fn document(&self, name: &str) -> Result<Option<Bytes>> {
+        let name = name.to_owned();
+        self.run_or_undo("read", true, move |shared| shared.directory()?.document(&name), |_| ()).await
+    }
+
+    async fn remove_document(&self, name: &str) -> Result<()> {
+        let name = name.to_owned();
+        self.run("remove", move |shared| shared.directory()?.remove_document(&name)).await
+    }
+
     async fn usage(&self) -> Result<Usage> {
         let work = |shared: &Shared| shared.directory()?.usage(shared.config.capacity);
         self.run_or_undo("usage", true, work, |_| ()).await

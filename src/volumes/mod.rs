@@ -160,6 +160,19 @@ pub trait Volume: Send + Sync + fmt::Debug {
     /// Removes at most `limit` of the files that came to quarantine before this time of the volume's clock; answers how many.
     async fn purge(&self, before: Millis, limit: usize) -> Result<usize>;
 
+    /// Writes a small file of this name beside the shards, in place of the one there is: whole or not at all, and on stable storage
+    /// when this returns.
+    async fn put_document(&self, name: &str, content: Bytes) -> Result<()>;
+
+    /// The names of the small files beside the shards, in no order.
+    async fn documents(&self) -> Result<Vec<String>>;
+
+    /// The content of one of them; `None` if there is none of this name.
+    async fn document(&self, name: &str) -> Result<Option<Bytes>>;
+
+    /// Removes one of them. One that is not there counts as removed.
+    async fn remove_document(&self, name: &str) -> Result<()>;
+
     /// Space, by the file system (and the configured capacity, where there is one).
     async fn usage(&self) -> Result<Usage>;
 

@@ -237,6 +237,27 @@ impl<V: Volume> Volume for PowerVolume<V> {
         self.inner.purge(before, limit).await
     }
 
+    /// On stable storage at once: its rename and its syncs are one step here.
+    async fn put_document(&self, name: &str, content: Bytes) -> Result<()> {
+        let _on = self.powered().await?;
+        self.inner.put_document(name, content).await
+    }
+
+    async fn documents(&self) -> Result<Vec<String>> {
+        let _on = self.powered().await?;
+        self.inner.documents().await
+    }
+
+    async fn document(&self, name: &str) -> Result<Option<Bytes>> {
+        let _on = self.powered().await?;
+        self.inner.document(name).await
+    }
+
+    async fn remove_document(&self, name: &str) -> Result<()> {
+        let _on = self.powered().await?;
+        self.inner.remove_document(name).await
+    }
+
     async fn usage(&self) -> Result<Usage> {
         let _on = self.powered().await?;
         self.inner.usage().await

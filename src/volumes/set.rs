@@ -194,6 +194,28 @@ impl Member {
         self.observe(self.volume.purge(before, limit)).await
     }
 
+    /// [`Volume::put_document`]. After a failure the volume is suspect at once: it may have been the sync's.
+    pub async fn put_document(&self, name: &str, content: Bytes) -> Result<()> {
+        let outcome = self.volume.put_document(name, content).await;
+        self.learn(&outcome, None, true);
+        outcome
+    }
+
+    /// [`Volume::documents`].
+    pub async fn documents(&self) -> Result<Vec<String>> {
+        self.observe(self.volume.documents()).await
+    }
+
+    /// [`Volume::document`].
+    pub async fn document(&self, name: &str) -> Result<Option<Bytes>> {
+        self.observe(self.volume.document(name)).await
+    }
+
+    /// [`Volume::remove_document`].
+    pub async fn remove_document(&self, name: &str) -> Result<()> {
+        self.observe(self.volume.remove_document(name)).await
+    }
+
     /// Probes the volume and asks for its space. Does nothing while another check of it runs.
     ///
     /// # Errors

@@ -255,7 +255,7 @@ impl Fixture {
 
     /// Chunks that died, whoever may still read them.
     pub async fn dead(&self, limit: u32) -> Vec<DeadChunk> {
-        self.meta.dead_chunks(&self.lease("gc").await, LATE, Duration::ZERO, limit).await.unwrap()
+        self.meta.dead_chunks(&self.lease("gc").await, LATE, Duration::ZERO, false, limit).await.unwrap()
     }
 
     /// Folds until nothing is left to fold.

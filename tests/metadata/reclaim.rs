@@ -42,7 +42,7 @@ async fn dead_chunks_wait_in_order_and_are_forgotten(f: &Fixture) {
     let dead = f.dead(10).await;
     assert_eq!(dead.iter().map(|chunk| chunk.id).collect::<Vec<_>>(), [ids[1], ids[0]]);
     assert_eq!(f.dead(1).await, dead[..1]);
-    let since = |grace| f.meta.dead_chunks(&lease, LATE, Duration::from_secs(grace), 10);
+    let since = |grace| f.meta.dead_chunks(&lease, LATE, Duration::from_secs(grace), false, 10);
     assert_eq!(since(100).await.unwrap(), dead[..1], "the other died less than 100 seconds ago");
     assert!(since(3600).await.unwrap().is_empty());
     assert_eq!(f.meta.placement(ids[0]).await.unwrap(), None);
@@ -63,7 +63,7 @@ async fn the_dead_stay_while_any_instance_reads_what_is_older(f: &Fixture) {
     let lease = f.lease("gc").await;
     let died = f.raw.int("SELECT died_at FROM chunks WHERE state = 'dead'").await;
     assert!(died >= before);
-    let removable = |own| f.meta.dead_chunks(&lease, own, Duration::ZERO, 10);
+    let removable = |own| f.meta.dead_chunks(&lease, own, Duration::ZERO, false, 10);
     f.meta.heartbeat(other, died).await.unwrap();
     assert!(removable(LATE).await.unwrap().is_empty(), "a read of the other may have begun in that very millisecond");
     f.meta.heartbeat(other, died + 1).await.unwrap();

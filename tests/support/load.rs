@@ -250,6 +250,8 @@ pub fn make_hasty(server: &mut Server, timeout: &str) {
         ("QUARANTINE_KEEP", "0s"),
         ("HEAL_RATE", "0"),
         ("SCRUB_RATE", "0"),
+        ("SNAPSHOT_INTERVAL", "1s"),
+        ("SNAPSHOT_KEEP", "1"),
         ("LOG", "warn"),
     ];
     for (name, value) in settings {

@@ -9,6 +9,7 @@
 //! | `{update}` | `FOR UPDATE` | nothing |
 //! | `{change}` | `FOR NO KEY UPDATE`: new rows may still refer to it | nothing |
 //! | `{skip}` | `FOR UPDATE SKIP LOCKED` | nothing |
+//! | `{given}` | `OVERRIDING SYSTEM VALUE`: numbers that the database gives elsewhere are given to it | nothing |
 //! | `{now}` | the database's clock in milliseconds | the same |
 //! | `{blob}` | the type of bytes in a `CAST` | the same |
 //! | `{input:a,b}` | rows of columns `a` and `b`, by `UNNEST` | the same, by `json_each` |
@@ -135,6 +136,27 @@ impl Db {
             }
             Ok(tx)
         })
+    }
+
+    /// Begins a transaction that only reads, and sees the rows of one moment however long it lasts.
+    pub(crate) async fn begin_view(&self) -> Result<Tx> {
+        let on = match self {
+            Self::Postgres(server) => {
+                let mut held = Held::new(server).await?;
+                held.busy = true;
+                held.say("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await.map_err(error::refused)?;
+                // Between two pages it may take long until what was read is written somewhere.
+                held.say("SET LOCAL idle_in_transaction_session_timeout = 0").await.map_err(error::refused)?;
+                On::Postgres(held)
+            }
+            Self::Sqlite { read, patience, .. } => {
+                let read = read.clone();
+                let begun = tokio::spawn(async move { read.begin().await });
+                let begun = async { begun.await.unwrap_or(Err(sqlx::Error::WorkerCrashed)) };
+                On::Sqlite(within(*patience, begun).await.map_err(error::refused)?)
+            }
+        };
+        Ok(Tx { on, db: self.clone(), batch: None })
     }
 
     async fn begin_bare(&self) -> Result<On> {
@@ -360,6 +382,18 @@ impl Tx {
         })
     }
 
+    /// Has the numbers that the database gives in `column` go on after the largest that is there. SQLite does so by itself.
+    pub(crate) async fn go_on_numbering(&mut self, table: &str, column: &str) -> Result<()> {
+        if let On::Postgres(..) = self.on {
+            let sql = format!(
+                "SELECT setval(pg_get_serial_sequence('{table}', '{column}'), COALESCE(MAX({column}), 0) + 1, false) AS next \
+                 FROM {table}"
+            );
+            self.query(&sql, &[]).await?;
+        }
+        Ok(())
+    }
+
     /// Locks names of rows that may not exist, until the transaction ends. Sorted, so that two transactions that lock
     /// the same names never wait for each other. On SQLite the transaction is alone anyway.
     pub(crate) async fn lock_names(&mut self, mut names: Vec<i64>) -> Result<()> {
@@ -458,6 +492,7 @@ fn postgres_text<'a>(sql: &'a str, values: usize, columns: &[Column<'_>]) -> Cow
         "skip" => out.push_str("FOR UPDATE SKIP LOCKED"),
         "now" => out.push_str("CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT)"),
         "blob" => out.push_str("BYTEA"),
+        "given" => out.push_str("OVERRIDING SYSTEM VALUE"),
         _ => {
             let names = word.strip_prefix("input:").unwrap_or(word);
             let arrays: Vec<_> = columns
@@ -472,7 +507,7 @@ fn postgres_text<'a>(sql: &'a str, values: usize, columns: &[Column<'_>]) -> Cow
 
 fn sqlite_text<'a>(sql: &'a str, values: usize, columns: &[Column<'_>]) -> Cow<'a, str> {
     replace(sql, |word, out| match word {
-        "share" | "update" | "change" | "skip" => {}
+        "share" | "update" | "change" | "skip" | "given" => {}
         "now" => out.push_str("CAST(unixepoch('subsec') * 1000 AS INTEGER)"),
         "blob" => out.push_str("BLOB"),
         _ => {

@@ -22,6 +22,7 @@ const POSTGRES: &[(i64, &str, &str)] = &[
     (2, "packed", include_str!("../../../migrations/postgres/0002_packed.sql")),
     (3, "sweep", include_str!("../../../migrations/postgres/0003_sweep.sql")),
     (4, "jobs", include_str!("../../../migrations/postgres/0004_jobs.sql")),
+    (5, "snapshots", include_str!("../../../migrations/postgres/0005_snapshots.sql")),
     (6, "bucket_configs", include_str!("../../../migrations/postgres/0006_bucket_configs.sql")),
     (7, "completions", include_str!("../../../migrations/postgres/0007_completions.sql")),
 ];
@@ -30,6 +31,7 @@ const SQLITE: &[(i64, &str, &str)] = &[
     (2, "packed", include_str!("../../../migrations/sqlite/0002_packed.sql")),
     (3, "sweep", include_str!("../../../migrations/sqlite/0003_sweep.sql")),
     (4, "jobs", include_str!("../../../migrations/sqlite/0004_jobs.sql")),
+    (5, "snapshots", include_str!("../../../migrations/sqlite/0005_snapshots.sql")),
     (6, "bucket_configs", include_str!("../../../migrations/sqlite/0006_bucket_configs.sql")),
     (7, "completions", include_str!("../../../migrations/sqlite/0007_completions.sql")),
 ];

@@ -57,6 +57,7 @@ pub(crate) use values;
 pub(crate) enum Column<'a> {
     Ints(Vec<i64>),
     OptInts(Vec<Option<i64>>),
+    OptFloats(Vec<Option<f64>>),
     Texts(Vec<&'a str>),
     OptTexts(Vec<Option<&'a str>>),
     Bytes(Vec<&'a [u8]>),
@@ -68,6 +69,7 @@ impl Column<'_> {
         match self {
             Self::Ints(values) => values.len(),
             Self::OptInts(values) => values.len(),
+            Self::OptFloats(values) => values.len(),
             Self::Texts(values) => values.len(),
             Self::OptTexts(values) => values.len(),
             Self::Bytes(values) => values.len(),
@@ -79,6 +81,7 @@ impl Column<'_> {
     pub(super) fn array(&self) -> &'static str {
         match self {
             Self::Ints(_) | Self::OptInts(_) => "bigint[]",
+            Self::OptFloats(_) => "double precision[]",
             Self::Texts(_) | Self::OptTexts(_) => "text[]",
             Self::Bytes(_) | Self::OptBytes(_) => "bytea[]",
         }
@@ -96,6 +99,7 @@ impl Column<'_> {
         match self {
             Self::Ints(values) => values.get(row).copied().into(),
             Self::OptInts(values) => values.get(row).copied().flatten().into(),
+            Self::OptFloats(values) => values.get(row).copied().flatten().into(),
             Self::Texts(values) => values.get(row).copied().into(),
             Self::OptTexts(values) => values.get(row).copied().flatten().into(),
             Self::Bytes(values) => values.get(row).map(hex::encode).into(),
@@ -132,6 +136,7 @@ pub(super) fn postgres_arguments(values: &[Value<'_>], columns: &[Column<'_>]) -
         match column {
             Column::Ints(values) => arguments.add(values),
             Column::OptInts(values) => arguments.add(values),
+            Column::OptFloats(values) => arguments.add(values),
             Column::Texts(values) => arguments.add(values),
             Column::OptTexts(values) => arguments.add(values),
             Column::Bytes(values) => arguments.add(values),
@@ -187,6 +192,9 @@ impl Row {
         self.get(column)
     }
     pub(crate) fn float(&self, column: &str) -> Result<f64> {
+        self.get(column)
+    }
+    pub(crate) fn opt_float(&self, column: &str) -> Result<Option<f64>> {
         self.get(column)
     }
     pub(crate) fn text(&self, column: &str) -> Result<String> {

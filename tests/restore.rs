@@ -1,0 +1,318 @@
+//! The database is gone: a store comes back from its volumes.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
+#[path = "support/postgres.rs"]
+mod postgres;
+#[path = "support/server.rs"]
+mod server;
+#[path = "support/signing.rs"]
+#[allow(dead_code, reason = "this suite needs the plainest of it")]
+mod signing;
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::process::Output;
+use std::time::SystemTime;
+
+use bytes::Bytes;
+use http::{Method, StatusCode};
+use http_body_util::BodyExt;
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::TokioExecutor;
+use rustix::process::Signal;
+use serde_json::Value;
+
+use postgres::Database;
+use server::Server;
+use signing::{Call, Signer};
+
+/// Sends a request as the root user.
+async fn send(server: &Server, call: Call) -> (StatusCode, http::HeaderMap, Bytes) {
+    let signer = Signer {
+        access_key: Server::ACCESS_KEY.into(),
+        secret: Server::SECRET_KEY.into(),
+        region: "us-east-1".into(),
+        service: "s3".into(),
+        time: SystemTime::now(),
+    };
+    let host = server.address().to_string();
+    let len = call.body.len();
+    let sends = call.method == Method::PUT || call.method == Method::POST;
+    let mut request = signer.header(call.header("host", &host), None);
+    if sends {
+        request.headers_mut().insert(http::header::CONTENT_LENGTH, len.into());
+    }
+    *request.uri_mut() = format!("http://{host}{}", request.uri()).parse().unwrap();
+    let client = Client::builder(TokioExecutor::new()).build_http();
+    let (head, body) = client.request(request).await.unwrap().into_parts();
+    (head.status, head.headers, body.collect().await.unwrap().to_bytes())
+}
+
+async fn put(server: &Server, key: &str, body: Bytes) {
+    let (status, _, answer) = send(server, Call::new(Method::PUT, &format!("/demo/{key}")).body(body)).await;
+    assert_eq!(status, StatusCode::OK, "{answer:?}");
+}
+
+async fn get(server: &Server, key: &str) -> (StatusCode, Bytes) {
+    let (status, _, body) = send(server, Call::new(Method::GET, &format!("/demo/{key}"))).await;
+    (status, body)
+}
+
+fn content(seed: u32, len: usize) -> Bytes {
+    (0..len as u32).flat_map(|n| (n ^ seed.wrapping_mul(0x9e37_79b9)).to_le_bytes()).take(len).collect()
+}
+
+const OBJECTS: u32 = 12;
+
+fn len(seed: u32) -> usize {
+    [0, 700, 20_000, 300_000, 2 << 20][seed as usize % 5] + (seed as usize * 7) % 13
+}
+
+async fn put_all(server: &Server) {
+    for seed in 0..OBJECTS {
+        put(server, &format!("{seed}"), content(seed, len(seed))).await;
+    }
+}
+
+async fn assert_all(server: &Server) {
+    for seed in 0..OBJECTS {
+        let (status, body) = get(server, &format!("{seed}")).await;
+        assert_eq!(status, StatusCode::OK, "object {seed}: {body:?}");
+        assert!(body == content(seed, len(seed)), "object {seed} came back with {} bytes", body.len());
+    }
+}
+
+async fn listed(server: &Server) -> String {
+    let (status, _, body) = send(server, Call::new(Method::GET, "/demo").query("list-type", "2")).await;
+    assert_eq!(status, StatusCode::OK);
+    String::from_utf8(body.to_vec()).unwrap()
+}
+
+fn run(server: &Server, arguments: &[&str]) -> Output {
+    server.command(arguments).output().unwrap()
+}
+
+fn succeeds(server: &Server, arguments: &[&str]) -> String {
+    let output = run(server, arguments);
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{arguments:?}: {said}{}", String::from_utf8_lossy(&output.stderr));
+    said
+}
+
+fn fails(server: &Server, arguments: &[&str]) -> String {
+    let output = run(server, arguments);
+    assert!(!output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stdout));
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+fn json(server: &Server, arguments: &[&str]) -> Value {
+    serde_json::from_str(&succeeds(server, arguments)).unwrap()
+}
+
+fn volume(server: &Server, number: u32) -> PathBuf {
+    server.home().join(format!("data/volumes/v{number}"))
+}
+
+fn names(report: &Value, what: &str) -> BTreeSet<String> {
+    let list = report["report"][what].as_array().unwrap();
+    list.iter().map(|named| named["key"].as_str().unwrap().to_owned()).collect()
+}
+
+/// Removes the SQLite database, with all that SQLite has beside it.
+fn lose_database(server: &Server) {
+    for file in std::fs::read_dir(server.home().join("data")).unwrap() {
+        let path = file.unwrap().path();
+        if path.file_name().unwrap().to_str().unwrap().starts_with("metadata.sqlite") {
+            std::fs::remove_file(path).unwrap();
+        }
+    }
+}
+
+/// Loses the database and three volumes, and has everything back: from a store on one database, into another.
+async fn comes_back(from: Option<Database>, into: Option<Database>) {
+    let mut server = Server::new(&["--bucket", "demo"]);
+    server.set_env("NINEFOLD_SNAPSHOT_INTERVAL", Some("1h"));
+    server.set_env("NINEFOLD_DATABASE_URL", from.as_ref().map(|database| database.url.as_str()));
+    server.start();
+    put_all(&server).await;
+    // An upload that goes on afterwards.
+    let call = Call::new(Method::POST, "/demo/parts").query("uploads", "");
+    let (_, _, body) = send(&server, call).await;
+    let body = String::from_utf8(body.to_vec()).unwrap();
+    let upload = body.split("<UploadId>").nth(1).unwrap().split('<').next().unwrap().to_owned();
+    let part = |number: &str, body: Bytes| {
+        Call::new(Method::PUT, "/demo/parts").query("partNumber", number).query("uploadId", &upload).body(body)
+    };
+    let (status, headers, _) = send(&server, part("1", content(77, 5 << 20))).await;
+    assert_eq!(status, StatusCode::OK);
+    let first = headers["etag"].to_str().unwrap().to_owned();
+    let before = listed(&server).await;
+
+    succeeds(&server, &["snapshot"]);
+    let status = json(&server, &["status", "--json"]);
+    let id = status["snapshot"]["id"].as_str().unwrap().to_owned();
+    put(&server, "newer-small", content(1, 900)).await;
+    put(&server, "newer-large", content(2, 200_000)).await;
+    server.kill();
+    if from.is_none() {
+        lose_database(&server);
+    }
+    let away = server.home().join("away");
+    std::fs::create_dir(&away).unwrap();
+    for number in [2, 5, 9] {
+        std::fs::rename(volume(&server, number), away.join(format!("v{number}"))).unwrap();
+    }
+
+    server.set_env("NINEFOLD_DATABASE_URL", into.as_ref().map(|database| database.url.as_str()));
+    let list = json(&server, &["restore", "--list", "--json"]);
+    assert_eq!(list["snapshots"][0]["id"], id.as_str());
+    let dry = json(&server, &["restore", "--dry-run", "--json"]);
+    assert_eq!(dry["restored"], false);
+    let newer: BTreeSet<String> = ["newer-small", "newer-large"].map(str::to_owned).into();
+    assert_eq!(names(&dry, "newer"), newer);
+    let restored = json(&server, &["restore", "--json"]);
+    assert_eq!((restored["snapshot"].as_str(), &restored["restored"]), (Some(id.as_str()), &Value::Bool(true)));
+    assert_eq!(names(&restored, "newer"), newer, "{restored:#}");
+    assert_eq!(names(&restored, "lost"), BTreeSet::new());
+    let sizes: BTreeSet<u64> =
+        restored["report"]["newer"].as_array().unwrap().iter().map(|named| named["bytes"].as_u64().unwrap()).collect();
+    assert_eq!(sizes, [900, 200_000].into());
+    assert!(fails(&server, &["restore"]).contains("empty database"));
+
+    server.start();
+    assert_all(&server).await;
+    assert_eq!(listed(&server).await, before);
+    assert_eq!(get(&server, "newer-large").await.0, StatusCode::NOT_FOUND);
+    // The upload goes on where it was.
+    let (status, headers, _) = send(&server, part("2", content(78, 1000))).await;
+    assert_eq!(status, StatusCode::OK);
+    let second = headers["etag"].to_str().unwrap().to_owned();
+    let parts: String = [(1, first), (2, second)]
+        .map(|(number, etag)| format!("<Part><PartNumber>{number}</PartNumber><ETag>{etag}</ETag></Part>"))
+        .concat();
+    let body = format!("<CompleteMultipartUpload>{parts}</CompleteMultipartUpload>");
+    let complete = Call::new(Method::POST, "/demo/parts").query("uploadId", &upload).body(body);
+    let (status, _, answer) = send(&server, complete).await;
+    assert!(status == StatusCode::OK && answer.windows(6).any(|w| w == b"Result"), "{answer:?}");
+    assert!(get(&server, "parts").await.1 == [content(77, 5 << 20), content(78, 1000)].concat());
+    put(&server, "after", content(3, 400_000)).await;
+    let (status, _, _) = send(&server, Call::new(Method::DELETE, "/demo/3")).await;
+    assert_eq!(status, StatusCode::NO_CONTENT);
+    put(&server, "3", content(3, len(3))).await;
+
+    // The volumes come back; all is healed, and what nobody knows is put aside.
+    server.end(Signal::TERM);
+    for number in [2, 5, 9] {
+        std::fs::rename(away.join(format!("v{number}")), volume(&server, number)).unwrap();
+    }
+    server.start();
+    succeeds(&server, &["heal", "--wait"]);
+    succeeds(&server, &["scrub", "--wait"]);
+    succeeds(&server, &["snapshot"]);
+    server.end(Signal::TERM);
+    let said = succeeds(&server, &["check", "--deep"]);
+    assert!(said.contains("All is well"), "{said}");
+    server.start();
+    assert_all(&server).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn from_sqlite_into_sqlite() {
+    comes_back(None, None).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn from_postgres_into_postgres() {
+    comes_back(Some(Database::new().await), Some(Database::new().await)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn from_sqlite_into_postgres() {
+    comes_back(None, Some(Database::new().await)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn from_postgres_into_sqlite() {
+    comes_back(Some(Database::new().await), None).await;
+}
+
+/// The shard files that hold a snapshot.
+fn shards_of(server: &Server, snapshot: &str) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for number in 1..=9 {
+        for fan_out in std::fs::read_dir(volume(server, number).join("shards")).unwrap() {
+            for file in std::fs::read_dir(fan_out.unwrap().path()).unwrap() {
+                let path = file.unwrap().path();
+                let head = std::fs::read(&path).unwrap();
+                let head = &head[..head.len().min(4096)];
+                if head.windows(snapshot.len()).any(|window| window == snapshot.as_bytes()) {
+                    found.push(path);
+                }
+            }
+        }
+    }
+    found
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_snapshot_that_cannot_be_read_is_passed_over() {
+    let mut server = Server::new(&["--bucket", "demo", "--snapshot-keep", "2"]);
+    server.set_env("NINEFOLD_SNAPSHOT_INTERVAL", Some("0s"));
+    server.start();
+    let newest = |server: &Server| -> String {
+        succeeds(server, &["snapshot"]);
+        json(server, &["snapshot", "--list", "--json"])[0]["id"].as_str().unwrap().to_owned()
+    };
+    put_all(&server).await;
+    let ids: Vec<String> = (0..3).map(|_| newest(&server)).collect();
+    server.kill();
+    lose_database(&server);
+    let restored = |server: &Server| -> Value { json(server, &["restore", "--dry-run", "--json"]) };
+    assert_eq!(restored(&server)["snapshot"], ids[2].as_str());
+    // Three shards are not missed, a fourth is.
+    let shards = shards_of(&server, &ids[2]);
+    assert_eq!(shards.len(), 9);
+    for shard in &shards[..3] {
+        std::fs::remove_file(shard).unwrap();
+    }
+    assert_eq!(restored(&server)["snapshot"], ids[2].as_str());
+    let mut damaged = std::fs::read(&shards[3]).unwrap();
+    damaged[4200] ^= 1;
+    std::fs::write(&shards[3], damaged).unwrap();
+    let said = restored(&server);
+    assert_eq!(said["snapshot"], ids[1].as_str());
+    assert!(said["report"]["skipped"][0].as_str().unwrap().contains(&ids[2]), "{said:#}");
+    assert!(fails(&server, &["restore", "--snapshot", &ids[2]]).contains("good blocks"));
+    assert!(
+        !server.home().join("data/metadata.sqlite").exists() || {
+            lose_database(&server);
+            true
+        }
+    );
+    // Of the last good one all manifests but one are damaged.
+    for number in 1..=8 {
+        std::fs::write(volume(&server, number).join(format!("snapshots/snapshot.{}", ids[1])), "nothing").unwrap();
+    }
+    assert_eq!(restored(&server)["snapshot"], ids[1].as_str());
+    // The first is not kept any more.
+    assert!(fails(&server, &["restore", "--snapshot", &ids[0]]).contains("cannot be read"));
+    succeeds(&server, &["restore", "--snapshot", &ids[1]]);
+    server.start();
+    assert_all(&server).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn volumes_of_two_deployments_are_refused() {
+    let [mut one, mut other] = [Server::new(&["--bucket", "demo"]), Server::new(&["--bucket", "demo"])];
+    for server in [&mut one, &mut other] {
+        server.start();
+        server.end(Signal::TERM);
+    }
+    lose_database(&one);
+    let mixed = |path: &Path| format!("path={}/data/volumes/v{{1...4}},id=x{{1...4}}", path.display());
+    let second = mixed(other.home()).replace("id=x", "id=y");
+    assert!(fails(&one, &["restore", &mixed(one.home()), &second]).contains("one deployment"));
+    let few = format!("path={}/data/volumes/v{{1...6}},id=x{{1...6}}", one.home().display());
+    std::fs::remove_dir_all(volume(&one, 6)).unwrap();
+    assert!(fails(&one, &["restore", &few]).contains("six are needed"));
+}
