@@ -45,6 +45,8 @@ impl Pair {
         let volumes = format!("{}/volumes/v{{1...9}}", servers[0].home().display());
         for server in &mut servers {
             load::make_hasty(server, TIMEOUT);
+            // Each new snapshot leaves an old one to be removed: there would be no end to tidying up.
+            server.set_env("NINEFOLD_SNAPSHOT_INTERVAL", Some("0s"));
             server.set_env("NINEFOLD_DATABASE_URL", Some(&database.url));
             server.set_env("NINEFOLD_VOLUMES", Some(&volumes));
         }
