@@ -67,6 +67,14 @@ on_both! {
         assert_eq!((f.files().len(), f.quarantined().len()), (acknowledged, 0));
     }
 
+    async fn no_two_ranges_of_ids_share_a_nonce(f: Fixture) {
+        // An older database may give the same numbers once more: the files of then are others.
+        let first = f.write_and_crash(1000).await.chunks[0].id;
+        let f = f.restart().await;
+        let second = f.write_and_crash(1000).await.chunks[0].id;
+        assert_ne!(first.nonce, second.nonce);
+    }
+
     async fn a_volume_that_was_away_is_swept_when_it_is_back(f: Fixture) {
         let sweep = Sweep::new(f.store().clone(), SweepConfig { again: Duration::from_secs(3600), ..config() });
         f.write_and_crash(100_000).await;
