@@ -33,9 +33,8 @@ impl ChunkStore {
     }
 
     fn entries_of(&self, chunk: &StoredChunk, stripe: &FoundStripe) -> Result<Vec<EntryHeader>, ChunkError> {
-        let blocks: [Option<&[u8]>; SHARDS] = std::array::from_fn(|shard| {
-            stripe.blocks.get(shard).and_then(Option::as_ref).map(|block| block.content())
-        });
+        let blocks: [Option<&[u8]>; SHARDS] =
+            std::array::from_fn(|shard| stripe.blocks.get(shard).and_then(Option::as_ref).map(|block| block.content()));
         let lost: Vec<usize> = (0..DATA_SHARDS).filter(|&shard| blocks[shard].is_none()).collect();
         let rebuilt = self.inner.codec.rebuild(&blocks, &lost);
         let rebuilt = rebuilt.map_err(|source| ChunkError::Code { chunk: chunk.id, source })?;

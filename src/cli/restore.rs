@@ -168,7 +168,10 @@ fn tell(restored: &Restored, dry: bool, json: bool) {
     if report.missing_shards > 0 {
         say(format_args!("{} shards are missing and wait for healing", report.missing_shards));
     }
-    tell_names("on the volumes, and not in what was restored (written after the snapshot, or never acknowledged)", &report.newer);
+    tell_names(
+        "on the volumes, and not in what was restored (written after the snapshot, or never acknowledged)",
+        &report.newer,
+    );
     tell_names("restored, and too little is left to read", &report.lost);
     for chunk in &report.unnamed {
         say(format_args!("chunk {chunk} is in no row and cannot be named"));

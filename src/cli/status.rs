@@ -149,7 +149,9 @@ async fn status(store: &Operator, json: bool) -> Result<(), OperateError> {
         None => say(format_args!("there is no snapshot of the metadata")),
     }
     if held > 0 {
-        say(format_args!("dead chunks that keep their files until the next snapshot, where snapshots are made: {held}"));
+        say(format_args!(
+            "dead chunks that keep their files until the next snapshot, where snapshots are made: {held}"
+        ));
     }
     for job in &jobs {
         say(format_args!("{}", summary(job)));

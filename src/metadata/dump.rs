@@ -56,11 +56,7 @@ use Kind::{Bytes, Float, Int, Text};
 
 /// The tables, those that others refer to first.
 pub const TABLES: &[Table] = &[
-    Table {
-        name: "deployment",
-        key: 1,
-        columns: &[("one", Int), ("id", Text), ("last_seq", Int), ("last_slot", Int)],
-    },
+    Table { name: "deployment", key: 1, columns: &[("one", Int), ("id", Text), ("last_seq", Int), ("last_slot", Int)] },
     Table {
         name: "volumes",
         key: 1,

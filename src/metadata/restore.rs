@@ -82,7 +82,9 @@ async fn empty(tx: &mut Tx) -> Result<()> {
     for table in ["buckets", "chunks", "data", "uploads", "snapshots", "instances", "id_ranges"] {
         let sql = format!("SELECT 1 AS one FROM {table} LIMIT 1");
         if tx.first(&sql, &[]).await?.is_some() {
-            return Err(Error::Unusable(format!("something is in it already (in the table {table}): a snapshot is only restored into an empty database")));
+            return Err(Error::Unusable(format!(
+                "something is in it already (in the table {table}): a snapshot is only restored into an empty database"
+            )));
         }
     }
     tx.execute("DELETE FROM volumes", &[]).await.map(|_| ())

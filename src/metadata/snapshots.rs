@@ -39,7 +39,8 @@ impl Metadata {
     /// All snapshots that have not been forgotten, the newest first.
     pub fn snapshots(&self) -> Answer<'_, Vec<SnapshotRow>> {
         Box::pin(async move {
-            let sql = "SELECT snapshot_id, state, began, completed, row_count, bytes FROM snapshots ORDER BY began DESC";
+            let sql =
+                "SELECT snapshot_id, state, began, completed, row_count, bytes FROM snapshots ORDER BY began DESC";
             self.db.query(sql, &[]).await?.iter().map(snapshot).collect()
         })
     }
@@ -74,7 +75,8 @@ impl Metadata {
     /// # Errors
     /// [`Error::LeaseLost`].
     pub fn complete_snapshot<'a>(&'a self, lease: &'a Lease, id: &'a str) -> Answer<'a, ()> {
-        let sql = "UPDATE snapshots SET state = 'complete', completed = {now} WHERE snapshot_id = $1 AND state = 'written'";
+        let sql =
+            "UPDATE snapshots SET state = 'complete', completed = {now} WHERE snapshot_id = $1 AND state = 'written'";
         Box::pin(async move { self.change_snapshot(lease, sql, id).await })
     }
 

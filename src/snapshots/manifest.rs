@@ -163,7 +163,12 @@ mod tests {
             rows: 3,
             bytes: 100,
         };
-        Manifest::new("deployment", &row, 1_700_000_000_500, &NewData { len: 100, chunks: vec![chunk], extents: vec![extent] })
+        Manifest::new(
+            "deployment",
+            &row,
+            1_700_000_000_500,
+            &NewData { len: 100, chunks: vec![chunk], extents: vec![extent] },
+        )
     }
 
     #[test]
@@ -180,13 +185,9 @@ mod tests {
     }
 
     #[test]
-    fn make_fixture_once() {
-        std::fs::write("tests/fixtures/snapshot_v1.manifest", manifest().encode()).unwrap();
-    }
-
-    #[test]
     fn the_format_is_pinned() {
-        let pinned = std::fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/snapshot_v1.manifest")).unwrap();
+        let pinned =
+            std::fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/snapshot_v1.manifest")).unwrap();
         assert_eq!(Manifest::decode(&pinned), Ok(manifest()));
     }
 }

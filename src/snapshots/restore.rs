@@ -14,9 +14,12 @@ use super::newer::{self, Report};
 use crate::chunks::codec::CodecError;
 use crate::chunks::format::{HEADER_LEN, Header, TRAILER_LEN, Trailer};
 use crate::chunks::{ChunkConfig, ChunkError, ChunkStore, Ledger, LedgerError};
-use crate::layout::{ChunkId, IdRange, NewData, PlacedExtent, Placement, SHARDS, ShardName, ShardSet, Slot, VolumeSlot};
+use crate::layout::{
+    ChunkId, IdRange, NewData, PlacedExtent, Placement, SHARDS, ShardName, ShardSet, Slot, VolumeSlot,
+};
 use crate::metadata::{
-    self, Cell, FoundVolume, Metadata, Restoration, RestoredChunk, SCHEMA, SnapshotRow, SnapshotState, Table, VolumeSpec,
+    self, Cell, FoundVolume, Metadata, Restoration, RestoredChunk, SCHEMA, SnapshotRow, SnapshotState, Table,
+    VolumeSpec,
 };
 use crate::volumes::{Identity, IoConfig, LocalVolume, Location, Member, VolumeSet};
 
@@ -31,7 +34,9 @@ const SEQ_MARGIN: u64 = 1 << 24;
 #[derive(Debug, thiserror::Error)]
 pub enum RestoreError {
     /// The volumes are not of one deployment.
-    #[error("volume {first} is of deployment {deployment}, volume {second} of {other}: name the volumes of one deployment")]
+    #[error(
+        "volume {first} is of deployment {deployment}, volume {second} of {other}: name the volumes of one deployment"
+    )]
     Foreign {
         /// A volume's directory.
         first: PathBuf,
@@ -160,7 +165,8 @@ impl Index {
         for &(shard, slot) in self.files.get(&chunk).into_iter().flatten() {
             let Some(place) = placement.0.get_mut(usize::from(shard)) else { continue };
             let is_told = |slot: Slot| told.0.get(usize::from(shard)) == Some(&Some(slot));
-            let better = place.is_none_or(|held| !is_told(held) && (is_told(slot) || slot.generation > held.generation));
+            let better =
+                place.is_none_or(|held| !is_told(held) && (is_told(slot) || slot.generation > held.generation));
             if better {
                 *place = Some(slot);
             }
@@ -314,8 +320,11 @@ impl Source {
                 continue;
             }
             // Healed or moved since, or lost.
-            let mut others: Vec<Slot> =
-                files.iter().filter(|(of, slot)| usize::from(*of) == shard && Some(*slot) != told).map(|f| f.1).collect();
+            let mut others: Vec<Slot> = files
+                .iter()
+                .filter(|(of, slot)| usize::from(*of) == shard && Some(*slot) != told)
+                .map(|f| f.1)
+                .collect();
             others.sort_by_key(|slot| std::cmp::Reverse(slot.generation));
             chunk.missing.insert(shard);
             for slot in others {
@@ -393,9 +402,9 @@ pub async fn restore(
     let candidates: Vec<SnapshotFiles> =
         snapshots.iter().filter(|files| wanted.is_none_or(|id| files.manifest.snapshot == id)).cloned().collect();
     if candidates.is_empty() {
-        return Err(match damaged.is_empty() {
-            true => RestoreError::NoSnapshot(wanted.map_or_else(String::new, |id| format!("{id} "))),
-            false => RestoreError::Unreadable(damaged.join("; ")),
+        return Err(match wanted {
+            None if !damaged.is_empty() => RestoreError::Unreadable(damaged.join("; ")),
+            _ => RestoreError::NoSnapshot(wanted.map_or_else(String::new, |id| format!("{id} "))),
         });
     }
     let index = source.index().await;
@@ -455,7 +464,7 @@ async fn load(
     let mut table: Option<(&'static Table, Vec<String>)> = None;
     while let Some(piece) = bytes.next().await {
         reader.push(&piece?);
-        while let Some(frame) = reader.next()? {
+        while let Some(frame) = reader.frame()? {
             match frame {
                 Frame::Head(head) if head.schema > SCHEMA => return Err(LoadError::Newer(head.schema)),
                 Frame::Head(head) => {

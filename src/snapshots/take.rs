@@ -16,9 +16,7 @@ use crate::clock::random_bytes;
 use crate::crash;
 use crate::layout::DATA_SHARDS;
 use crate::maintenance::{Job, JobError, renew};
-use crate::metadata::{
-    self, Dump, JobState, Lease, Metadata, Progress, SCHEMA, SnapshotRow, SnapshotState, Table,
-};
+use crate::metadata::{self, Dump, JobState, Lease, Metadata, Progress, SCHEMA, SnapshotRow, SnapshotState, Table};
 use crate::objects::Store;
 
 /// The job's name: of its lease, and of its row.
@@ -229,8 +227,7 @@ fn body(dump: Dump, head: Head, db: Metadata, lease: Lease, counts: Arc<Counts>)
             };
             let rows = page.rows.len() as u64;
             let encode = move || {
-                let table =
-                    if before == Some(page.table) { Bytes::new() } else { format::table(page.table) };
+                let table = if before == Some(page.table) { Bytes::new() } else { format::table(page.table) };
                 (Bytes::from([table, format::rows(&page.rows)].concat()), page.table)
             };
             let encoded = tokio::task::spawn_blocking(encode).await;

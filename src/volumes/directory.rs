@@ -373,13 +373,13 @@ impl Directory {
 
     pub(super) fn documents(&self) -> Result<Vec<String>> {
         let list = || -> Result<Vec<String>, Errno> {
-            let directory =
-                match self.with_spare_descriptors(|| open_directory(self.root.as_fd(), SNAPSHOTS_DIRECTORY)) {
-                    Ok(directory) => directory,
-                    // It is made with the first document.
-                    Err(Errno::NOENT) => return Ok(Vec::new()),
-                    Err(errno) => return Err(errno),
-                };
+            let directory = match self.with_spare_descriptors(|| open_directory(self.root.as_fd(), SNAPSHOTS_DIRECTORY))
+            {
+                Ok(directory) => directory,
+                // It is made with the first document.
+                Err(Errno::NOENT) => return Ok(Vec::new()),
+                Err(errno) => return Err(errno),
+            };
             let mut names = Vec::new();
             for entry in Dir::read_from(&directory)? {
                 let entry = entry?;
@@ -400,12 +400,12 @@ impl Directory {
             check_document_name(name)?;
             let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
             let path = format!("{SNAPSHOTS_DIRECTORY}/{name}");
-            let file =
-                match self.with_spare_descriptors(|| rustix::fs::openat(&self.root, &path, flags, Mode::empty())) {
-                    Ok(file) => File::from(file),
-                    Err(Errno::NOENT) => return Ok(None),
-                    Err(errno) => return Err(errno.into()),
-                };
+            let file = match self.with_spare_descriptors(|| rustix::fs::openat(&self.root, &path, flags, Mode::empty()))
+            {
+                Ok(file) => File::from(file),
+                Err(Errno::NOENT) => return Ok(None),
+                Err(errno) => return Err(errno.into()),
+            };
             let mut content = Vec::new();
             file.take(DOCUMENT_MAX).read_to_end(&mut content)?;
             Ok(Some(content.into()))

@@ -19,5 +19,6 @@ mod oracle;
 mod outage;
 mod packing;
 mod power;
+mod snapshots;
 mod sweep;
 mod volumes;
