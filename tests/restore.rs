@@ -295,7 +295,7 @@ async fn a_snapshot_that_cannot_be_read_is_passed_over() {
     }
     assert_eq!(restored(&server)["snapshot"], ids[1].as_str());
     // The first is not kept any more.
-    assert!(fails(&server, &["restore", "--snapshot", &ids[0]]).contains("cannot be read"));
+    assert!(fails(&server, &["restore", "--snapshot", &ids[0]]).contains("there is no snapshot"));
     succeeds(&server, &["restore", "--snapshot", &ids[1]]);
     server.start();
     assert_all(&server).await;

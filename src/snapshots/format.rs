@@ -186,7 +186,7 @@ impl Reader {
     ///
     /// # Errors
     /// [`DumpError`]: what has come is no dump.
-    pub fn next(&mut self) -> Result<Option<Frame>, DumpError> {
+    pub fn frame(&mut self) -> Result<Option<Frame>, DumpError> {
         if !self.begun {
             let Some(magic) = self.pending.get(..MAGIC.len()) else { return Ok(None) };
             if magic != MAGIC {
@@ -325,7 +325,7 @@ mod tests {
         let (mut reader, mut frames) = (Reader::default(), Vec::new());
         for piece in bytes.chunks(step) {
             reader.push(piece);
-            while let Some(frame) = reader.next()? {
+            while let Some(frame) = reader.frame()? {
                 frames.push(frame);
             }
         }
@@ -366,12 +366,4 @@ mod tests {
         // What was written once is read for ever; how well it is packed may change.
         assert_eq!(read(&pinned, 4096).unwrap(), read(&whole(&[row]), 4096).unwrap());
     }
-}
-#[cfg(test)]
-#[test]
-fn make_fixtures_once() {
-    let row = vec![Cell::Int(-3), Cell::Text("bucket".into()), Cell::Null, Cell::Float(1.5), Cell::Bytes(vec![0, 255])];
-    let head = Head { schema: 5, deployment: "d".into(), snapshot: "s".into(), began: 1_700_000_000_000 };
-    let whole = [begin(&head), table(&crate::metadata::TABLES[3]), rows(&[row]), end(1)].concat();
-    std::fs::write("tests/fixtures/dump_v1.bin", whole).unwrap();
 }

@@ -185,11 +185,6 @@ mod tests {
     }
 
     #[test]
-    fn make_fixture_once() {
-        std::fs::write("tests/fixtures/snapshot_v1.manifest", manifest().encode()).unwrap();
-    }
-
-    #[test]
     fn the_format_is_pinned() {
         let pinned =
             std::fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/snapshot_v1.manifest")).unwrap();

@@ -402,9 +402,9 @@ pub async fn restore(
     let candidates: Vec<SnapshotFiles> =
         snapshots.iter().filter(|files| wanted.is_none_or(|id| files.manifest.snapshot == id)).cloned().collect();
     if candidates.is_empty() {
-        return Err(match damaged.is_empty() {
-            true => RestoreError::NoSnapshot(wanted.map_or_else(String::new, |id| format!("{id} "))),
-            false => RestoreError::Unreadable(damaged.join("; ")),
+        return Err(match wanted {
+            None if !damaged.is_empty() => RestoreError::Unreadable(damaged.join("; ")),
+            _ => RestoreError::NoSnapshot(wanted.map_or_else(String::new, |id| format!("{id} "))),
         });
     }
     let index = source.index().await;
@@ -464,7 +464,7 @@ async fn load(
     let mut table: Option<(&'static Table, Vec<String>)> = None;
     while let Some(piece) = bytes.next().await {
         reader.push(&piece?);
-        while let Some(frame) = reader.next()? {
+        while let Some(frame) = reader.frame()? {
             match frame {
                 Frame::Head(head) if head.schema > SCHEMA => return Err(LoadError::Newer(head.schema)),
                 Frame::Head(head) => {

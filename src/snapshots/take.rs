@@ -105,7 +105,7 @@ impl Snapshot {
         Ok(())
     }
 
-    /// Gives up what is not needed any more, or was cut short; answers whether a manifest could not be removed.
+    /// Gives up what is not needed any more, or was cut short.
     async fn tidy(&self, lease: &Lease, rows: Vec<SnapshotRow>) -> Result<(), JobError> {
         let db = self.store.metadata();
         let mut kept = 0;
@@ -129,6 +129,23 @@ impl Snapshot {
             crash::point("snapshot.removed");
             if gone {
                 db.forget_snapshot(lease, &row.id).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes manifests that no row knows and that are older than all that is kept: an older snapshot than theirs was restored
+    /// once, or their volume was away for long.
+    async fn remove_strays(&self) -> Result<(), JobError> {
+        let rows = self.store.metadata().snapshots().await?;
+        let Some(oldest) = rows.iter().map(|row| Manifest::file_name(&row.id)).min() else { return Ok(()) };
+        for member in self.store.chunks().volumes().members().values() {
+            // A volume that is away now is looked at the next time.
+            let Ok(names) = member.documents().await else { continue };
+            for name in names.iter().filter(|name| Manifest::is_file_name(name) && **name < oldest) {
+                if let Err(error) = member.remove_document(name).await {
+                    tracing::debug!(%error, "an old manifest could not be removed");
+                }
             }
         }
         Ok(())
@@ -269,6 +286,7 @@ impl Job for Snapshot {
         match self.take(lease).await {
             Ok(said) => {
                 db.finish_job(lease, SNAPSHOT, JobState::Done, &said).await?;
+                self.remove_strays().await?;
                 // The oldest may have to go now.
                 Ok(true)
             }

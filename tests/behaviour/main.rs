@@ -20,6 +20,7 @@ mod oracle;
 mod outage;
 mod packing;
 mod power;
+mod snapshots;
 mod sweep;
 mod tagging;
 mod volumes;

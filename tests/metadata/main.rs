@@ -12,6 +12,7 @@ mod locks;
 mod ambiguous;
 mod buckets;
 mod check;
+mod dump;
 mod instances;
 mod life;
 mod listing;

@@ -423,3 +423,25 @@ async fn usage_is_the_file_systems_or_within_a_capacity_what_its_files_hold() {
     store(&limited, shard(0x1c8), b"0123456789").await;
     assert_eq!(limited.usage().await.unwrap().used, 255 * 10 + 1010);
 }
+
+#[tokio::test]
+async fn documents_are_whole_or_not_there() {
+    let (_temporary, path, volume) = volume(IoConfig::default()).await;
+    assert_eq!(volume.documents().await.unwrap(), Vec::<String>::new());
+    assert_eq!(volume.document("a.b-1").await.unwrap(), None);
+    volume.remove_document("a.b-1").await.unwrap();
+    for content in ["first", "second, longer", ""] {
+        volume.put_document("a.b-1", Bytes::from(content)).await.unwrap();
+        assert_eq!(volume.document("a.b-1").await.unwrap(), Some(Bytes::from(content)));
+    }
+    // What a crash leaves of one that was being written is none.
+    fs::write(path.join("snapshots/c.new"), "half").unwrap();
+    assert_eq!(volume.documents().await.unwrap(), ["a.b-1"]);
+    for name in ["", "..", "../volume.json", "a/b", ".hidden", "a b"] {
+        assert!(volume.put_document(name, Bytes::new()).await.is_err(), "{name:?}");
+        assert!(volume.document(name).await.is_err(), "{name:?}");
+        assert!(volume.remove_document(name).await.is_err(), "{name:?}");
+    }
+    volume.remove_document("a.b-1").await.unwrap();
+    assert_eq!(volume.documents().await.unwrap(), Vec::<String>::new());
+}
