@@ -292,7 +292,8 @@ impl Run {
     /// Has the server die at a point; answers whether it got there.
     async fn die_at(&mut self, point: &str) -> bool {
         // What happens seldom happens once.
-        let seldom = ["ids.", "pack.ended", "compact.", "sweep."].iter().any(|seldom| point.starts_with(seldom));
+        let seldom =
+            ["ids.", "abort.", "pack.ended", "compact.", "sweep."].iter().any(|seldom| point.starts_with(seldom));
         let nth = if seldom { 1 } else { 1 + self.dice.roll(3) };
         self.server.set_env("NINEFOLD_CRASH_AT", Some(&format!("{point}:{nth}")));
         let mut died = self.server.start_or_die().is_some();
