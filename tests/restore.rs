@@ -12,7 +12,7 @@ mod signing;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Output;
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use http::{Method, StatusCode};
@@ -265,6 +265,12 @@ async fn a_snapshot_that_cannot_be_read_is_passed_over() {
     };
     put_all(&server).await;
     let ids: Vec<String> = (0..3).map(|_| newest(&server)).collect();
+    // The oldest goes after the newest is complete.
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while (1..=9).any(|number| std::fs::read_dir(volume(&server, number).join("snapshots")).unwrap().count() > 2) {
+        assert!(Instant::now() < deadline, "the oldest snapshot is still there");
+        std::thread::sleep(Duration::from_millis(50));
+    }
     server.kill();
     lose_database(&server);
     let restored = |server: &Server| -> Value { json(server, &["restore", "--dry-run", "--json"]) };
