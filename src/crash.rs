@@ -56,6 +56,9 @@ pub const POINTS: &[&str] = &[
     // An old one's data are released; its manifests are gone.
     "snapshot.released",
     "snapshot.removed",
+    // SQLite's log: what was committed is taken for the next file; the file is on the volumes.
+    "log.taken",
+    "log.written",
 ];
 
 /// Passes the point of this name, or dies there.

@@ -14,9 +14,10 @@ use crate::chunks::{ChunkConfig, ChunkStore};
 use crate::clock::{Clock, random_bytes};
 use crate::layout::VolumeSlot;
 use crate::maintenance::{self, Heartbeat, MaintenanceConfig, Roster, VolumeOpenError};
-use crate::metadata::{self, DatabaseConfig, Metadata, VolumeRow, VolumeSpec};
+use crate::metadata::{self, ChangeFeed, DatabaseConfig, Metadata, VolumeRow, VolumeSpec};
 use crate::objects::{Lifeline, MetadataLedger, PackConfig, Store};
 use crate::server::{Health, Readiness};
+use crate::snapshots::LogWriter;
 use crate::volumes::prober;
 use crate::volumes::{IoConfig, VolumeSet};
 
@@ -64,6 +65,8 @@ pub struct Instance {
     deployment: String,
     heartbeat: Heartbeat,
     roster: Arc<Roster>,
+    /// The log of changes, where the database keeps none of its own.
+    log: Option<Arc<LogWriter>>,
     shutdown: watch::Sender<bool>,
     tasks: JoinSet<()>,
 }
@@ -76,10 +79,11 @@ impl Instance {
     /// The database cannot be used; a new volume's directory cannot be made.
     pub async fn open(config: InstanceConfig) -> Result<Self, OpenError> {
         let metadata = Metadata::connect(&config.database).await?;
+        let feed = log_changes(&metadata, &config.maintenance).await?;
         let deployment = metadata.deployment(&hex::encode(random_bytes::<16>())).await?;
         let rows = metadata.register_volumes(&config.volumes).await?;
         let (rows, retired) = retire_unnamed(&metadata, rows, &config.volumes).await?;
-        Self::start(metadata, deployment, (rows, retired), config).await
+        Self::start(metadata, feed, deployment, (rows, retired), config).await
     }
 
     /// The same over the volumes that are registered, whatever `config` names: for commands, which are not asked.
@@ -88,13 +92,15 @@ impl Instance {
     /// As [`Instance::open`].
     pub async fn open_registered(config: InstanceConfig) -> Result<Self, OpenError> {
         let metadata = Metadata::connect(&config.database).await?;
+        let feed = log_changes(&metadata, &config.maintenance).await?;
         let deployment = metadata.deployment(&hex::encode(random_bytes::<16>())).await?;
         let rows = metadata.volumes().await?;
-        Self::start(metadata, deployment, (rows, BTreeSet::new()), config).await
+        Self::start(metadata, feed, deployment, (rows, BTreeSet::new()), config).await
     }
 
     async fn start(
         metadata: Metadata,
+        feed: Option<ChangeFeed>,
         deployment: String,
         (rows, retired): (Vec<VolumeRow>, BTreeSet<VolumeSlot>),
         config: InstanceConfig,
@@ -104,11 +110,18 @@ impl Instance {
 
         let lifeline = Lifeline::new(config.maintenance.instance_timeout / 2);
         let registered = metadata.register_instance().await?;
+        // Where others may be running it cannot be known whether one was cut short.
+        let mut cut_short = !config.alone;
         if config.alone {
             for dead in metadata.close_others(registered).await? {
                 tracing::info!(instance = dead.0, "an instance that did not end in order was closed");
+                cut_short = true;
             }
         }
+        let log = match feed {
+            Some(feed) => Some(Arc::new(LogWriter::new(feed, &metadata, &volumes, &deployment, cut_short).await?)),
+            None => None,
+        };
         let instance = Arc::new(AtomicI64::new(registered.0));
         let ledger =
             MetadataLedger::new(metadata.clone(), Arc::clone(&instance), lifeline.clone(), config.clock.clone());
@@ -126,8 +139,12 @@ impl Instance {
             let stop = async move { _ = probes.wait_for(|stop| *stop).await };
             prober::run(volumes, prober::PROBE_INTERVAL, stop).await;
         });
+        if let Some(log) = log.clone() {
+            let stop = stop.clone();
+            tasks.spawn(async move { log.run(stop).await });
+        }
         tasks.spawn(maintenance::run(store.clone(), heartbeat.clone(), Arc::clone(&roster), config.maintenance, stop));
-        Ok(Self { store, deployment, heartbeat, roster, shutdown, tasks })
+        Ok(Self { store, deployment, heartbeat, roster, log, shutdown, tasks })
     }
 
     /// The store.
@@ -161,8 +178,16 @@ impl Instance {
         if let Err(error) = self.store.metadata().close_instance(self.heartbeat.instance()).await {
             tracing::warn!(%error, "this instance could not be signed off; others will find it silent");
         }
+        if let Some(log) = &self.log {
+            log.close().await;
+        }
         self.store.metadata().close().await;
     }
+}
+
+/// From now on what is committed is logged, if snapshots are made that a log can go on from.
+async fn log_changes(metadata: &Metadata, config: &MaintenanceConfig) -> metadata::Result<Option<ChangeFeed>> {
+    if config.snapshots.interval.is_zero() { Ok(None) } else { metadata.log_changes().await }
 }
 
 /// Whether a store can serve: its database answers and enough volumes take writes.

@@ -150,11 +150,11 @@ fn tell_found(found: &Found, json: bool) {
 }
 
 fn tell(restored: &Restored, dry: bool, json: bool) {
-    let Restored { snapshot, report } = restored;
+    let Restored { snapshot, replayed, gap, report } = restored;
     if json {
         let value = json!({
             "restored": !dry, "snapshot": snapshot.snapshot, "began": snapshot.began, "rows": snapshot.rows,
-            "report": report,
+            "replayed": replayed, "gap": gap, "report": report,
         });
         say(format_args!("{value:#}"));
         return;
@@ -162,6 +162,12 @@ fn tell(restored: &Restored, dry: bool, json: bool) {
     let did = if dry { "can be restored" } else { "restored" };
     let began = moment(snapshot.began);
     say(format_args!("{did}: snapshot {}, begun {began}, {} rows", snapshot.snapshot, snapshot.rows));
+    if *replayed > 0 {
+        say(format_args!("and {replayed} transactions after it, from the log"));
+    }
+    if *gap {
+        say(format_args!("the log goes on after a gap, which was not crossed"));
+    }
     for skipped in &report.skipped {
         say(format_args!("passed over: {skipped}"));
     }

@@ -8,7 +8,7 @@ use super::{Answer, Error, Metadata, Result};
 use crate::clock::Millis;
 
 /// The newest version of the tables that this program knows; a dump of a newer one is refused.
-pub const SCHEMA: u32 = 7;
+pub const SCHEMA: u32 = 8;
 
 /// Rows in one page.
 const PAGE: i64 = 2000;
@@ -56,7 +56,18 @@ use Kind::{Bytes, Float, Int, Text};
 
 /// The tables, those that others refer to first.
 pub const TABLES: &[Table] = &[
-    Table { name: "deployment", key: 1, columns: &[("one", Int), ("id", Text), ("last_seq", Int), ("last_slot", Int)] },
+    Table {
+        name: "deployment",
+        key: 1,
+        columns: &[
+            ("one", Int),
+            ("id", Text),
+            ("last_seq", Int),
+            ("last_slot", Int),
+            ("log_seq", Int),
+            ("log_life", Text),
+        ],
+    },
     Table {
         name: "volumes",
         key: 1,
@@ -338,6 +349,35 @@ fn cell(row: &Row, (name, kind): &(&'static str, Kind)) -> Result<Cell> {
 /// # Errors
 /// [`Error::Corrupt`] if a value is not of its column's kind.
 pub(super) async fn upsert(tx: &mut Tx, table: &Table, columns: &[&str], rows: &[Vec<Cell>]) -> Result<()> {
+    let given = columns_of(table, columns, rows)?;
+    let names = columns.join(", ");
+    let input: Vec<String> = columns.iter().map(|name| format!("input.{name}")).collect();
+    let is_key = |name: &&&str| table.columns.iter().take(table.key).any(|(key, _)| *key == **name);
+    let set: Vec<String> =
+        columns.iter().filter(|name| !is_key(name)).map(|name| format!("{name} = excluded.{name}")).collect();
+    let then = if set.is_empty() { "NOTHING".to_owned() } else { format!("UPDATE SET {}", set.join(", ")) };
+    let sql = format!(
+        "INSERT INTO {} ({names}) {{given}} SELECT {} FROM {{input:{}}} WHERE 0 = 0 ON CONFLICT ({}) DO {then}",
+        table.name,
+        input.join(", "),
+        columns.join(","),
+        table.key_names(),
+    );
+    tx.execute_many(&sql, &[], &given).await.map(|_| ())
+}
+
+/// Deletes rows by their keys.
+pub(super) async fn delete(tx: &mut Tx, table: &Table, keys: &[Vec<Cell>]) -> Result<()> {
+    let names: Vec<&str> = table.columns.iter().take(table.key).map(|(name, _)| *name).collect();
+    let given = columns_of(table, &names, keys)?;
+    let (names, input) = (names.join(","), names.iter().map(|name| format!("input.{name}")).collect::<Vec<_>>());
+    let sql =
+        format!("DELETE FROM {} WHERE ({names}) IN (SELECT {} FROM {{input:{names}}})", table.name, input.join(", "));
+    tx.execute_many(&sql, &[], &given).await.map(|_| ())
+}
+
+/// Cells, row by row, as columns.
+fn columns_of<'a>(table: &Table, columns: &[&str], rows: &'a [Vec<Cell>]) -> Result<Vec<Column<'a>>> {
     let mut given = Vec::with_capacity(columns.len());
     for (at, name) in columns.iter().enumerate() {
         let kind = table.columns.iter().find(|(known, _)| known == name).map(|(_, kind)| *kind);
@@ -364,18 +404,5 @@ pub(super) async fn upsert(tx: &mut Tx, table: &Table, columns: &[&str], rows: &
             Bytes => column!(OptBytes, Bytes, value => value.as_slice()),
         });
     }
-    let names = columns.join(", ");
-    let input: Vec<String> = columns.iter().map(|name| format!("input.{name}")).collect();
-    let is_key = |name: &&&str| table.columns.iter().take(table.key).any(|(key, _)| *key == **name);
-    let set: Vec<String> =
-        columns.iter().filter(|name| !is_key(name)).map(|name| format!("{name} = excluded.{name}")).collect();
-    let then = if set.is_empty() { "NOTHING".to_owned() } else { format!("UPDATE SET {}", set.join(", ")) };
-    let sql = format!(
-        "INSERT INTO {} ({names}) {{given}} SELECT {} FROM {{input:{}}} WHERE 0 = 0 ON CONFLICT ({}) DO {then}",
-        table.name,
-        input.join(", "),
-        columns.join(","),
-        table.key_names(),
-    );
-    tx.execute_many(&sql, &[], &given).await.map(|_| ())
+    Ok(given)
 }

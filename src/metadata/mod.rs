@@ -3,6 +3,7 @@
 //! Every method of [`Metadata`] is a whole transaction. SQL appears in this room alone.
 
 mod buckets;
+mod changes;
 mod check;
 mod connect;
 mod dialect;
@@ -30,6 +31,8 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 
 pub use crate::layout::IdRange;
+pub use changes::{Change, ChangeFeed, read_changes};
+pub use dialect::ChangeRecord;
 pub use dump::{Cell, Dump, DumpPage, Kind, SCHEMA, TABLES, Table};
 pub use heal::{ChunkCounts, ChunkRow, ChunkState};
 pub use jobs::{JobRow, JobState, Progress};

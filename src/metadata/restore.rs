@@ -4,6 +4,7 @@ use super::dialect::{Column, Tx, values};
 use super::rows::int;
 use super::write::insert_data;
 use super::{Answer, Cell, Error, Metadata, Result, SnapshotRow, Table, dump};
+use crate::clock::random_bytes;
 use crate::layout::{ChunkId, NewData, Placement, ShardSet, VolumeSlot};
 
 /// A chunk as the snapshot has it.
@@ -38,7 +39,7 @@ pub struct FoundVolume {
 
 /// A database that is being made.
 pub struct Restoration {
-    tx: Tx,
+    pub(super) tx: Tx,
 }
 
 impl std::fmt::Debug for Restoration {
@@ -207,9 +208,11 @@ impl Restoration {
                 tx.execute(sql, row).await?;
                 tx.execute("DELETE FROM removed_volumes WHERE id = $1", values![&spec.id]).await?;
             }
-            let sql = "UPDATE deployment SET last_seq = CASE WHEN last_seq < $1 THEN $1 ELSE last_seq END, \
+            // Whatever the old life has left of its log is none of the new one's.
+            let life = hex::encode(random_bytes::<8>());
+            let sql = "UPDATE deployment SET log_life = $2, last_seq = CASE WHEN last_seq < $1 THEN $1 ELSE last_seq END, \
                        last_slot = COALESCE((SELECT MAX(v.slot) FROM volumes v WHERE v.slot > deployment.last_slot), last_slot)";
-            tx.execute(sql, values![int(last_seq)]).await.map(|_| ())
+            tx.execute(sql, values![int(last_seq), &life]).await.map(|_| ())
         })
     }
 

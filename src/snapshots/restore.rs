@@ -9,6 +9,7 @@ use futures_util::future::join_all;
 use futures_util::{StreamExt, stream};
 
 use super::format::{DumpError, Frame, Reader};
+use super::log::Log;
 use super::manifest::Manifest;
 use super::newer::{self, Report};
 use crate::chunks::codec::CodecError;
@@ -18,7 +19,7 @@ use crate::layout::{
     ChunkId, IdRange, NewData, PlacedExtent, Placement, SHARDS, ShardName, ShardSet, Slot, VolumeSlot,
 };
 use crate::metadata::{
-    self, Cell, FoundVolume, Metadata, Restoration, RestoredChunk, SCHEMA, SnapshotRow, SnapshotState, Table,
+    self, Cell, Change, FoundVolume, Metadata, Restoration, RestoredChunk, SCHEMA, SnapshotRow, SnapshotState, Table,
     VolumeSpec,
 };
 use crate::volumes::{Identity, IoConfig, LocalVolume, Location, Member, VolumeSet};
@@ -125,6 +126,10 @@ pub struct Found {
 pub struct Restored {
     /// What was restored.
     pub snapshot: Manifest,
+    /// Transactions after it that were done again, from the log.
+    pub replayed: u64,
+    /// Whether the log goes on after a gap, and so was not followed to its end.
+    pub gap: bool,
     /// What is there and was not restored, and the other way round.
     pub report: Report,
 }
@@ -360,11 +365,19 @@ pub(super) struct Known {
     pub(super) lost: Vec<ChunkId>,
     /// Shards that are not there.
     pub(super) missing: u64,
+    /// The last transaction that the rows show, by its number in the log, and the life that the log is of.
+    logged: (u64, String),
 }
 
 impl Known {
-    fn note(&mut self, table: &Table, columns: &[String], rows: &[Vec<Cell>]) {
-        let at = |name: &str| columns.iter().position(|column| column == name);
+    fn note(&mut self, table: &Table, columns: &[&str], rows: &[Vec<Cell>]) {
+        let at = |name: &str| columns.iter().position(|column| *column == name);
+        if let ("deployment", Some(row), Some(seq), Some(life)) =
+            (table.name, rows.last(), at("log_seq"), at("log_life"))
+            && let (Some(Cell::Int(seq)), Some(Cell::Text(life))) = (row.get(seq), row.get(life))
+        {
+            self.logged = (seq.unsigned_abs(), life.clone());
+        }
         let (Some(id), Some(state), Some(end)) = (at("chunk_id"), at("state"), at("file_end")) else { return };
         if table.name != "chunks" {
             return;
@@ -380,6 +393,27 @@ impl Known {
             self.chunks.insert(id);
             if state == "open" {
                 self.open.insert(id, u64::try_from(*end).unwrap_or(0));
+            } else {
+                self.open.remove(&id);
+            }
+        }
+    }
+
+    fn note_changes(&mut self, changes: &[Change]) {
+        for Change { table, row, key } in changes {
+            match (row, key.first()) {
+                (Some(row), _) => {
+                    let columns: Vec<&str> = table.columns.iter().map(|(name, _)| *name).collect();
+                    self.note(table, &columns, std::slice::from_ref(row));
+                }
+                (None, Some(Cell::Bytes(bytes))) if table.name == "chunks" => {
+                    if let Ok(bytes) = <[u8; 16]>::try_from(bytes.as_slice()) {
+                        let id = ChunkId::from_bytes(bytes);
+                        self.chunks.remove(&id);
+                        self.open.remove(&id);
+                    }
+                }
+                (None, _) => {}
             }
         }
     }
@@ -417,12 +451,13 @@ pub async fn restore(
         };
         match load(source, &index, &manifest, restoration.as_mut(), &mut known, progress).await {
             Ok(data) => {
+                let (replayed, gap) = replay(source, restoration.as_mut(), &mut known).await?;
                 if let Some(mut restoration) = restoration {
                     finish(source, &index, &manifest, &data, &mut restoration, &mut known).await?;
                     restoration.commit().await?;
                 }
                 let report = newer::report(source, &index, &known, into, skipped).await?;
-                return Ok(Restored { snapshot: manifest, report });
+                return Ok(Restored { snapshot: manifest, replayed, gap, report });
             }
             Err(LoadError::Metadata(error)) => return Err(error.into()),
             Err(error) => {
@@ -479,9 +514,9 @@ async fn load(
                 Frame::Rows(page) => {
                     let (table, columns) = table.as_ref().ok_or(DumpError::Damaged("rows of no table"))?;
                     rows += page.len() as u64;
-                    known.note(table, columns, &page);
+                    let columns: Vec<&str> = columns.iter().map(String::as_str).collect();
+                    known.note(table, &columns, &page);
                     if let Some(restoration) = restoration.as_deref_mut() {
-                        let columns: Vec<&str> = columns.iter().map(String::as_str).collect();
                         restoration.write(table, &columns, &page).await?;
                     }
                     progress(rows, manifest.rows);
@@ -492,6 +527,38 @@ async fn load(
     }
     reader.finish()?;
     Ok(data)
+}
+
+/// Does again what was committed after the snapshot, as far as the log goes without a gap; answers how many transactions that were, and
+/// whether there is more behind a gap.
+async fn replay(
+    source: &Source,
+    mut restoration: Option<&mut Restoration>,
+    known: &mut Known,
+) -> Result<(u64, bool), metadata::Error> {
+    let (mut at, life) = known.logged.clone();
+    let log = Log::open(source.store.volumes(), &source.deployment, &life).await;
+    let files = log.behind(at);
+    let end = files.iter().map(|&(_, last)| last).max().unwrap_or(at);
+    let mut replayed = 0;
+    for file in files {
+        if file.0 > at + 1 {
+            break;
+        }
+        // What cannot be read may be in another file, too: one that was written again.
+        let Some(records) = log.read(file).await else { continue };
+        for (seq, changes) in records {
+            if seq != at + 1 {
+                continue;
+            }
+            known.note_changes(&changes);
+            if let Some(restoration) = restoration.as_deref_mut() {
+                restoration.replay(&changes).await?;
+            }
+            (at, replayed) = (seq, replayed + 1);
+        }
+    }
+    Ok((replayed, at < end))
 }
 
 /// What the snapshot cannot know: where everything is now.

@@ -10,6 +10,7 @@ use futures_util::future::join_all;
 use futures_util::stream;
 
 use super::format::{self, Head};
+use super::log;
 use super::manifest::Manifest;
 use crate::chunks::{Body, BodyError, Digest, Owner};
 use crate::clock::random_bytes;
@@ -135,7 +136,7 @@ impl Snapshot {
     }
 
     /// Removes manifests that no row knows and that are older than all that is kept: an older snapshot than theirs was restored
-    /// once, or their volume was away for long.
+    /// once, or their volume was away for long. What the log has from before all that is kept goes, too.
     async fn remove_strays(&self) -> Result<(), JobError> {
         let rows = self.store.metadata().snapshots().await?;
         let Some(oldest) = rows.iter().map(|row| Manifest::file_name(&row.id)).min() else { return Ok(()) };
@@ -147,6 +148,10 @@ impl Snapshot {
                     tracing::debug!(%error, "an old manifest could not be removed");
                 }
             }
+        }
+        let complete = rows.iter().filter(|row| row.state == SnapshotState::Complete);
+        if let Some(oldest) = complete.map(|row| row.began).min() {
+            log::prune(self.store.chunks().volumes(), oldest).await;
         }
         Ok(())
     }

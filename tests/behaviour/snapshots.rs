@@ -26,10 +26,11 @@ impl Fixture {
         self.run(&Reclaim::new(self.store().clone(), Duration::ZERO).behind_snapshots()).await;
     }
 
-    /// The manifests on a volume.
+    /// The manifests on a volume. Beside them there may be files of the log.
     fn manifests(&self, volume: u16) -> usize {
         let directory = self.dir.path().join(format!("v{volume}/snapshots"));
-        std::fs::read_dir(directory).map_or(0, |files| files.count())
+        let is_manifest = |file: &std::fs::DirEntry| file.file_name().to_str().unwrap().starts_with("snapshot.");
+        std::fs::read_dir(directory).map_or(0, |files| files.filter(|file| is_manifest(file.as_ref().unwrap())).count())
     }
 }
 
@@ -86,14 +87,16 @@ on_both! {
 
     async fn what_is_not_on_six_volumes_is_no_snapshot(f: Fixture) {
         f.put("k", bytes(1000)).await;
-        // Where a directory should be made there is a file.
+        // Where the directory should be there is a file.
+        let directory = |volume: u16| f.dir.path().join(format!("v{volume}/snapshots"));
         for volume in 1..=4 {
-            std::fs::write(f.dir.path().join(format!("v{volume}/snapshots")), "").unwrap();
+            _ = std::fs::remove_dir_all(directory(volume));
+            std::fs::write(directory(volume), "").unwrap();
         }
         assert_eq!(f.snapshot(2).await, JobState::Failed);
         assert_eq!(f.complete().await, []);
         for volume in 1..=4 {
-            std::fs::remove_file(f.dir.path().join(format!("v{volume}/snapshots"))).unwrap();
+            std::fs::remove_file(directory(volume)).unwrap();
         }
         f.store().chunks().volumes().check_all().await;
         assert_eq!(f.snapshot(2).await, JobState::Done);

@@ -11,6 +11,7 @@ mod locks;
 
 mod ambiguous;
 mod buckets;
+mod changes;
 mod check;
 mod dump;
 mod instances;

@@ -16,6 +16,7 @@
 //!
 //! Each transaction that changes what clients see has a [`BatchId`]: see [`Tx::end`].
 
+mod changes;
 mod error;
 mod open;
 mod value;
@@ -29,6 +30,8 @@ use futures_util::future::BoxFuture;
 use sqlx::pool::PoolConnection;
 use sqlx::{Executor, PgPool, Postgres, Sqlite, SqlitePool, Transaction};
 
+pub(crate) use self::changes::ChangeLog;
+pub use self::changes::ChangeRecord;
 use self::error::Kind;
 pub(crate) use self::error::retrying;
 pub(crate) use self::value::{Column, Row, Value, values};
@@ -47,6 +50,7 @@ pub(crate) enum Db {
         /// One connection.
         write: SqlitePool,
         patience: Duration,
+        log: Arc<ChangeLog>,
     },
 }
 
@@ -215,6 +219,12 @@ impl Db {
         }
     }
 
+    fn log(&self, changed: Option<ChangeRecord>) {
+        if let (Self::Sqlite { log, .. }, Some(changed)) = (self, changed) {
+            log.push(changed);
+        }
+    }
+
     /// One statement that is a transaction.
     async fn write_once(&self, sql: &str, values: &[Value<'_>]) -> Result<Vec<Row>> {
         match self {
@@ -229,6 +239,15 @@ impl Db {
                 Ok(rows.into_iter().map(Row::Sqlite).collect())
             }
         }
+    }
+
+    /// Has what is committed from now on logged; `None` where the database keeps logs of its own.
+    pub(crate) async fn log_changes(&self) -> Result<Option<Arc<ChangeLog>>> {
+        let Self::Sqlite { write, log, .. } = self else { return Ok(None) };
+        log.switch_on();
+        let mut connection = write.acquire().await.map_err(error::refused)?;
+        changes::arm(&mut connection).await.map_err(error::refused)?;
+        Ok(Some(Arc::clone(log)))
     }
 
     /// Closes all connections, once those in use are given back.
@@ -423,12 +442,19 @@ impl Tx {
     /// If no one answers the COMMIT of a batch, its outcome is found out before anything is said (see [`Db::settle`]).
     pub(crate) fn end<'a, T: Send + 'a>(self, result: Result<T>) -> BoxFuture<'a, Result<T>> {
         Box::pin(async move {
-            let Self { on, db, batch } = self;
+            let Self { mut on, db, batch } = self;
             let value = match result {
                 Ok(value) => value,
                 Err(error) => {
                     on.roll_back().await;
                     return Err(error);
+                }
+            };
+            let changed = match on.changed(&db).await {
+                Ok(changed) => changed,
+                Err(error) => {
+                    on.roll_back().await;
+                    return Err(error::refused(error));
                 }
             };
             // Only what clients may come to know of: the others' crashes are like any.
@@ -440,11 +466,14 @@ impl Tx {
                     if batch.is_some() {
                         crash::point("commit.after");
                     }
+                    db.log(changed);
                     Ok(value)
                 }
                 (Err(error), Some(batch)) if error::kind(&error) == Kind::Lost => {
                     tracing::warn!(%error, "a commit was not answered");
-                    db.settle(batch, error.to_string()).await.map(|()| value)
+                    db.settle(batch, error.to_string()).await?;
+                    db.log(changed);
+                    Ok(value)
                 }
                 (Err(error), _) => Err(error::refused(error)),
             }
@@ -453,6 +482,14 @@ impl Tx {
 }
 
 impl On {
+    /// What a transaction of a logged database has changed.
+    async fn changed(&mut self, db: &Db) -> Result<Option<ChangeRecord>, sqlx::Error> {
+        match (self, db) {
+            (Self::Sqlite(tx), Db::Sqlite { log, .. }) if log.is_on() => changes::collect(tx).await,
+            _ => Ok(None),
+        }
+    }
+
     async fn commit(self) -> Result<(), sqlx::Error> {
         match self {
             Self::Postgres(mut held) => {

@@ -13,7 +13,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, S
 use sqlx::{ConnectOptions, Connection, Row as _};
 
 use super::error::{self, Kind};
-use super::{Db, Losses, Server, within};
+use super::{ChangeLog, Db, Losses, Server, changes, within};
 use crate::metadata::{DatabaseConfig, Error, Result};
 
 /// Forward only: a migration that was released never changes, a new one is added behind it.
@@ -25,6 +25,7 @@ const POSTGRES: &[(i64, &str, &str)] = &[
     (5, "snapshots", include_str!("../../../migrations/postgres/0005_snapshots.sql")),
     (6, "bucket_configs", include_str!("../../../migrations/postgres/0006_bucket_configs.sql")),
     (7, "completions", include_str!("../../../migrations/postgres/0007_completions.sql")),
+    (8, "change_log", include_str!("../../../migrations/postgres/0008_change_log.sql")),
 ];
 const SQLITE: &[(i64, &str, &str)] = &[
     (1, "initial", include_str!("../../../migrations/sqlite/0001_initial.sql")),
@@ -34,6 +35,7 @@ const SQLITE: &[(i64, &str, &str)] = &[
     (5, "snapshots", include_str!("../../../migrations/sqlite/0005_snapshots.sql")),
     (6, "bucket_configs", include_str!("../../../migrations/sqlite/0006_bucket_configs.sql")),
     (7, "completions", include_str!("../../../migrations/sqlite/0007_completions.sql")),
+    (8, "change_log", include_str!("../../../migrations/sqlite/0008_change_log.sql")),
 ];
 
 /// The oldest PostgreSQL that will do, as `server_version_num` has it.
@@ -169,13 +171,20 @@ async fn open_sqlite(config: &DatabaseConfig, path: &Path) -> Result<Db> {
         .disable_statement_logging();
     let patience = config.statement_timeout + SLACK;
 
+    let log = Arc::new(ChangeLog::default());
+    let of_connections = Arc::clone(&log);
     let writer = SqlitePoolOptions::new()
         .min_connections(1)
         .max_connections(1)
         .acquire_timeout(patience)
         .idle_timeout(None)
         .max_lifetime(None)
-        .test_before_acquire(false);
+        .test_before_acquire(false)
+        .after_connect(move |connection, _| {
+            // One that takes the place of another goes on with the log.
+            let log = of_connections.is_on();
+            async move { if log { changes::arm(connection).await } else { Ok(()) } }.boxed()
+        });
     let deadline = Instant::now() + patience;
     let write = loop {
         match writer.clone().connect_with(options.clone()).await {
@@ -199,7 +208,7 @@ async fn open_sqlite(config: &DatabaseConfig, path: &Path) -> Result<Db> {
         .max_lifetime(None)
         .test_before_acquire(false)
         .connect_lazy_with(options.pragma("query_only", "on"));
-    Ok(Db::Sqlite { read, write, patience })
+    Ok(Db::Sqlite { read, write, patience, log })
 }
 
 #[derive(Debug)]
