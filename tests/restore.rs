@@ -358,3 +358,59 @@ async fn volumes_of_two_deployments_are_refused() {
     std::fs::remove_dir_all(volume(&one, 6)).unwrap();
     assert!(fails(&one, &["restore", &few]).contains("six are needed"));
 }
+
+/// The files of the log on a volume, in order.
+fn log_files(server: &Server, number: u32) -> Vec<PathBuf> {
+    let files = std::fs::read_dir(volume(server, number).join("snapshots")).unwrap();
+    let mut files: Vec<PathBuf> = files.map(|file| file.unwrap().path()).collect();
+    files.retain(|file| file.file_name().unwrap().to_str().unwrap().starts_with("log."));
+    files.sort();
+    files
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_log_is_followed_as_far_as_it_has_no_gap() {
+    let mut server = Server::new(&["--bucket", "demo"]);
+    server.set_env("NINEFOLD_SNAPSHOT_INTERVAL", Some("1h"));
+    server.start();
+    succeeds(&server, &["snapshot"]);
+    for seed in 0..3 {
+        put(&server, &seed.to_string(), content(seed, len(seed))).await;
+        until_logged(&server).await;
+    }
+    server.kill();
+    lose_database(&server);
+    let restored = |server: &Server| -> Value { json(server, &["restore", "--dry-run", "--json"]) };
+    let whole = restored(&server);
+    assert_eq!((names(&whole, "newer"), &whole["gap"]), (BTreeSet::new(), &Value::Bool(false)), "{whole:#}");
+    // One copy of nine is enough.
+    for number in 1..=8 {
+        for file in log_files(&server, number) {
+            std::fs::write(file, "nothing").unwrap();
+        }
+    }
+    assert_eq!(restored(&server)["replayed"], whole["replayed"]);
+    // Without the last but one, what is behind it cannot be done again either: it is named.
+    let files = log_files(&server, 9);
+    std::fs::remove_file(&files[files.len() - 2]).unwrap();
+    let cut = restored(&server);
+    assert_eq!(cut["gap"], true);
+    assert!(cut["replayed"].as_u64() < whole["replayed"].as_u64(), "{cut:#}");
+    assert!(names(&cut, "newer").contains("2"), "{cut:#}");
+    succeeds(&server, &["restore"]);
+    server.start();
+    assert!(get(&server, "0").await.1 == content(0, len(0)));
+    assert_eq!(get(&server, "2").await.0, StatusCode::NOT_FOUND);
+    // The new life's log is its own: nothing of the old one's is taken for it.
+    put(&server, "2", content(9, len(2))).await;
+    until_logged(&server).await;
+    succeeds(&server, &["snapshot"]);
+    put(&server, "3", content(3, len(3))).await;
+    server.end(Signal::TERM);
+    lose_database(&server);
+    let again = json(&server, &["restore", "--json"]);
+    assert_eq!(again["gap"], false, "{again:#}");
+    server.start();
+    assert!(get(&server, "2").await.1 == content(9, len(2)));
+    assert!(get(&server, "3").await.1 == content(3, len(3)), "an orderly end leaves nothing out of the log");
+}
