@@ -133,7 +133,8 @@ async fn measure(name: &str, dir: &Path, from: &str, into: &str, objects: u64) {
     .unwrap();
     let store = instance.store().clone();
     store.metadata().request_job(SNAPSHOT).await.unwrap();
-    let job = Snapshot::new(store.clone(), SnapshotConfig { interval: Duration::ZERO, keep: 1 });
+    let job =
+        Snapshot::new(store.clone(), SnapshotConfig { interval: Duration::ZERO, keep: 1, ..SnapshotConfig::default() });
     let started = Instant::now();
     assert!(run_once(store.metadata(), instance.heartbeat().instance(), &job).await.unwrap());
     let took = started.elapsed().as_secs_f64();

@@ -15,7 +15,7 @@ use crate::maintenance::{MaintenanceConfig, MoverConfig, SweepConfig};
 use crate::metadata::{DatabaseConfig, VolumeSpec};
 use crate::s3::host::{is_bucket_name, is_domain};
 use crate::server::Limits;
-use crate::snapshots::SnapshotConfig;
+use crate::snapshots::{ChangeLogging, SnapshotConfig};
 use crate::telemetry::LogFormat;
 use values::{Size, Span};
 use volumes::VolumeEntry;
@@ -150,6 +150,10 @@ pub struct Settings {
     /// How many snapshots of the metadata are kept [default: 3]
     #[arg(long, value_name = "NUMBER")]
     pub snapshot_keep: Option<u32>,
+    /// When what SQLite commits is on the volumes, too: second (at most a second later) or answer (before anybody is told)
+    /// [default: second]
+    #[arg(long, value_name = "WHEN")]
+    pub change_log: Option<ChangeLogging>,
     /// Days without a part after which a multipart upload is aborted [default: 7]
     #[arg(long, value_name = "DAYS")]
     pub upload_expiry_days: Option<u32>,
@@ -296,6 +300,7 @@ impl Config {
                     settings.snapshot_keep.map(|number| number as usize),
                     usual.snapshots.keep,
                 )?,
+                change_log: settings.change_log.unwrap_or(usual.snapshots.change_log),
             },
         };
         Ok(Self {
@@ -389,6 +394,7 @@ impl Settings {
             scrub_interval: self.scrub_interval.or(others.scrub_interval),
             snapshot_interval: self.snapshot_interval.or(others.snapshot_interval),
             snapshot_keep: self.snapshot_keep.or(others.snapshot_keep),
+            change_log: self.change_log.or(others.change_log),
             upload_expiry_days: self.upload_expiry_days.or(others.upload_expiry_days),
             log_format: self.log_format.or(others.log_format),
             log: self.log.or(others.log),
@@ -429,6 +435,7 @@ impl Variables<'_> {
             scrub_interval: self.value("NINEFOLD_SCRUB_INTERVAL")?,
             snapshot_interval: self.value("NINEFOLD_SNAPSHOT_INTERVAL")?,
             snapshot_keep: self.value("NINEFOLD_SNAPSHOT_KEEP")?,
+            change_log: self.value("NINEFOLD_CHANGE_LOG")?,
             upload_expiry_days: self.value("NINEFOLD_UPLOAD_EXPIRY_DAYS")?,
             log_format: self.value("NINEFOLD_LOG_FORMAT")?,
             log: match self.text("NINEFOLD_LOG")? {

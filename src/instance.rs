@@ -119,7 +119,10 @@ impl Instance {
             }
         }
         let log = match feed {
-            Some(feed) => Some(Arc::new(LogWriter::new(feed, &metadata, &volumes, &deployment, cut_short).await?)),
+            Some(feed) => {
+                let when = config.maintenance.snapshots.change_log;
+                Some(Arc::new(LogWriter::new(feed, &metadata, &volumes, &deployment, when, cut_short).await?))
+            }
             None => None,
         };
         let instance = Arc::new(AtomicI64::new(registered.0));

@@ -414,3 +414,24 @@ async fn the_log_is_followed_as_far_as_it_has_no_gap() {
     assert!(get(&server, "2").await.1 == content(9, len(2)));
     assert!(get(&server, "3").await.1 == content(3, len(3)), "an orderly end leaves nothing out of the log");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_the_log_before_the_answer_nothing_acknowledged_is_lost() {
+    let mut server = Server::new(&["--bucket", "demo", "--change-log", "answer"]);
+    server.set_env("NINEFOLD_SNAPSHOT_INTERVAL", Some("1h"));
+    server.start();
+    succeeds(&server, &["snapshot"]);
+    for round in 0..3 {
+        put_all(&server).await;
+        put(&server, "last", content(round, 1000 + round as usize)).await;
+        server.kill();
+        lose_database(&server);
+        let restored = json(&server, &["restore", "--json"]);
+        assert_eq!((names(&restored, "newer"), &restored["gap"]), (BTreeSet::new(), &Value::Bool(false)));
+        server.start();
+        assert_all(&server).await;
+        assert!(get(&server, "last").await.1 == content(round, 1000 + round as usize));
+        // A restored store's log goes on from a snapshot of its own.
+        succeeds(&server, &["snapshot"]);
+    }
+}

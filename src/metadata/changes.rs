@@ -21,6 +21,16 @@ impl ChangeFeed {
         self.0.take()
     }
 
+    /// From now on, or no longer, a commit is answered only once it was written.
+    pub fn hold_answers(&self, hold: bool) {
+        self.0.hold_answers(hold);
+    }
+
+    /// Says that everything up to this number was written.
+    pub fn set_written(&self, seq: u64) {
+        self.0.set_written(seq);
+    }
+
     /// Gives back what could not be written.
     pub fn put_back(&self, records: Vec<ChangeRecord>) {
         self.0.put_back(records);

@@ -28,6 +28,29 @@ const GATHER: Duration = Duration::from_millis(250);
 /// The pause after a file that too few volumes took.
 const PAUSE: Duration = Duration::from_secs(1);
 
+/// When what is committed is on the volumes, too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ChangeLogging {
+    /// A second later at most.
+    #[default]
+    Second,
+    /// Before anybody is told that it is committed.
+    Answer,
+}
+
+impl std::str::FromStr for ChangeLogging {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "second" => Ok(Self::Second),
+            "answer" => Ok(Self::Answer),
+            _ => Err(format!("{text:?} is no time for the log of changes; there are second and answer")),
+        }
+    }
+}
+
 /// A file of the log, by its name.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct LogName {
@@ -102,6 +125,7 @@ pub struct LogWriter {
     deployment: String,
     life: String,
     feed: ChangeFeed,
+    when: ChangeLogging,
 }
 
 impl LogWriter {
@@ -115,6 +139,7 @@ impl LogWriter {
         metadata: &Metadata,
         volumes: &VolumeSet,
         deployment: &str,
+        when: ChangeLogging,
         cut_short: bool,
     ) -> Result<Self, metadata::Error> {
         if cut_short {
@@ -122,7 +147,7 @@ impl LogWriter {
         }
         let life = metadata.log_life().await?;
         let (metadata, volumes, deployment) = (metadata.clone(), volumes.clone(), deployment.to_owned());
-        Ok(Self { metadata, volumes, deployment, life, feed })
+        Ok(Self { metadata, volumes, deployment, life, feed, when })
     }
 
     /// Writes the last of it. What cannot be written a snapshot will have to make up for.
@@ -136,16 +161,22 @@ impl LogWriter {
 
     /// Writes what is committed until `stop`; what comes after that is for [`LogWriter::close`].
     pub async fn run(&self, mut stop: watch::Receiver<bool>) {
+        let before_answers = self.when == ChangeLogging::Answer;
+        self.feed.hold_answers(before_answers);
         loop {
             tokio::select! {
                 () = self.feed.wait() => {}
-                _ = stop.wait_for(|stop| *stop) => return,
+                _ = stop.wait_for(|stop| *stop) => break,
             }
-            tokio::time::sleep(GATHER).await;
+            // Whoever waits for an answer does not wait for others; what comes meanwhile goes together anyway.
+            if !before_answers {
+                tokio::time::sleep(GATHER).await;
+            }
             if !self.flush().await {
                 tokio::time::sleep(PAUSE).await;
             }
         }
+        self.feed.hold_answers(false);
     }
 
     /// Writes what waits; answers whether it could be written.
@@ -181,6 +212,7 @@ impl LogWriter {
             return false;
         }
         crash::point("log.written");
+        self.feed.set_written(last);
         true
     }
 }

@@ -11,7 +11,7 @@ mod newer;
 mod restore;
 mod take;
 
-pub use log::LogWriter;
+pub use log::{ChangeLogging, LogWriter};
 pub use manifest::{Manifest, ManifestError};
 pub use newer::{Named, Report};
 pub use restore::{Found, RestoreError, Restored, SnapshotFiles, Source, restore};

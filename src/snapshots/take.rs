@@ -10,7 +10,7 @@ use futures_util::future::join_all;
 use futures_util::stream;
 
 use super::format::{self, Head};
-use super::log;
+use super::log::{self, ChangeLogging};
 use super::manifest::Manifest;
 use crate::chunks::{Body, BodyError, Digest, Owner};
 use crate::clock::random_bytes;
@@ -37,11 +37,13 @@ pub struct SnapshotConfig {
     pub interval: Duration,
     /// How many are kept; at least 1.
     pub keep: usize,
+    /// When what is committed since is on the volumes, where the database keeps no logs of its own.
+    pub change_log: ChangeLogging,
 }
 
 impl Default for SnapshotConfig {
     fn default() -> Self {
-        Self { interval: Duration::from_secs(3600), keep: 3 }
+        Self { interval: Duration::from_secs(3600), keep: 3, change_log: ChangeLogging::default() }
     }
 }
 

@@ -12,7 +12,7 @@ impl Fixture {
         // Later than what died before, by any clock of milliseconds.
         tokio::time::sleep(Duration::from_millis(5)).await;
         self.store().metadata().request_job(SNAPSHOT).await.unwrap();
-        let config = SnapshotConfig { interval: Duration::ZERO, keep };
+        let config = SnapshotConfig { interval: Duration::ZERO, keep, ..SnapshotConfig::default() };
         self.run(&Snapshot::new(self.store().clone(), config)).await;
         self.store().metadata().job(SNAPSHOT).await.unwrap().unwrap().state
     }

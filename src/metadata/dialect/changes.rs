@@ -6,9 +6,10 @@
 use std::fmt::Write as _;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use sqlx::{Executor, Row as _, SqliteConnection};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 use crate::metadata::dump::{Kind, TABLES, Table};
 
@@ -30,6 +31,10 @@ pub(crate) struct ChangeLog {
     on: AtomicBool,
     waiting: Mutex<Waiting>,
     pub(in crate::metadata) wake: Notify,
+    /// Whether commits wait until they were written ...
+    holds: watch::Sender<bool>,
+    /// ... and up to which number all were.
+    written: watch::Sender<u64>,
 }
 
 #[derive(Debug, Default)]
@@ -59,6 +64,30 @@ impl ChangeLog {
         }
         drop(waiting);
         self.wake.notify_one();
+    }
+
+    pub(in crate::metadata) fn hold_answers(&self, hold: bool) {
+        self.holds.send_replace(hold);
+    }
+
+    pub(in crate::metadata) fn set_written(&self, seq: u64) {
+        self.written.send_if_modified(|written| {
+            let further = *written < seq;
+            *written = seq.max(*written);
+            further
+        });
+    }
+
+    /// Waits until a record was written, if commits are held back for that; answers whether it was, or need not be.
+    pub(super) async fn written(&self, seq: u64, patience: Duration) -> bool {
+        let (mut holds, mut written) = (self.holds.subscribe(), self.written.subscribe());
+        let done = async {
+            tokio::select! {
+                _ = holds.wait_for(|hold| !hold) => {}
+                _ = written.wait_for(|written| *written >= seq) => {}
+            }
+        };
+        tokio::time::timeout(patience, done).await.is_ok()
     }
 
     /// What waits, and whether something was lost before it.

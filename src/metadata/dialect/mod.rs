@@ -219,9 +219,15 @@ impl Db {
         }
     }
 
-    fn log(&self, changed: Option<ChangeRecord>) {
-        if let (Self::Sqlite { log, .. }, Some(changed)) = (self, changed) {
-            log.push(changed);
+    /// Hands on what was committed, and waits until it was written where commits wait for that.
+    async fn log(&self, changed: Option<ChangeRecord>) -> Result<()> {
+        let (Self::Sqlite { log, patience, .. }, Some(changed)) = (self, changed) else { return Ok(()) };
+        let seq = changed.seq;
+        log.push(changed);
+        match log.written(seq, *patience).await {
+            true => Ok(()),
+            // It may yet be lost with the database.
+            false => Err(Error::Ambiguous("it is committed, but not in the log on the volumes".into())),
         }
     }
 
@@ -466,13 +472,13 @@ impl Tx {
                     if batch.is_some() {
                         crash::point("commit.after");
                     }
-                    db.log(changed);
+                    db.log(changed).await?;
                     Ok(value)
                 }
                 (Err(error), Some(batch)) if error::kind(&error) == Kind::Lost => {
                     tracing::warn!(%error, "a commit was not answered");
                     db.settle(batch, error.to_string()).await?;
-                    db.log(changed);
+                    db.log(changed).await?;
                     Ok(value)
                 }
                 (Err(error), _) => Err(error::refused(error)),
