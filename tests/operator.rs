@@ -105,6 +105,9 @@ async fn volumes_come_and_go_beside_a_running_server() {
     // Small objects are in chunks that are still open; a new start seals them.
     server.end(Signal::TERM);
     server.start();
+    // And then there is an open one again, whose end nobody who drains or replaces a volume must wait for.
+    let (status, answer) = call(&server, Method::PUT, "/demo/late", content(99, 100)).await;
+    assert_eq!(status, StatusCode::OK, "{answer:?}");
 
     succeeds(&server, &["volume", "add", "path=data/volumes/v10,id=v10"]);
     assert!(fails(&server, &["volume", "add", "path=data/volumes/v10,id=v10"]).contains("v10"));

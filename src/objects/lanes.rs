@@ -40,6 +40,8 @@ impl Default for PackConfig {
 const DEGRADED_LIFE: Duration = Duration::from_secs(30);
 /// A chunk to which nothing was added for this long is ended.
 const IDLE_LIFE: Duration = Duration::from_secs(20 * 60);
+/// How often it is asked about a chunk to which nothing is added whether somebody waits for its end.
+const LOOK: Duration = Duration::from_secs(5);
 /// The first pause before the end of a chunk is written down again, when the database did not take it; it doubles ...
 const SEAL_PAUSE: Duration = Duration::from_millis(500);
 /// ... so often.
@@ -220,20 +222,30 @@ impl Lane {
         while self.ending.join_next().await.is_some() {}
     }
 
-    /// The next message. A chunk does not stay open for ever while nothing happens, one without all its shards not for long.
+    /// The next message. A chunk does not stay open for ever while nothing happens, one without all its shards not for long, and
+    /// one that others wait for no longer than until the next look.
     async fn next(&mut self) -> Option<Message> {
-        let life = match &self.pack {
-            Some((pack, opened)) if !pack.missing().is_empty() => DEGRADED_LIFE.saturating_sub(opened.elapsed()),
-            Some(_) => IDLE_LIFE,
-            None => return self.receiver.recv().await,
-        };
-        match tokio::time::timeout(life, self.receiver.recv()).await {
-            Ok(message) => message,
-            Err(_) => {
-                self.end_pack();
-                self.receiver.recv().await
+        let idle = Instant::now();
+        loop {
+            let life = match &self.pack {
+                Some((pack, opened)) if !pack.missing().is_empty() => DEGRADED_LIFE.saturating_sub(opened.elapsed()),
+                Some(_) => IDLE_LIFE.saturating_sub(idle.elapsed()),
+                None => return self.receiver.recv().await,
+            };
+            match tokio::time::timeout(life.min(LOOK), self.receiver.recv()).await {
+                Ok(message) => return message,
+                Err(_) if life <= LOOK || self.is_waited_for().await => self.end_pack(),
+                Err(_) => {}
             }
         }
+    }
+
+    /// Whether the open chunk is on a volume that is to be emptied, or has a shard to be healed: neither is done before its end.
+    async fn is_waited_for(&self) -> bool {
+        let Some((pack, _)) = &self.pack else { return false };
+        pack.is_done()
+            || (pack.missing().is_empty()
+                && self.metadata.heal_tasks_of(pack.id()).await.is_ok_and(|tasks| !tasks.is_empty()))
     }
 
     /// Takes from those that wait what may go together.

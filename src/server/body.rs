@@ -41,10 +41,12 @@ pub enum BodyFault {
     Md5Mismatch = 9,
     /// A document does not have the checksum in its `x-amz-checksum-*`.
     ChecksumMismatch = 10,
+    /// A document has a CDATA section, whose text would be left out.
+    CharacterData = 11,
 }
 
 impl BodyFault {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 11] = [
         Self::Incomplete,
         Self::TimedOut,
         Self::TooLarge,
@@ -55,6 +57,7 @@ impl BodyFault {
         Self::Storage,
         Self::Md5Mismatch,
         Self::ChecksumMismatch,
+        Self::CharacterData,
     ];
 
     /// What an error of a request's body stream means; `None` if it is no fault of the body.
@@ -102,6 +105,7 @@ impl BodyFault {
             Self::ChecksumMismatch => {
                 bad("BadDigest").saying("The checksum you specified did not match the calculated checksum.")
             }
+            Self::CharacterData => bad("MalformedXML").saying("CDATA sections are not understood here"),
             Self::Storage => Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "InternalError"),
         }
     }

@@ -22,9 +22,14 @@ pub(super) fn is_document(method: &Method, of_object: bool, query: &Query) -> bo
         || (*method == Method::PUT && (!of_object || XML_OF_OBJECTS.iter().any(|name| query.has(name))))
 }
 
+/// What begins a CDATA section: `s3s` leaves its text out, and would delete `ac` for `a<![CDATA[b]]>c`.
+const CDATA: &[u8] = b"<![CDATA[";
+
 /// What a document's digests must be.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Announced {
+    /// Whether there is a document at all.
+    document: bool,
     md5: Option<[u8; 16]>,
     checksum: Option<(ChecksumAlgorithm, String)>,
     /// What was signed.
@@ -35,7 +40,12 @@ impl Announced {
     /// Reads the headers of a request whose body is a document. Of a completion, `x-amz-checksum-*` are the object's.
     pub(super) fn of(headers: &HeaderMap, query: &Query, sha256: Option<[u8; 32]>) -> Result<Self, Refusal> {
         let bad = |code| Refusal::new(StatusCode::BAD_REQUEST, code);
-        let md5 = match headers.get("content-md5") {
+        // Which of two counts would be anyone's guess.
+        let only = |name: &str| match headers.get_all(name).iter().count() {
+            0 | 1 => Ok(headers.get(name)),
+            _ => Err(bad("InvalidRequest").saying(format!("There is more than one {name} header"))),
+        };
+        let md5 = match only("content-md5")? {
             None => None,
             Some(value) => {
                 let decoded = BASE64_STANDARD.decode(value).ok().and_then(|bytes| bytes.try_into().ok());
@@ -46,7 +56,7 @@ impl Announced {
         if !query.has("uploadId") {
             for algorithm in ChecksumAlgorithm::ALL {
                 let name = format!("x-amz-checksum-{}", algorithm.name().to_ascii_lowercase());
-                let Some(value) = headers.get(&name) else { continue };
+                let Some(value) = only(&name)? else { continue };
                 let len = BASE64_STANDARD.decode(value).map_or(0, |bytes| bytes.len());
                 if len != checksum_len(algorithm) {
                     return Err(bad("InvalidRequest").saying(format!("Value for {name} header is invalid.")));
@@ -59,21 +69,22 @@ impl Announced {
                 checksum = Some((algorithm, String::from_utf8_lossy(value.as_bytes()).into_owned()));
             }
         }
-        if query.has("delete") && md5.is_none() && checksum.is_none() && !headers.contains_key("x-amz-trailer") {
+        // A body that is read here has no trailer, whatever `x-amz-trailer` says.
+        if query.has("delete") && md5.is_none() && checksum.is_none() {
             return Err(bad("InvalidRequest")
                 .saying("Missing required header for this request: Content-MD5 OR x-amz-checksum-*"));
         }
-        Ok(Self { md5, checksum, sha256 })
+        Ok(Self { document: true, md5, checksum, sha256 })
     }
 
-    /// Begins to compute them, if there are any.
+    /// Begins to look at the document, if there is one.
     pub(super) fn begin(self) -> Option<Computing> {
-        if self == Self::default() {
+        if !self.document {
             return None;
         }
         let signed = self.sha256.map(|_| ChecksumAlgorithm::Sha256);
         let algorithms = signed.into_iter().chain(self.checksum.iter().map(|(algorithm, _)| *algorithm));
-        Some(Computing { hashes: Hashes::new(algorithms), announced: self })
+        Some(Computing { hashes: Hashes::new(algorithms), announced: self, cdata: 0 })
     }
 }
 
@@ -82,16 +93,26 @@ impl Announced {
 pub(super) struct Computing {
     hashes: Hashes,
     announced: Announced,
+    /// Bytes of [`CDATA`] that the last ones read agree with.
+    cdata: usize,
 }
 
 impl Computing {
     pub(super) fn update(&mut self, bytes: &[u8]) {
         self.hashes.update(bytes);
+        for &byte in bytes {
+            match CDATA.get(self.cdata) {
+                None => return,
+                Some(&next) if next == byte => self.cdata += 1,
+                // It begins with a byte that is nowhere else in it.
+                Some(_) => self.cdata = usize::from(CDATA.first() == Some(&byte)),
+            }
+        }
     }
 
     /// What is wrong with the document, all of which was seen.
     pub(super) fn finish(self) -> Option<BodyFault> {
-        let Self { hashes, announced } = self;
+        let Self { hashes, announced, cdata } = self;
         let sums = hashes.finish();
         let signed = announced.sha256.map(|hash| BASE64_STANDARD.encode(hash));
         if signed.is_some() && signed != sums.checksum(ChecksumAlgorithm::Sha256) {
@@ -100,8 +121,12 @@ impl Computing {
         if announced.md5.is_some_and(|md5| md5 != sums.md5) {
             return Some(BodyFault::Md5Mismatch);
         }
-        let (algorithm, value) = announced.checksum?;
-        (sums.checksum(algorithm).as_ref() != Some(&value)).then_some(BodyFault::ChecksumMismatch)
+        if let Some((algorithm, value)) = announced.checksum
+            && sums.checksum(algorithm).as_ref() != Some(&value)
+        {
+            return Some(BodyFault::ChecksumMismatch);
+        }
+        (cdata == CDATA.len()).then_some(BodyFault::CharacterData)
     }
 }
 
@@ -112,8 +137,11 @@ mod tests {
     use super::*;
 
     fn announced(query: &str, headers: &[(&'static str, &str)]) -> Result<Announced, String> {
-        let headers = headers.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect();
-        Announced::of(&headers, &Query::parse(Some(query)).unwrap(), None).map_err(|refusal| refusal.code.into_owned())
+        let mut map = HeaderMap::new();
+        for (name, value) in headers {
+            map.append(*name, value.parse().unwrap());
+        }
+        Announced::of(&map, &Query::parse(Some(query)).unwrap(), None).map_err(|refusal| refusal.code.into_owned())
     }
 
     fn fault(announced: Announced, bytes: &[u8]) -> Option<BodyFault> {
@@ -137,7 +165,8 @@ mod tests {
 
     #[test]
     fn what_cannot_be_a_digest_is_refused_and_a_deletion_needs_one() {
-        assert_eq!(announced("tagging", &[]), Ok(Announced::default()));
+        let none = Announced { document: true, ..Announced::default() };
+        assert_eq!(announced("tagging", &[]), Ok(none.clone()));
         assert!(Announced::default().begin().is_none());
         assert_eq!(announced("delete", &[]), Err("InvalidRequest".into()));
         assert!(announced("delete", &[("content-md5", "XrY7u+Ae7tCTyyK7j1rNww==")]).is_ok());
@@ -149,7 +178,18 @@ mod tests {
         );
         let two = [("x-amz-checksum-crc32", "DUoRhQ=="), ("x-amz-checksum-crc32c", "DUoRhQ==")];
         assert_eq!(announced("cors", &two), Err("InvalidRequest".into()));
+        for (name, value) in [("content-md5", "XrY7u+Ae7tCTyyK7j1rNww=="), ("x-amz-checksum-crc32", "DUoRhQ==")] {
+            assert_eq!(announced("delete", &[(name, value), (name, value)]), Err("InvalidRequest".into()), "{name}");
+        }
+        assert_eq!(announced("delete", &[("x-amz-trailer", "x-amz-checksum-crc32")]), Err("InvalidRequest".into()));
         // The object's, not the list's.
-        assert_eq!(announced("uploadId=u", &[("x-amz-checksum-crc32", "DUoRhQ==")]), Ok(Announced::default()));
+        assert_eq!(announced("uploadId=u", &[("x-amz-checksum-crc32", "DUoRhQ==")]), Ok(none));
+    }
+
+    #[test]
+    fn text_that_would_be_left_out_is_refused() {
+        let none = || announced("tagging", &[]).unwrap();
+        assert_eq!(fault(none(), b"<Key>a<<![CDATA[b]]>c</Key>"), Some(BodyFault::CharacterData));
+        assert_eq!(fault(none(), b"<Key>a<![CDATA</Key><![CDAT"), None);
     }
 }

@@ -206,7 +206,7 @@ impl Inner {
             return Ok(health);
         }
         let (query, claims) = screen::screen(&parts, &self.region)?;
-        screen::hoist(&mut parts, &query, claims.as_ref());
+        screen::hoist(&mut parts, &query, claims.as_ref())?;
         let exact = body.size_hint().exact();
         let of_object = self.is_of_object(&parts);
         let plan = lengths::plan(&mut parts, of_object, &query, claims.as_ref(), exact)?;

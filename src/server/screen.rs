@@ -56,7 +56,10 @@ pub(super) fn screen(parts: &Parts, region: &str) -> Result<(Query, Option<Claim
 }
 
 /// Gives a presigned URL's `x-amz-*` parameters, which are signed with it, their effect as headers.
-pub(super) fn hoist(parts: &mut Parts, query: &Query, claims: Option<&Claims>) {
+///
+/// # Errors
+/// A parameter that cannot be a header: without it, the request would do something else.
+pub(super) fn hoist(parts: &mut Parts, query: &Query, claims: Option<&Claims>) -> Result<(), Refusal> {
     let mut hoisted = HoistedHeaders::default();
     if claims.is_some_and(|claims| claims.mechanism == Mechanism::Query) {
         for (name, value) in query.iter() {
@@ -64,17 +67,26 @@ pub(super) fn hoist(parts: &mut Parts, query: &Query, claims: Option<&Claims>) {
             if !name.starts_with("x-amz-") || OF_THE_SIGNATURE.contains(&name.as_str()) {
                 continue;
             }
-            let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::from_bytes(value.as_bytes())) else {
-                continue;
+            let (Ok(header), Ok(value)) = (HeaderName::try_from(&name), HeaderValue::from_bytes(value.as_bytes()))
+            else {
+                return Err(Refusal::new(StatusCode::BAD_REQUEST, "InvalidArgument")
+                    .saying("A parameter that stands for a header cannot be one")
+                    .with("ArgumentName", name));
             };
+            if hoisted.0.contains(&header) {
+                return Err(Refusal::new(StatusCode::BAD_REQUEST, "InvalidArgument")
+                    .saying("A query parameter occurs more than once")
+                    .with("ArgumentName", name));
+            }
             // A header that is there as well must be signed itself, or be refused.
-            if !parts.headers.contains_key(&name) {
-                parts.headers.insert(name.clone(), value);
-                hoisted.0.push(name);
+            if !parts.headers.contains_key(&header) {
+                parts.headers.insert(header.clone(), value);
+                hoisted.0.push(header);
             }
         }
     }
     parts.extensions.insert(hoisted);
+    Ok(())
 }
 
 /// A browser asks whether it may; no bucket has rules that allow it.

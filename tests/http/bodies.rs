@@ -77,6 +77,9 @@ async fn documents_with_another_hash_or_too_large_are_the_client_s_fault() {
     assert_eq!((answer.status, answer.code()), (400, "BadDigest"));
     let answer = server.send(signer.header(bare(), None)).await;
     assert_eq!((answer.status, answer.code()), (400, "InvalidRequest"), "a deletion needs a digest");
+    let hidden = Call { body: xml.replace("aa", "a<![CDATA[b]]>a").into(), ..bare() };
+    let answer = server.send(signer.header(hidden.header("content-md5", "gFwED3ZV5AK/iH5WBK7dSQ=="), None)).await;
+    assert_eq!((answer.status, answer.code()), (400, "MalformedXML"), "another key than its sender meant");
     let mut request = signer.header(delete(), None);
     request.headers_mut().insert("content-length", HeaderValue::from_static("20971521"));
     let head = request.map(|_| StreamBody::new(futures_util::stream::pending::<std::io::Result<Frame<Bytes>>>()));

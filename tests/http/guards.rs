@@ -125,6 +125,16 @@ async fn parameters_of_a_presigned_url_count_as_headers() {
     let answer = server.send(signer.presign(&put, "60")).await;
     assert_eq!((answer.status, answer.header("x-amz-checksum-crc32")), (200, Some("AAAAAA==")));
     assert_eq!(server.reached(), ["PutObject"]);
+    // What cannot be a header, or is there twice, is not left out: a copy would become an empty object.
+    let plain = || call(&server, Method::PUT, "/bkt/key").header("content-length", "0");
+    for bad in [
+        plain().query("x-amz-copy-source", "/bkt/source\n"),
+        plain().query("x-amz-meta-a", "1").query("X-Amz-Meta-A", "2"),
+    ] {
+        let answer = server.send(signer.presign(&bad, "60")).await;
+        assert_eq!((answer.status, answer.code()), (400, "InvalidArgument"));
+    }
+    assert_eq!(server.reached(), NOTHING);
     // In a request signed by header they would mean nothing, so they are not taken.
     let answer = server.send(signer.header(put, None)).await;
     assert_eq!((answer.status, answer.code()), (501, "NotImplemented"));
