@@ -223,7 +223,7 @@ async fn retire_unnamed(
                     tracing::info!(volume = row.spec.id, "a volume that is not named any more was forgotten");
                     continue;
                 }
-                Err(metadata::Error::VolumeInUse(_)) => {
+                Err(metadata::Error::VolumeInUse(_) | metadata::Error::VolumeHoldsDead(_)) => {
                     tracing::warn!(
                         volume = row.spec.id,
                         "this volume is not named any more but holds shards: it takes no new ones"

@@ -175,6 +175,8 @@ impl Relocate {
         let counts = db.chunk_counts().await?;
         let total = counts.open + counts.sealed + counts.damaged;
         let Some(cursor) = pass::resume(db, lease, REBALANCE, total).await? else { return Ok(false) };
+        // After the job was found: a volume that was added before it was asked for is one to fill.
+        self.roster.refresh().await?;
         let mut position: Position = cursor.parse().unwrap_or_default();
         let rows = pass::page(db, &position, None).await?;
         let Some(last) = rows.last().map(|row| row.stored.id) else {

@@ -101,6 +101,11 @@ pub enum Error {
     /// Something still refers to the volume.
     #[error("volume {0} still holds shards")]
     VolumeInUse(String),
+    /// Only what was deleted still refers to the volume.
+    #[error(
+        "volume {0} still holds shards of what was deleted: they go after the next snapshot of the metadata (`ninefold snapshot`)"
+    )]
+    VolumeHoldsDead(String),
     /// A volume's name or path is not what was registered.
     #[error("volume {id}: {reason}")]
     VolumeMismatch {

@@ -184,7 +184,7 @@ impl Metadata {
     /// for longer than a write takes: a write that had chosen it before is not held up, and its shard there is then lost.
     ///
     /// # Errors
-    /// [`Error::VolumeInUse`], [`Error::VolumeMismatch`] if there is no such volume.
+    /// [`Error::VolumeInUse`], [`Error::VolumeHoldsDead`]; [`Error::VolumeMismatch`] if there is no such volume.
     pub fn remove_volume<'a>(&'a self, id: &'a str) -> Answer<'a, ()> {
         Box::pin(async move {
             retrying(|| async {
@@ -315,9 +315,12 @@ async fn remove(tx: &mut Tx, id: &str) -> Result<()> {
     let row = tx.first("SELECT slot FROM volumes WHERE id = $1 {update}", values![id]).await?;
     let slot = row.ok_or_else(|| mismatch(id, "is not registered"))?.int("slot")?;
     let pattern = on_volume(VolumeSlot(u16::try_from(slot).unwrap_or(u16::MAX)));
-    let sql = "SELECT chunk_id FROM chunks WHERE ' ' || slots LIKE $1 LIMIT 1";
-    if tx.first(sql, values![&pattern]).await?.is_some() {
-        return Err(Error::VolumeInUse(id.into()));
+    let sql = "SELECT COALESCE(MIN(CASE WHEN state = 'dead' THEN 1 ELSE 0 END), 2) AS dead FROM chunks WHERE ' ' || slots LIKE $1";
+    let found = tx.first(sql, values![&pattern]).await?.map(|row| row.int("dead")).transpose()?;
+    match found {
+        Some(0) => return Err(Error::VolumeInUse(id.into())),
+        Some(1) => return Err(Error::VolumeHoldsDead(id.into())),
+        _ => {}
     }
     tx.execute("DELETE FROM pending_deletes WHERE slot = $1", values![slot]).await?;
     tx.execute("DELETE FROM volumes WHERE slot = $1", values![slot]).await?;

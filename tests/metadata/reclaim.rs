@@ -336,7 +336,7 @@ async fn volumes_are_removed_only_when_nothing_is_on_them(f: &Fixture) {
     assert_eq!(registered.last().unwrap().slot, VolumeSlot(20));
     f.delete("key").await;
     f.fold_all().await;
-    assert!(matches!(f.meta.remove_volume("v9").await, Err(Error::VolumeInUse(_))));
+    assert!(matches!(f.meta.remove_volume("v9").await, Err(Error::VolumeHoldsDead(_))));
     let dead = f.dead(1).await;
     f.meta.forget_chunk(&f.lease("gc").await, &dead[0], &[VolumeSlot(9)]).await.unwrap();
     f.meta.remove_volume("v9").await.unwrap();
