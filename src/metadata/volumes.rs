@@ -315,7 +315,7 @@ async fn remove(tx: &mut Tx, id: &str) -> Result<()> {
     let row = tx.first("SELECT slot FROM volumes WHERE id = $1 {update}", values![id]).await?;
     let slot = row.ok_or_else(|| mismatch(id, "is not registered"))?.int("slot")?;
     let pattern = on_volume(VolumeSlot(u16::try_from(slot).unwrap_or(u16::MAX)));
-    let sql = "SELECT COALESCE(MIN(CASE WHEN state = 'dead' THEN 1 ELSE 0 END), 2) AS dead FROM chunks WHERE ' ' || slots LIKE $1";
+    let sql = "SELECT CAST(COALESCE(MIN(CASE WHEN state = 'dead' THEN 1 ELSE 0 END), 2) AS BIGINT) AS dead FROM chunks WHERE ' ' || slots LIKE $1";
     let found = tx.first(sql, values![&pattern]).await?.map(|row| row.int("dead")).transpose()?;
     match found {
         Some(0) => return Err(Error::VolumeInUse(id.into())),
