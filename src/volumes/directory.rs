@@ -192,7 +192,8 @@ impl Directory {
         if let Some(file) = lock(&self.readers).get(shard) {
             return Ok(file);
         }
-        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        // NONBLOCK means nothing to a file, but somebody's FIFO under its name would hang a thread for ever.
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
         let file = self
             .with_spare_descriptors(|| rustix::fs::openat(&self.root, path(shard), flags, Mode::empty()))
             .map_err(|errno| self.error(shard, "open", errno))?;
@@ -398,7 +399,7 @@ impl Directory {
     pub(super) fn document(&self, name: &str) -> Result<Option<Bytes>> {
         let read = || -> io::Result<Option<Bytes>> {
             check_document_name(name)?;
-            let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+            let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
             let path = format!("{SNAPSHOTS_DIRECTORY}/{name}");
             let file = match self.with_spare_descriptors(|| rustix::fs::openat(&self.root, &path, flags, Mode::empty()))
             {

@@ -104,7 +104,8 @@ impl Identity {
     /// # Errors
     /// [`IdentityError`], but never `Foreign`.
     pub(super) fn read(directory: BorrowedFd<'_>) -> Result<Self, IdentityError> {
-        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        // NONBLOCK: a FIFO of that name is no identity, and nothing to wait for.
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
         let file = match rustix::fs::openat(directory, IDENTITY_FILE, flags, Mode::empty()) {
             Ok(file) => File::from(file),
             Err(Errno::NOENT) => return Err(IdentityError::Missing),
