@@ -1,13 +1,14 @@
 //! The operator's commands, beside a running server and without one.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
+#[path = "support/commands.rs"]
+mod commands;
 #[path = "support/server.rs"]
 mod server;
 #[path = "support/signing.rs"]
 #[allow(dead_code, reason = "this suite needs the plainest of it")]
 mod signing;
 
-use std::process::{Command, Output};
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
@@ -18,6 +19,7 @@ use hyper_util::rt::TokioExecutor;
 use rustix::process::Signal;
 use serde_json::Value;
 
+use commands::{fails, json, succeeds};
 use server::Server;
 use signing::{Call, Signer};
 
@@ -60,28 +62,6 @@ async fn get_all(server: &Server) {
         assert_eq!(status, StatusCode::OK);
         assert!(body == content(seed, len(seed)), "object {seed} came back with {} bytes", body.len());
     }
-}
-
-/// Runs a command on the server's store.
-fn ninefold(server: &Server, arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_ninefold")).args(arguments).current_dir(server.home()).output().unwrap()
-}
-
-fn succeeds(server: &Server, arguments: &[&str]) -> String {
-    let output = ninefold(server, arguments);
-    let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(output.status.success(), "{arguments:?}: {said}{}", String::from_utf8_lossy(&output.stderr));
-    said
-}
-
-fn fails(server: &Server, arguments: &[&str]) -> String {
-    let output = ninefold(server, arguments);
-    assert!(!output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stdout));
-    String::from_utf8_lossy(&output.stderr).into_owned()
-}
-
-fn json(server: &Server, arguments: &[&str]) -> Value {
-    serde_json::from_str(&succeeds(server, arguments)).unwrap()
 }
 
 fn volume<'a>(status: &'a Value, id: &str) -> &'a Value {

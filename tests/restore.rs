@@ -1,6 +1,8 @@
 //! The database is gone: a store comes back from its volumes.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
+#[path = "support/commands.rs"]
+mod commands;
 #[path = "support/postgres.rs"]
 mod postgres;
 #[path = "support/server.rs"]
@@ -11,7 +13,6 @@ mod signing;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::process::Output;
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
@@ -22,6 +23,7 @@ use hyper_util::rt::TokioExecutor;
 use rustix::process::Signal;
 use serde_json::Value;
 
+use commands::{fails, json, succeeds};
 use postgres::Database;
 use server::Server;
 use signing::{Call, Signer};
@@ -86,27 +88,6 @@ async fn listed(server: &Server) -> String {
     let (status, _, body) = send(server, Call::new(Method::GET, "/demo").query("list-type", "2")).await;
     assert_eq!(status, StatusCode::OK);
     String::from_utf8(body.to_vec()).unwrap()
-}
-
-fn run(server: &Server, arguments: &[&str]) -> Output {
-    server.command(arguments).output().unwrap()
-}
-
-fn succeeds(server: &Server, arguments: &[&str]) -> String {
-    let output = run(server, arguments);
-    let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(output.status.success(), "{arguments:?}: {said}{}", String::from_utf8_lossy(&output.stderr));
-    said
-}
-
-fn fails(server: &Server, arguments: &[&str]) -> String {
-    let output = run(server, arguments);
-    assert!(!output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stdout));
-    String::from_utf8_lossy(&output.stderr).into_owned()
-}
-
-fn json(server: &Server, arguments: &[&str]) -> Value {
-    serde_json::from_str(&succeeds(server, arguments)).unwrap()
 }
 
 fn volume(server: &Server, number: u32) -> PathBuf {
