@@ -81,16 +81,20 @@ impl Metadata {
             ];
             let sql = "INSERT INTO volume_reports (instance_id, slot, status, is_full, used, capacity, error, at) \
                        SELECT $1, input.slot, input.status, input.is_full, input.used, input.capacity, input.error, \
-                       {now} FROM {input:slot,status,is_full,used,capacity,error} WHERE EXISTS \
-                       (SELECT 1 FROM instances WHERE instance_id = $1 AND state = 'live')";
+                       {now} FROM {input:slot,status,is_full,used,capacity,error}";
+            // Held, so that whoever closes the instance meanwhile finds the reports that are to go with it.
+            let held = "SELECT instance_id FROM instances WHERE instance_id = $1 AND state = 'live' {share}";
             retrying(|| async {
                 let mut tx = self.db.begin(None).await?;
                 let result = async {
+                    if tx.first(held, values![instance.0]).await?.is_none() {
+                        return Ok(());
+                    }
                     tx.execute("DELETE FROM volume_reports WHERE instance_id = $1", values![instance.0]).await?;
-                    tx.execute_many(sql, values![instance.0], &columns).await
+                    tx.execute_many(sql, values![instance.0], &columns).await.map(|_| ())
                 };
                 let result = result.await;
-                tx.end(result).await.map(|_| ())
+                tx.end(result).await
             })
             .await
         })

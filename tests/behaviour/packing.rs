@@ -80,7 +80,13 @@ on_both! {
             std::fs::write(file, content).unwrap();
         }
         f.assert_all(&objects).await;
-        assert!(f.store().metadata().heal_queue_len().await.unwrap() > 0, "what was found waits for healing");
+        // Noted beside the reads, which do not wait for it.
+        let noted = async {
+            while f.store().metadata().heal_queue_len().await.unwrap() == 0 {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(60), noted).await.expect("what was found waits for healing");
     }
 
     async fn writes_of_a_batch_fail_for_themselves(f: Fixture) {

@@ -34,6 +34,7 @@ held_still!(
     a_range_is_not_closed_under_a_commit,
     a_commit_that_waited_for_its_range_finds_it_closed,
     a_judge_is_not_held_up_by_who_stopped_in_the_middle_of_a_transaction,
+    a_report_that_waited_for_its_instance_to_be_closed_says_nothing,
     folding_waits_for_a_copy_and_counts_it,
     a_copy_that_waited_for_folding_finds_the_data_gone,
     a_range_reference_keeps_its_chunk_alive,
@@ -161,6 +162,21 @@ async fn a_judge_is_not_held_up_by_who_stopped_in_the_middle_of_a_transaction(f:
     f.meta.heartbeat(judge, 0).await.unwrap();
     stopped.roll_back().await;
     assert!(f.meta.close_silent(judge, f.instance, timeout).await.unwrap());
+}
+
+async fn a_report_that_waited_for_its_instance_to_be_closed_says_nothing(f: &Arc<Fixture>) {
+    let instance = f.meta.register_instance().await.unwrap();
+    let sql = format!("UPDATE instances SET state = 'closed' WHERE instance_id = {}", instance.0);
+    let closer = Session::lock(f, &sql).await;
+    let report =
+        VolumeReport { slot: VolumeSlot(1), status: "healthy".into(), full: false, used: 1, capacity: 2, error: None };
+    let said = spawn!(f, meta => meta.report_volumes(instance, std::slice::from_ref(&report)));
+    waiting(f, 1).await;
+    closer.commit().await;
+    said.await.unwrap().unwrap();
+    // Or else nobody could ever forget the instance.
+    assert_eq!(f.raw.int("SELECT COUNT(*) FROM volume_reports").await, 0);
+    f.meta.forget_instances(&f.lease("sweep").await).await.unwrap();
 }
 
 async fn a_commit_that_waited_for_its_range_finds_it_closed(f: &Arc<Fixture>) {
