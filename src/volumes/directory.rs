@@ -192,8 +192,7 @@ impl Directory {
         if let Some(file) = lock(&self.readers).get(shard) {
             return Ok(file);
         }
-        // NONBLOCK means nothing to a file, but somebody's FIFO under its name would hang a thread for ever.
-        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
         let file = self
             .with_spare_descriptors(|| rustix::fs::openat(&self.root, path(shard), flags, Mode::empty()))
             .map_err(|errno| self.error(shard, "open", errno))?;

@@ -219,11 +219,11 @@ on_both! {
         let shard = row.stored.placement.0.iter().position(|place| place.unwrap().volume.0 == 5).unwrap();
         f.store().metadata().queue_heal(row.stored.id, shard as u8, "gone", f.clock.now()).await.unwrap();
         f.heal().await;
-        assert_eq!(f.queued().await, 1);
+        assert_eq!((f.queued().await, f.job(HEAL).await), (1, JobState::Running), "done is only what is healed");
         let f = f.seal().await;
         f.clock.advance(Duration::from_secs(3600));
         f.heal().await;
-        assert_eq!(f.queued().await, 0);
+        assert_eq!((f.queued().await, f.job(HEAL).await), (0, JobState::Done));
         assert_eq!(f.files_on(5).len(), 1);
         assert_eq!(f.get("small").await, bytes(1000));
     }

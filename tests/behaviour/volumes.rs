@@ -51,27 +51,19 @@ on_both! {
         assert!(missing_six.is_err(), "three were never written and three are away");
     }
 
-    async fn a_fifo_in_a_file_s_place_hangs_nobody(f: Fixture) {
+    async fn a_fifo_in_the_place_of_an_identity_hangs_nobody(f: Fixture) {
         let content = bytes(3 * MIB);
         f.put("k", content.clone()).await;
-        f.put("small", content[..1000].to_vec()).await;
-        let fifo = |path: &std::path::Path| {
-            std::fs::remove_file(path).unwrap();
+        for volume in ["v2", "v3", "v4"] {
+            let path = f.dir.path().join(volume).join("volume.json");
+            std::fs::remove_file(&path).unwrap();
             let mode = rustix::fs::Mode::from_raw_mode(0o600);
             rustix::fs::mknodat(rustix::fs::CWD, path, rustix::fs::FileType::Fifo, mode, 0).unwrap();
-        };
-        // Of two volumes all shards, of a third what says that it is one.
-        for file in f.files() {
-            if ["v2", "v3"].iter().any(|volume| file.starts_with(f.dir.path().join(volume))) {
-                fifo(&file);
-            }
         }
-        fifo(&f.dir.path().join("v4/volume.json"));
         f.probe().await;
-        // Nothing is read through what was open before.
+        assert!(f.get("k").await == content);
         let f = f.restart().await;
         assert!(f.get("k").await == content);
-        assert!(f.get("small").await == content[..1000]);
         f.put("k", content.clone()).await;
         assert!(f.get("k").await == content);
     }
