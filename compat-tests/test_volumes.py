@@ -278,6 +278,10 @@ class TestWrites:
 
     @pytest.fixture(autouse=True)
     def stored(self, own_server):
+        # No file comes or goes but what the tests write: no snapshot of the metadata, above all.
+        own_server.stop()
+        own_server.extra_env["NINEFOLD_SNAPSHOT_INTERVAL"] = "0s"
+        own_server.start()
         self.server, self.s3 = own_server, boto(own_server)
         self.s3.create_bucket(Bucket="demo")
         self.s3.put_object(Bucket="demo", Key="before", Body=noise(2 * MIB))
