@@ -48,7 +48,7 @@ async fn open(dir: &Path) -> Instance {
         clock: Clock::system(),
     };
     let instance = Instance::open(config).await.unwrap();
-    instance.store().create_bucket("bench".into(), "us-east-1".into(), "owner".into()).await.unwrap();
+    instance.store().create_bucket("bench".into(), "us-east-1".into(), "owner".into(), false).await.unwrap();
     instance
 }
 
@@ -64,6 +64,7 @@ async fn put(store: &Store, key: String, content: Bytes) {
         headers: Headers::default(),
         tags: Tags::new(),
         owner: "owner".into(),
+        lock: ninefold::metadata::ObjectLock::default(),
         condition: WriteCondition::default(),
         expected: Expected { len: Some(content.len() as u64), ..Expected::default() },
         body: Box::pin(stream::iter(pieces.into_iter().map(Ok))),
@@ -75,6 +76,7 @@ async fn get(store: &Store, key: &str) -> u64 {
     let request = GetRequest {
         bucket: "bench".into(),
         key: key.into(),
+        version: None,
         range: ReadRange::Whole,
         conditions: ReadConditions::default(),
         with_body: true,

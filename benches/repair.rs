@@ -60,6 +60,7 @@ async fn put(store: &Store, key: String, content: Bytes) {
         headers: Headers::default(),
         tags: Tags::new(),
         owner: "owner".into(),
+        lock: ninefold::metadata::ObjectLock::default(),
         condition: WriteCondition::default(),
         expected: Expected { len: Some(content.len() as u64), ..Expected::default() },
         body: Box::pin(stream::iter([Ok(content)])),
@@ -71,6 +72,7 @@ async fn get(store: &Store, key: String) -> u64 {
     let request = GetRequest {
         bucket: "bench".into(),
         key,
+        version: None,
         range: ReadRange::Whole,
         conditions: ReadConditions::default(),
         with_body: true,
@@ -141,7 +143,7 @@ async fn bench(dir: &Path) {
     let large = (number("NINEFOLD_BENCH_MIB", 512) << 20) / LARGE;
     let small = number("NINEFOLD_BENCH_SMALL", 20_000);
     let instance = open(dir).await;
-    instance.store().create_bucket("bench".into(), "us-east-1".into(), "owner".into()).await.unwrap();
+    instance.store().create_bucket("bench".into(), "us-east-1".into(), "owner".into(), false).await.unwrap();
     let store = instance.store().clone();
     stream::iter(0..small)
         .map(|n| put(&store, format!("small-{n}"), Bytes::from(vec![n as u8; SMALL])))

@@ -80,7 +80,7 @@ async fn open(dir: &Path, url: &str, settings: &Settings) -> Instance {
         clock: Clock::system(),
     };
     let instance = Instance::open(config).await.unwrap();
-    instance.store().create_bucket("bench".into(), "us-east-1".into(), "owner".into()).await.unwrap();
+    instance.store().create_bucket("bench".into(), "us-east-1".into(), "owner".into(), false).await.unwrap();
     instance
 }
 
@@ -91,6 +91,7 @@ async fn put(store: &Store, key: String, content: Bytes) {
         headers: Headers::default(),
         tags: Tags::new(),
         owner: "owner".into(),
+        lock: ninefold::metadata::ObjectLock::default(),
         condition: WriteCondition::default(),
         expected: Expected { len: Some(content.len() as u64), ..Expected::default() },
         body: Box::pin(stream::iter([Ok(content)])),
@@ -101,7 +102,7 @@ async fn put(store: &Store, key: String, content: Bytes) {
 async fn get(store: &Store, key: String) {
     use futures_util::TryStreamExt;
     let (bucket, conditions) = ("bench".into(), ReadConditions::default());
-    let request = GetRequest { bucket, key, range: ReadRange::Whole, conditions, with_body: true };
+    let request = GetRequest { bucket, key, version: None, range: ReadRange::Whole, conditions, with_body: true };
     store.get(&request).await.unwrap().body.try_for_each(|_| async { Ok(()) }).await.unwrap();
 }
 

@@ -98,14 +98,15 @@ def name():
 
 
 def empty(s3, bucket):
-    """Removes all objects and open uploads of a bucket."""
+    """Removes all versions and open uploads of a bucket."""
     for page in s3.get_paginator("list_multipart_uploads").paginate(Bucket=bucket):
         for upload in page.get("Uploads", []):
             s3.abort_multipart_upload(Bucket=bucket, Key=upload["Key"], UploadId=upload["UploadId"])
-    for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket):
-        keys = [{"Key": item["Key"]} for item in page.get("Contents", [])]
+    for page in s3.get_paginator("list_object_versions").paginate(Bucket=bucket):
+        found = page.get("Versions", []) + page.get("DeleteMarkers", [])
+        keys = [{"Key": item["Key"], "VersionId": item["VersionId"]} for item in found]
         if keys:
-            answer = s3.delete_objects(Bucket=bucket, Delete={"Objects": keys, "Quiet": True})
+            answer = s3.delete_objects(Bucket=bucket, Delete={"Objects": keys, "Quiet": True}, BypassGovernanceRetention=True)
             assert not answer.get("Errors"), answer["Errors"]
 
 

@@ -184,7 +184,7 @@ fn stop_signal() -> Result<impl Future<Output = ()>, StartError> {
 
 async fn create_buckets(config: &Config, store: &Store, root: &Identity) -> Result<(), StartError> {
     for name in &config.buckets {
-        match store.create_bucket(name.clone(), config.region.clone(), root.canonical_id.to_string()).await {
+        match store.create_bucket(name.clone(), config.region.clone(), root.canonical_id.to_string(), false).await {
             Ok(_) | Err(objects::Error::Metadata(metadata::Error::BucketExists(_))) => {}
             Err(source) => return Err(StartError::Bucket { bucket: name.clone(), source }),
         }

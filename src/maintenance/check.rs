@@ -112,6 +112,13 @@ impl Check<'_> {
             let Some(next) = page.next else { break };
             after = next;
         }
+        let mut after = (i64::MIN, Vec::new());
+        loop {
+            let page = self.metadata.check_versions(&after).await?;
+            page.found.into_iter().for_each(|found| self.found(found));
+            let Some(next) = page.next else { break };
+            after = next;
+        }
         self.metadata.check_ranges().await?.into_iter().for_each(|found| self.found(found));
         Ok(())
     }

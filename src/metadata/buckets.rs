@@ -1,10 +1,39 @@
 //! Buckets.
 
-use super::dialect::{Tx, fresh_batch, retrying, values};
-use super::{Answer, Bucket, BucketId, BucketQuery, ConfigKind, Error, Metadata, NewBucket, Result, rows};
+use super::dialect::{Row, Tx, fresh_batch, retrying, values};
+use super::rows::{self, to_json};
+use super::{
+    Answer, Bucket, BucketChange, BucketId, BucketLock, BucketQuery, ConfigKind, Error, Metadata, NewBucket, Result,
+    Versioning,
+};
 use crate::clock::Millis;
 
-const BUCKET: &str = "SELECT bucket_id, name, created, region, owner FROM buckets WHERE name = $1";
+fn by_name() -> String {
+    format!("SELECT {} FROM buckets WHERE name = $1", rows::BUCKET)
+}
+
+/// A bucket that is held against deletion, and against changes of what writes into it depend on.
+#[derive(Debug, Clone)]
+pub(super) struct HeldBucket {
+    pub(super) id: BucketId,
+    pub(super) name: String,
+    pub(super) versioning: Versioning,
+    pub(super) lock: Option<BucketLock>,
+}
+
+impl HeldBucket {
+    /// The columns that it is read from.
+    pub(super) const COLUMNS: &str = "bucket_id, name, versioning, object_lock";
+
+    pub(super) fn of(row: &Row) -> Result<Self> {
+        Ok(Self {
+            id: BucketId(row.int("bucket_id")?),
+            name: row.text("name")?,
+            versioning: rows::versioning(row)?,
+            lock: rows::bucket_lock(row)?,
+        })
+    }
+}
 
 impl Metadata {
     /// Creates a bucket.
@@ -13,16 +42,28 @@ impl Metadata {
     /// [`Error::BucketExists`] if the name is taken.
     pub fn create_bucket<'a>(&'a self, bucket: &'a NewBucket) -> Answer<'a, Bucket> {
         Box::pin(async move {
-            let sql = "INSERT INTO buckets (name, created, region, owner) VALUES ($1, $2, $3, $4) \
-                   ON CONFLICT (name) DO NOTHING RETURNING bucket_id, name, created, region, owner";
+            let sql = format!(
+                "INSERT INTO buckets (name, created, region, owner, versioning, object_lock) \
+                 VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (name) DO NOTHING RETURNING {}",
+                rows::BUCKET
+            );
+            let versioning = if bucket.lock { Versioning::Enabled } else { Versioning::Never };
+            let lock = bucket.lock.then(|| to_json(&BucketLock::default())).transpose()?;
             let batch = fresh_batch();
             retrying(|| async {
                 let mut tx = self.db.begin(Some(batch)).await?;
-                let values = values![&bucket.name, bucket.created, &bucket.region, &bucket.owner];
-                let result = tx.first(sql, values).await;
+                let values = values![
+                    &bucket.name,
+                    bucket.created,
+                    &bucket.region,
+                    &bucket.owner,
+                    versioning.name(),
+                    lock.as_deref()
+                ];
+                let result = tx.first(&sql, values).await;
                 // Whoever holds the name may give it up between the two statements: then the name is free to be tried again.
                 let result = match result {
-                    Ok(None) => tx.first(BUCKET, values![&bucket.name]).await.map(|row| (false, row)),
+                    Ok(None) => tx.first(&by_name(), values![&bucket.name]).await.map(|row| (false, row)),
                     other => other.map(|row| (true, row)),
                 };
                 match tx.end(result).await? {
@@ -41,7 +82,7 @@ impl Metadata {
     /// [`Error::NoSuchBucket`].
     pub fn bucket<'a>(&'a self, name: &'a str) -> Answer<'a, Bucket> {
         Box::pin(async move {
-            let row = self.db.first(BUCKET, values![name]).await?;
+            let row = self.db.first(&by_name(), values![name]).await?;
             rows::bucket(&row.ok_or_else(|| Error::NoSuchBucket(name.into()))?)
         })
     }
@@ -91,15 +132,35 @@ impl Metadata {
         })
     }
 
+    /// Changes whether a bucket keeps versions, or how it locks them. Writes that are under way are committed before, or see it.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchBucket`]; [`Error::BucketState`]: versioning stays enabled where objects are locked, and must be where they are
+    /// to be.
+    pub fn change_bucket<'a>(&'a self, name: &'a str, to: &'a BucketChange) -> Answer<'a, ()> {
+        Box::pin(async move {
+            let batch = fresh_batch();
+            retrying(|| async {
+                let mut tx = self.db.begin(Some(batch)).await?;
+                let result = change(&mut tx, name, to).await;
+                tx.end(result).await
+            })
+            .await
+        })
+    }
+
     /// A page of buckets, ordered by name.
     pub fn list_buckets<'a>(&'a self, query: &'a BucketQuery) -> Answer<'a, Vec<Bucket>> {
         Box::pin(async move {
-            let sql = "SELECT bucket_id, name, created, region, owner FROM buckets \
-                   WHERE owner = $1 AND name > $2 AND ($3 = '' OR substr(name, 1, length($3)) = $3) \
-                   AND ($4 IS NULL OR region = $4) ORDER BY name LIMIT $5";
+            let sql = format!(
+                "SELECT {} FROM buckets \
+                 WHERE owner = $1 AND name > $2 AND ($3 = '' OR substr(name, 1, length($3)) = $3) \
+                 AND ($4 IS NULL OR region = $4) ORDER BY name LIMIT $5",
+                rows::BUCKET
+            );
             let region = query.region.as_deref();
             let values = values![&query.owner, &query.after, &query.prefix, region, i64::from(query.limit)];
-            self.db.query(sql, values).await?.iter().map(rows::bucket).collect()
+            self.db.query(&sql, values).await?.iter().map(rows::bucket).collect()
         })
     }
 }
@@ -108,8 +169,11 @@ async fn delete(tx: &mut Tx, name: &str, now: Millis) -> Result<()> {
     // FOR UPDATE waits for all who hold the bucket to write into it; what they left is seen by the statements after it.
     let row = tx.first("SELECT bucket_id FROM buckets WHERE name = $1 {update}", values![name]).await?;
     let bucket = row.ok_or_else(|| Error::NoSuchBucket(name.into()))?.int("bucket_id")?;
-    if tx.first("SELECT seq FROM objects WHERE bucket_id = $1 LIMIT 1", values![bucket]).await?.is_some() {
-        return Err(Error::BucketNotEmpty(name.into()));
+    for table in ["objects", "versions"] {
+        let sql = format!("SELECT seq FROM {table} WHERE bucket_id = $1 LIMIT 1");
+        if tx.first(&sql, values![bucket]).await?.is_some() {
+            return Err(Error::BucketNotEmpty(name.into()));
+        }
     }
     let sql = "SELECT upload_id FROM uploads WHERE bucket_id = $1 ORDER BY upload_id {update}";
     if !tx.query(sql, values![bucket]).await?.is_empty() {
@@ -129,7 +193,7 @@ async fn delete(tx: &mut Tx, name: &str, now: Millis) -> Result<()> {
 }
 
 async fn set_config(tx: &mut Tx, name: &str, kind: ConfigKind, body: Option<&str>) -> Result<()> {
-    let bucket = hold(tx, name).await?.0;
+    let bucket = hold(tx, name).await?.id.0;
     match body {
         Some(body) => {
             let sql = "INSERT INTO bucket_configs (bucket_id, kind, body) VALUES ($1, $2, $3) \
@@ -145,7 +209,32 @@ async fn set_config(tx: &mut Tx, name: &str, kind: ConfigKind, body: Option<&str
 }
 
 /// Holds a bucket against deletion (and against changes of what writes depend on) until the transaction ends.
-pub(super) async fn hold(tx: &mut Tx, name: &str) -> Result<BucketId> {
-    let row = tx.first("SELECT bucket_id FROM buckets WHERE name = $1 {share}", values![name]).await?;
-    Ok(BucketId(row.ok_or_else(|| Error::NoSuchBucket(name.into()))?.int("bucket_id")?))
+pub(super) async fn hold(tx: &mut Tx, name: &str) -> Result<HeldBucket> {
+    let sql = format!("SELECT {} FROM buckets WHERE name = $1 {{share}}", HeldBucket::COLUMNS);
+    let row = tx.first(&sql, values![name]).await?;
+    HeldBucket::of(&row.ok_or_else(|| Error::NoSuchBucket(name.into()))?)
+}
+
+/// Changes a bucket's versioning or lock, which waits for the writes that are under way.
+async fn change(tx: &mut Tx, name: &str, change: &BucketChange) -> Result<()> {
+    let sql = format!("SELECT {} FROM buckets WHERE name = $1 {{change}}", HeldBucket::COLUMNS);
+    let row = tx.first(&sql, values![name]).await?;
+    let bucket = HeldBucket::of(&row.ok_or_else(|| Error::NoSuchBucket(name.into()))?)?;
+    match change {
+        BucketChange::Versioning(versioning) => {
+            if bucket.lock.is_some() && *versioning != Versioning::Enabled {
+                return Err(Error::BucketState(name.into()));
+            }
+            let sql = "UPDATE buckets SET versioning = $2 WHERE bucket_id = $1";
+            tx.execute(sql, values![bucket.id.0, versioning.name()]).await?;
+        }
+        BucketChange::Lock(lock) => {
+            if bucket.versioning != Versioning::Enabled {
+                return Err(Error::BucketState(name.into()));
+            }
+            let sql = "UPDATE buckets SET object_lock = $2 WHERE bucket_id = $1";
+            tx.execute(sql, values![bucket.id.0, &to_json(lock)?]).await?;
+        }
+    }
+    Ok(())
 }

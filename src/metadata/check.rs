@@ -3,7 +3,7 @@
 
 use super::dialect::{Row, Value, values};
 use super::rows::int;
-use super::{Answer, Checked, Discrepancy, Error, Metadata, RangeState, Result, StoredChunk};
+use super::{Answer, Checked, Discrepancy, Error, Metadata, RangeState, Result, StoredChunk, versions};
 use crate::layout::{
     BLOCK_HEADER_LEN, ChunkId, HEADER_LEN, IdRange, STRIPE_LEN, ShardName, ShardSet, VolumeSlot, block_len,
 };
@@ -19,6 +19,7 @@ const DATA: &[(&str, &str)] = &[
         "references of data",
         "SELECT d.data_id, d.refs AS found, \
              (SELECT COUNT(*) FROM objects o WHERE o.data_id = d.data_id) \
+             + (SELECT COUNT(*) FROM versions v WHERE v.data_id = d.data_id) \
              + (SELECT COUNT(*) FROM parts p WHERE p.data_id = d.data_id) \
              + (SELECT COUNT(*) FROM snapshots s WHERE s.data_id = d.data_id) \
              + (SELECT COUNT(*) FROM released r WHERE r.data_id = d.data_id) AS expected \
@@ -59,6 +60,11 @@ const DATA: &[(&str, &str)] = &[
          WHERE d.data_id > $1 AND d.data_id <= $2",
     ),
     (
+        "size of a version",
+        "SELECT v.data_id, v.size AS found, d.len AS expected FROM versions v JOIN data d ON d.data_id = v.data_id \
+         WHERE d.data_id > $1 AND d.data_id <= $2",
+    ),
+    (
         "size of a part",
         "SELECT p.data_id, p.size AS found, d.len AS expected FROM parts p JOIN data d ON d.data_id = p.data_id \
          WHERE d.data_id > $1 AND d.data_id <= $2",
@@ -72,6 +78,7 @@ const CHUNKS: &[(&str, &str)] = &[
         "SELECT c.chunk_id, c.live AS found, CAST( \
              COALESCE((SELECT SUM(e.len) FROM extents e WHERE e.chunk_id = c.chunk_id), 0) \
              + COALESCE((SELECT SUM(o.size) FROM objects o WHERE o.chunk_id = c.chunk_id), 0) \
+             + COALESCE((SELECT SUM(v.size) FROM versions v WHERE v.chunk_id = c.chunk_id), 0) \
              + COALESCE((SELECT SUM(r.bytes) FROM released r WHERE r.chunk_id = c.chunk_id), 0) AS BIGINT) AS expected \
          FROM chunks c WHERE c.chunk_id > $1 AND c.chunk_id <= $2",
     ),
@@ -99,7 +106,10 @@ const REFERENCES: &str = "\
     FROM chunks c JOIN extents e ON e.chunk_id = c.chunk_id WHERE c.chunk_id > $1 AND c.chunk_id <= $2 \
     UNION ALL \
     SELECT c.chunk_id, c.packed, c.len, c.file_end, o.position, o.stripe_len, o.skip, o.size \
-    FROM chunks c JOIN objects o ON o.chunk_id = c.chunk_id WHERE c.chunk_id > $1 AND c.chunk_id <= $2";
+    FROM chunks c JOIN objects o ON o.chunk_id = c.chunk_id WHERE c.chunk_id > $1 AND c.chunk_id <= $2 \
+    UNION ALL \
+    SELECT c.chunk_id, c.packed, c.len, c.file_end, v.position, v.stripe_len, v.skip, v.size \
+    FROM chunks c JOIN versions v ON v.chunk_id = c.chunk_id WHERE c.chunk_id > $1 AND c.chunk_id <= $2";
 
 const STORED: &str = "c.chunk_id, c.state, c.packed, c.slots, c.missing, c.len, c.file_end";
 
@@ -177,6 +187,54 @@ impl Metadata {
             }
             self.check_slots(&first_bytes, &last_bytes, &mut found).await?;
             Ok(Checked { found, rows: rows.len() as u64, next: Some(last) })
+        })
+    }
+
+    /// Checks a page of the versions behind the one at `after`: that they are older than their key's object, and that only a delete
+    /// marker is the newest where there is none.
+    pub fn check_versions<'a>(&'a self, after: &'a (i64, Vec<u8>)) -> Answer<'a, Checked<(i64, Vec<u8>)>> {
+        Box::pin(async move {
+            let page = "SELECT v.bucket_id, v.entry, v.key, v.seq, v.marker FROM versions v \
+                        WHERE (v.bucket_id, v.entry) > ($1, $2) ORDER BY v.bucket_id, v.entry LIMIT $3";
+            let values = values![after.0, &after.1, i64::from(PAGE)];
+            let rows = self.db.query(page, values).await?;
+            let Some(last) = rows.last() else { return Ok(Checked::default()) };
+            let next = Some((last.int("bucket_id")?, last.bytes("entry")?));
+            let mut found = Vec::new();
+            let subject = |row: &Row| -> Result<String> {
+                Ok(format!(
+                    "version {} of {} in bucket number {}",
+                    row.int("seq")?,
+                    row.key("key")?,
+                    row.int("bucket_id")?
+                ))
+            };
+            let sql = format!(
+                "SELECT p.bucket_id, p.key, p.seq AS found, p.seq, o.seq AS expected FROM ({page}) AS p \
+                 JOIN objects o ON o.bucket_id = p.bucket_id AND o.key = p.key WHERE o.seq <= p.seq"
+            );
+            for row in self.db.query(&sql, values).await? {
+                found.push(discrepancy(
+                    "version that is newer than the object",
+                    subject(&row)?,
+                    found_and_expected(&row)?,
+                ));
+            }
+            let sql = format!(
+                "SELECT p.bucket_id, p.key, p.seq FROM ({page}) AS p WHERE p.marker = 0 \
+                 AND NOT EXISTS (SELECT 1 FROM objects o WHERE o.bucket_id = p.bucket_id AND o.key = p.key) \
+                 AND NOT EXISTS (SELECT 1 FROM versions n WHERE n.bucket_id = p.bucket_id AND n.key = p.key \
+                     AND n.seq > p.seq)"
+            );
+            for row in self.db.query(&sql, values).await? {
+                found.push(discrepancy("newest version that is not the object", subject(&row)?, String::new()));
+            }
+            for row in &rows {
+                if row.bytes("entry")? != versions::entry(&row.key("key")?, row.int("seq")?) {
+                    found.push(discrepancy("version out of its place", subject(row)?, String::new()));
+                }
+            }
+            Ok(Checked { found, rows: rows.len() as u64, next })
         })
     }
 
@@ -308,6 +366,7 @@ impl Metadata {
     pub fn referred_stripes(&self, id: ChunkId) -> Answer<'_, Vec<(u64, u32)>> {
         Box::pin(async move {
             let sql = "SELECT position, stripe_len FROM objects WHERE chunk_id = $1 \
+                       UNION SELECT position, stripe_len FROM versions WHERE chunk_id = $1 \
                        UNION SELECT position, stripe_len FROM extents WHERE chunk_id = $1 ORDER BY position";
             let rows = self.db.query(sql, values![&id.to_bytes()]).await?;
             rows.iter().map(|row| Ok((row.number("position")?, row.number("stripe_len")?))).collect()

@@ -8,7 +8,7 @@ use super::{Answer, Error, Metadata, Result};
 use crate::clock::Millis;
 
 /// The newest version of the tables that this program knows; a dump of a newer one is refused.
-pub const SCHEMA: u32 = 8;
+pub const SCHEMA: u32 = 9;
 
 /// Rows in one page.
 const PAGE: i64 = 2000;
@@ -90,7 +90,15 @@ pub const TABLES: &[Table] = &[
     Table {
         name: "buckets",
         key: 1,
-        columns: &[("bucket_id", Int), ("name", Text), ("created", Int), ("region", Text), ("owner", Text)],
+        columns: &[
+            ("bucket_id", Int),
+            ("name", Text),
+            ("created", Int),
+            ("region", Text),
+            ("owner", Text),
+            ("versioning", Text),
+            ("object_lock", Text),
+        ],
     },
     Table { name: "bucket_configs", key: 2, columns: &[("bucket_id", Int), ("kind", Text), ("body", Text)] },
     Table {
@@ -106,6 +114,7 @@ pub const TABLES: &[Table] = &[
             ("checksum_type", Text),
             ("checksum", Text),
             ("at", Int),
+            ("version_id", Text),
         ],
     },
     Table {
@@ -165,6 +174,35 @@ pub const TABLES: &[Table] = &[
             ("position", Int),
             ("stripe_len", Int),
             ("skip", Int),
+            ("object_lock", Text),
+        ],
+    },
+    Table {
+        name: "versions",
+        key: 2,
+        columns: &[
+            ("bucket_id", Int),
+            ("entry", Bytes),
+            ("key", Bytes),
+            ("version_id", Text),
+            ("seq", Int),
+            ("marker", Int),
+            ("size", Int),
+            ("etag", Text),
+            ("modified", Int),
+            ("checksum_algorithm", Text),
+            ("checksum_type", Text),
+            ("checksum", Text),
+            ("owner", Text),
+            ("headers", Text),
+            ("tags", Text),
+            ("parts", Int),
+            ("data_id", Int),
+            ("chunk_id", Bytes),
+            ("position", Int),
+            ("stripe_len", Int),
+            ("skip", Int),
+            ("object_lock", Text),
         ],
     },
     Table {
@@ -181,6 +219,7 @@ pub const TABLES: &[Table] = &[
             ("checksum_algorithm", Text),
             ("checksum_type", Text),
             ("started", Int),
+            ("object_lock", Text),
         ],
     },
     Table {

@@ -7,25 +7,54 @@ use std::sync::LazyLock;
 
 use super::dialect::{Row, values};
 use super::rows::{self, int};
-use super::{Answer, Error, ListQuery, ListedObject, Metadata, Page, Result, Upload, UploadId};
+use super::{
+    Answer, Error, ListQuery, ListedObject, ListedVersion, Metadata, Page, Result, Upload, UploadId, VersionId,
+    versions,
+};
 
-/// What is listed: a table whose rows are ordered by `(bucket_id, entry)`.
+/// What is listed: a table whose rows are ordered by `(bucket_id, entry)`, or several as if they were one.
 struct Listed {
     flat: String,
     folded: String,
-    /// Bytes of an entry behind its key.
-    tail: usize,
 }
 
+/// A table to be listed.
+struct Source<'a> {
+    table: &'a str,
+    /// The column by which its rows are ordered.
+    entry: &'a str,
+    /// What is shown of a row `o`; the same columns of all tables.
+    columns: &'a str,
+}
+
+const BUCKET: &str = "(SELECT bucket_id FROM buckets WHERE name = $1)";
+
 impl Listed {
-    fn new(table: &str, entry: &str, columns: &str, tail: usize) -> Self {
-        let bucket = "(SELECT bucket_id FROM buckets WHERE name = $1)";
+    /// `tail`: bytes of an entry behind its key in which a delimiter could be found.
+    fn new(sources: &[Source<'_>], tail: usize) -> Self {
         // `$2` is the first entry that may be shown, `$3` the first that may not, `$4` how many are wanted.
+        let range = |source: &Source<'_>, from: &str, columns: &str, limit: &str| {
+            let Source { table, entry, .. } = source;
+            format!(
+                "SELECT * FROM (SELECT o.{entry} AS entry{columns} FROM {table} o WHERE o.bucket_id = {BUCKET} \
+                 AND o.{entry} >= {from} AND o.{entry} < $3 ORDER BY o.{entry} LIMIT {limit}) AS {table}_range"
+            )
+        };
+        let all = |from: &str, limit: &str, with_columns: bool| {
+            let ranges = sources.iter().map(|source| {
+                let columns = if with_columns { format!(", {}", source.columns) } else { String::new() };
+                range(source, from, &columns, limit)
+            });
+            let ranges: Vec<String> = ranges.collect();
+            match ranges.as_slice() {
+                [one] => one.clone(),
+                _ => format!("SELECT * FROM ({}) AS ranges ORDER BY entry LIMIT {limit}", ranges.join(" UNION ALL ")),
+            }
+        };
         let flat = format!(
-            "SELECT {bucket} AS bucket, listed.* FROM (SELECT 1) AS one LEFT JOIN \
-             (SELECT o.{entry} AS entry, {columns} FROM {table} o \
-             WHERE o.bucket_id = {bucket} AND o.{entry} >= $2 AND o.{entry} < $3 ORDER BY o.{entry} LIMIT $4) \
-             AS listed ON 1 = 1 ORDER BY listed.entry"
+            "SELECT {BUCKET} AS bucket, listed.* FROM (SELECT 1) AS one LEFT JOIN ({}) AS listed ON 1 = 1 \
+             ORDER BY listed.entry",
+            all("$2", "$4", true)
         );
         // `$5` is the prefix's length, `$6` the delimiter, `$7` what sorts next after all that starts with the delimiter,
         // `$8` a zero byte. Where the delimiter is in a key behind the prefix, from 1; 0 if it is not:
@@ -36,37 +65,71 @@ impl Listed {
             "CAST(CASE WHEN {at} > 0 THEN substr(scan.entry, 1, CAST($5 AS INTEGER) + {at} - 1) || $7 \
              ELSE scan.entry || $8 END AS {{blob}})"
         );
-        let step = |from: &str| {
-            format!(
-                "(SELECT o.{entry} FROM {table} o WHERE o.bucket_id = {bucket} AND o.{entry} >= {from} \
-                 AND o.{entry} < $3 ORDER BY o.{entry} LIMIT 1)"
-            )
-        };
-        let folded = format!(
+        let step = |from: &str| format!("({})", all(from, "1", false));
+        let scan = format!(
             "WITH RECURSIVE scan(number, entry) AS ( \
                  SELECT CAST(1 AS BIGINT), {first} \
                  UNION ALL \
-                 SELECT scan.number + 1, {following} FROM scan WHERE scan.entry IS NOT NULL AND scan.number < $4) \
-             SELECT {bucket} AS bucket, scan.entry, {columns}, \
-                 CASE WHEN {at} > 0 THEN substr(scan.entry, 1, CAST($5 AS INTEGER) + {at} - 1 + length($6)) END AS common \
-             FROM scan LEFT JOIN {table} o ON o.bucket_id = {bucket} AND o.{entry} = scan.entry AND {at} = 0 \
-             ORDER BY scan.number",
+                 SELECT scan.number + 1, {following} FROM scan WHERE scan.entry IS NOT NULL AND scan.number < $4)",
             first = step("$2"),
             following = step(&next),
         );
-        Self { flat, folded, tail }
+        // An entry is in one table; of the others nothing is joined to it.
+        let shown = sources.iter().map(|Source { table, entry, columns }| {
+            format!(
+                "SELECT {BUCKET} AS bucket, scan.number, scan.entry, {columns}, CASE WHEN {at} > 0 THEN \
+                 substr(scan.entry, 1, CAST($5 AS INTEGER) + {at} - 1 + length($6)) END AS common \
+                 FROM scan {join} {table} o ON o.bucket_id = {BUCKET} AND o.{entry} = scan.entry AND {at} = 0",
+                join = if sources.len() == 1 { "LEFT JOIN" } else { "JOIN" },
+            )
+        });
+        let mut shown: Vec<String> = shown.collect();
+        if let ([first, ..], true) = (sources, sources.len() > 1) {
+            // What is no row of any: common prefixes, and the end.
+            let Source { table, columns, .. } = first;
+            shown.push(format!(
+                "SELECT {BUCKET} AS bucket, scan.number, scan.entry, {columns}, CASE WHEN {at} > 0 THEN \
+                 substr(scan.entry, 1, CAST($5 AS INTEGER) + {at} - 1 + length($6)) END AS common \
+                 FROM scan LEFT JOIN {table} o ON 0 = 1 WHERE scan.entry IS NULL OR {at} > 0"
+            ));
+        }
+        let folded = format!("{scan} SELECT * FROM ({}) AS shown ORDER BY number", shown.join(" UNION ALL "));
+        Self { flat, folded }
     }
 }
 
 static OBJECTS: LazyLock<Listed> = LazyLock::new(|| {
     let columns = "o.key, o.size, o.etag, o.modified, o.checksum_algorithm, o.checksum_type, o.owner";
-    Listed::new("objects", "key", columns, 0)
+    Listed::new(&[Source { table: "objects", entry: "key", columns }], 0)
 });
 
 /// A zero byte and the upload's id follow the key.
 const UPLOAD_TAIL: usize = 33;
-static UPLOADS: LazyLock<Listed> =
-    LazyLock::new(|| Listed::new("uploads", "entry", &rows::UPLOAD.replace("u.", "o."), UPLOAD_TAIL));
+static UPLOADS: LazyLock<Listed> = LazyLock::new(|| {
+    let columns = rows::UPLOAD.replace("u.", "o.");
+    Listed::new(&[Source { table: "uploads", entry: "entry", columns: &columns }], UPLOAD_TAIL)
+});
+
+/// A key's object is listed before its versions: its entry is the key, with which all of theirs begin.
+static VERSIONS: LazyLock<Listed> = LazyLock::new(|| {
+    let columns = |marker: &str, latest: &str| {
+        format!(
+            "o.key, o.size, o.etag, o.modified, o.checksum_algorithm, o.checksum_type, o.owner, o.version_id, o.seq, \
+             {marker} AS marker, {latest} AS latest"
+        )
+    };
+    // Of what is not an object only a delete marker can be the newest of its key.
+    let latest = "CAST(CASE WHEN o.marker = 1 \
+         AND NOT EXISTS (SELECT 1 FROM objects n WHERE n.bucket_id = o.bucket_id AND n.key = o.key) \
+         AND NOT EXISTS (SELECT 1 FROM versions n WHERE n.bucket_id = o.bucket_id AND n.key = o.key AND n.seq > o.seq) \
+         THEN 1 ELSE 0 END AS BIGINT)";
+    let (objects, versions) = (columns("CAST(0 AS BIGINT)", "CAST(1 AS BIGINT)"), columns("o.marker", latest));
+    let sources = [
+        Source { table: "objects", entry: "key", columns: &objects },
+        Source { table: "versions", entry: "entry", columns: &versions },
+    ];
+    Listed::new(&sources, 0)
+});
 
 impl Metadata {
     /// A page of a bucket's objects.
@@ -94,7 +157,63 @@ impl Metadata {
                 Some(upload) => after_key(&String::from_utf8_lossy(&upload_entry(&query.after, upload))),
                 None => after_key(&query.after),
             };
-            self.list(&UPLOADS, query, after, rows::upload, |upload| (&upload.template.key, Some(&upload.id))).await
+            fn name(upload: &Upload) -> (&String, Option<&str>) {
+                (&upload.template.key, Some(&upload.id.0))
+            }
+            self.list(&UPLOADS, query, after, rows::upload, name).await
+        })
+    }
+
+    /// A page of a bucket's versions and delete markers, by key, then the newest first. `after_version`: with `after` a key, only its
+    /// versions after this one and later keys.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchBucket`].
+    pub fn list_versions<'a>(
+        &'a self,
+        query: &'a ListQuery,
+        after_version: Option<&'a VersionId>,
+    ) -> Answer<'a, Page<ListedVersion>> {
+        Box::pin(async move {
+            fn name(listed: &ListedVersion) -> (&String, Option<&str>) {
+                (&listed.object.key, Some(listed.version.as_str()))
+            }
+            let Some(version) = after_version else {
+                return self.list(&VERSIONS, query, after_key(&query.after), listed_version, name).await;
+            };
+            let mut after = self.behind_version(&query.bucket, &query.after, version).await?;
+            loop {
+                let page = self.list(&VERSIONS, query, after.clone(), listed_version, name).await?;
+                // What lay behind the marker may have become the object meanwhile, and been passed over in both places.
+                let now = self.behind_version(&query.bucket, &query.after, version).await?;
+                if now == after {
+                    return Ok(page);
+                }
+                after = now;
+            }
+        })
+    }
+
+    /// The first entry behind a version, which may be gone by now.
+    async fn behind_version(&self, bucket: &str, key: &str, version: &VersionId) -> Result<Vec<u8>> {
+        let sql = format!(
+            "SELECT o.seq, CASE WHEN COALESCE(o.version_id, 'null') = $3 THEN o.seq END AS found \
+             FROM objects o WHERE o.bucket_id = {BUCKET} AND o.key = $2 \
+             UNION ALL SELECT CAST(NULL AS BIGINT), v.seq FROM versions v WHERE v.bucket_id = {BUCKET} AND v.key = $2 \
+             AND COALESCE(v.version_id, 'null') = $3"
+        );
+        let (mut object, mut place) = (None, version.seq());
+        for row in self.db.query(&sql, values![bucket, key.as_bytes(), version.as_str()]).await? {
+            object = object.or(row.opt_int("seq")?);
+            place = place.or(row.opt_int("found")?);
+        }
+        Ok(match place {
+            Some(place) if object.is_none_or(|object| object >= place) => {
+                [versions::entry(key, place), vec![0]].concat()
+            }
+            // All that came after it is gone, so that the object, which is listed first, lies behind it. Or it is a null version, whose
+            // name does not tell where it was: what is listed twice is less harm than what never is.
+            _ => key.as_bytes().to_vec(),
         })
     }
 
@@ -104,21 +223,24 @@ impl Metadata {
         query: &ListQuery,
         after: Vec<u8>,
         read: impl Fn(&Row) -> Result<T>,
-        name: impl Fn(&T) -> (&String, Option<&UploadId>),
+        name: impl Fn(&T) -> (&String, Option<&str>),
     ) -> Result<Page<T>> {
-        let (prefix, delimiter) = (query.prefix.as_bytes(), query.delimiter.as_bytes());
+        let prefix = query.prefix.as_bytes();
+        // No key holds a zero byte, but entries do: it delimits nothing, and nothing begins with a prefix that has one.
+        let delimiter =
+            Some(query.delimiter.as_bytes()).filter(|delimiter| !delimiter.contains(&0)).unwrap_or_default();
         let from = match behind_common_prefix(query) {
             Some(behind) => behind,
             None if query.after.is_empty() => prefix.to_vec(),
             None => after.max(prefix.to_vec()),
         };
-        let to = successor(prefix);
+        let to = if prefix.contains(&0) { from.clone() } else { successor(prefix) };
         // One more than wanted tells whether there is more.
         let wanted = match query.limit {
             0 => 0,
             limit => i64::from(limit) + 1,
         };
-        let found = if query.delimiter.is_empty() || wanted == 0 {
+        let found = if delimiter.is_empty() || wanted == 0 {
             self.db.query(&listed.flat, values![&query.bucket, &from, &to, wanted]).await?
         } else {
             let prefix_len = int(prefix.len() as u64);
@@ -132,16 +254,18 @@ impl Metadata {
 
         let limit = query.limit as usize;
         let mut page =
-            Page { entries: Vec::new(), common_prefixes: Vec::new(), truncated: false, next: None, next_upload: None };
+            Page { entries: Vec::new(), common_prefixes: Vec::new(), truncated: false, next: None, next_of_key: None };
         let mut last = None;
         for row in &found {
-            let Some(entry) = row.opt_bytes("entry")? else { break };
+            if row.opt_bytes("entry")?.is_none() {
+                break;
+            }
             if page.entries.len() + page.common_prefixes.len() == limit {
                 page.truncated = true;
                 break;
             }
             // The flat statement has no such column.
-            let common = if query.delimiter.is_empty() { None } else { row.opt_bytes("common")? };
+            let common = if delimiter.is_empty() { None } else { row.opt_bytes("common")? };
             match common {
                 Some(common) => {
                     let common = String::from_utf8(common)
@@ -150,7 +274,6 @@ impl Metadata {
                     last = Some(true);
                 }
                 None => {
-                    debug_assert!(entry.len() >= listed.tail);
                     page.entries.push(read(row)?);
                     last = Some(false);
                 }
@@ -160,8 +283,8 @@ impl Metadata {
             match last {
                 Some(true) => page.next = page.common_prefixes.last().cloned(),
                 _ => {
-                    if let Some((key, upload)) = page.entries.last().map(&name) {
-                        (page.next, page.next_upload) = (Some(key.clone()), upload.cloned());
+                    if let Some((key, id)) = page.entries.last().map(&name) {
+                        (page.next, page.next_of_key) = (Some(key.clone()), id.map(str::to_owned));
                     }
                 }
             }
@@ -178,6 +301,15 @@ fn listed_object(row: &Row) -> Result<ListedObject> {
         modified: row.int("modified")?,
         checksum: rows::checksum_kind(row)?,
         owner: row.text("owner")?,
+    })
+}
+
+fn listed_version(row: &Row) -> Result<ListedVersion> {
+    Ok(ListedVersion {
+        version: VersionId::of_column(row.opt_text("version_id")?),
+        latest: row.int("latest")? != 0,
+        marker: row.int("marker")? != 0,
+        object: listed_object(row)?,
     })
 }
 

@@ -12,6 +12,7 @@ mod heal;
 mod instances;
 mod jobs;
 mod listing;
+mod lock;
 mod objects;
 mod packed;
 mod ranges;
@@ -22,6 +23,7 @@ mod rows;
 mod snapshots;
 mod types;
 mod uploads;
+mod versions;
 mod volumes;
 mod write;
 
@@ -30,12 +32,15 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 
+use crate::clock::Millis;
+
 pub use crate::layout::IdRange;
 pub use changes::{Change, ChangeFeed, read_changes};
 pub use dialect::ChangeRecord;
 pub use dump::{Cell, Dump, DumpPage, Kind, SCHEMA, TABLES, Table};
 pub use heal::{ChunkCounts, ChunkRow, ChunkState};
 pub use jobs::{JobRow, JobState, Progress};
+pub use lock::{BucketLock, DefaultRetention, ObjectLock, Period, Retention, RetentionMode, VersionChange};
 pub use packed::{Appended, PackedCommit, PackedEntry, PackedOwner, PackedWrite};
 pub use restore::{FoundVolume, Restoration, RestoredChunk};
 pub use snapshots::{SnapshotRow, SnapshotState};
@@ -61,6 +66,46 @@ pub enum Error {
         /// The key.
         key: String,
     },
+    /// The key has no such version.
+    #[error("there is no version {version} of {key} in bucket {bucket}")]
+    NoSuchVersion {
+        /// The bucket.
+        bucket: String,
+        /// The key.
+        key: String,
+        /// The version.
+        version: VersionId,
+    },
+    /// What was asked for is a delete marker.
+    #[error("version {version} of {key} in bucket {bucket} is a delete marker")]
+    DeleteMarker {
+        /// The bucket.
+        bucket: String,
+        /// The key.
+        key: String,
+        /// The marker.
+        version: VersionId,
+        /// Whether the version was asked for; otherwise the marker is the newest of its key.
+        named: bool,
+        /// When it was made.
+        modified: Millis,
+    },
+    /// The version is locked against this.
+    #[error("version {version} of {key} in bucket {bucket} is locked")]
+    ObjectLocked {
+        /// The bucket.
+        bucket: String,
+        /// The key.
+        key: String,
+        /// The version.
+        version: VersionId,
+    },
+    /// The bucket does not lock its objects.
+    #[error("bucket {0} has no Object Lock configuration")]
+    NoObjectLock(String),
+    /// The bucket's versioning does not allow this: it must stay enabled where objects are locked, and be enabled before they can be.
+    #[error("the state of bucket {0} does not allow this")]
+    BucketState(String),
     /// There is no such upload (any more).
     #[error("there is no upload {upload} of {key} in bucket {bucket}")]
     NoSuchUpload {

@@ -1,9 +1,13 @@
 //! Writing and deleting objects.
 
+use std::collections::HashSet;
+
+use super::buckets::{self, HeldBucket};
 use super::dialect::{Tx, fresh_batch, retrying, values};
-use super::rows::to_json;
-use super::write::{self, Put};
-use super::{Answer, BatchId, Content, CopyCommit, DeleteKey, Error, Metadata, PutCommit, Result, Tags, buckets};
+use super::write::{self, Current, Put, Replacing};
+use super::{
+    Answer, BatchId, Content, CopyCommit, DeleteKey, Deleted, Error, Metadata, PutCommit, Result, VersionId, versions,
+};
 use crate::clock::Millis;
 use crate::layout::NewData;
 
@@ -11,14 +15,15 @@ use crate::layout::NewData;
 const DELETE_BATCH: usize = 100;
 
 impl Metadata {
-    /// Makes an object and its freshly written bytes visible, in place of what the key held.
+    /// Makes an object and its freshly written bytes visible, in place of what the key held. Answers the version that it became; `None`
+    /// in a bucket that never kept any.
     ///
     /// A caller that drops this future before it answered knows as little as after [`Error::Ambiguous`]: run it to its end.
     ///
     /// # Errors
     /// [`Error::NoSuchBucket`], [`Error::RangeClosed`], [`Error::PreconditionFailed`], [`Error::NoSuchKey`] (a condition on
     /// an object that is not there).
-    pub fn commit_put<'a>(&'a self, commit: &'a PutCommit) -> Answer<'a, ()> {
+    pub fn commit_put<'a>(&'a self, commit: &'a PutCommit) -> Answer<'a, Option<VersionId>> {
         Box::pin(async move {
             retrying(|| async {
                 let mut tx = self.db.begin(Some(commit.batch)).await?;
@@ -33,7 +38,7 @@ impl Metadata {
     ///
     /// # Errors
     /// As [`Self::commit_put`], and [`Error::SourceChanged`] if the data is gone.
-    pub fn commit_copy<'a>(&'a self, commit: &'a CopyCommit) -> Answer<'a, ()> {
+    pub fn commit_copy<'a>(&'a self, commit: &'a CopyCommit) -> Answer<'a, Option<VersionId>> {
         Box::pin(async move {
             retrying(|| async {
                 let mut tx = self.db.begin(Some(commit.batch)).await?;
@@ -44,36 +49,27 @@ impl Metadata {
         })
     }
 
-    /// Gives an object other tags, and changes nothing else of it.
-    ///
-    /// # Errors
-    /// [`Error::NoSuchBucket`], [`Error::NoSuchKey`].
-    pub fn set_tags<'a>(&'a self, bucket: &'a str, key: &'a str, tags: &'a Tags) -> Answer<'a, ()> {
-        Box::pin(async move {
-            let batch = fresh_batch();
-            retrying(|| async {
-                let mut tx = self.db.begin(Some(batch)).await?;
-                let result = set_tags(&mut tx, bucket, key, tags).await;
-                tx.end(result).await
-            })
-            .await
-        })
-    }
-
-    /// Deletes keys, one after the other: one result for each, in order. Deleting what is not there succeeds, unless
-    /// an ETag is expected ([`Error::NoSuchKey`]). Keys are deleted a hundred at a time; if the database goes
-    /// away between, the rest have that error.
+    /// Deletes keys, or versions of them, one after the other: one result for each, in order. In a bucket that keeps versions a
+    /// key is hidden by a delete marker, of `owner`'s. Deleting what is not there succeeds, unless an ETag is expected
+    /// ([`Error::NoSuchKey`]); what is locked stays ([`Error::ObjectLocked`]). Keys are deleted a hundred at a time; if the database
+    /// goes away between, the rest have that error.
     ///
     /// # Errors
     /// [`Error::NoSuchBucket`], or whatever kept all of them from being deleted.
-    pub fn delete<'a>(&'a self, bucket: &'a str, keys: &'a [DeleteKey], now: Millis) -> Answer<'a, Vec<Result<()>>> {
+    pub fn delete<'a>(
+        &'a self,
+        bucket: &'a str,
+        keys: &'a [DeleteKey],
+        owner: &'a str,
+        now: Millis,
+    ) -> Answer<'a, Vec<Result<Deleted>>> {
         Box::pin(async move {
-            let mut results: Vec<Result<()>> = Vec::with_capacity(keys.len());
+            let mut results: Vec<Result<Deleted>> = Vec::with_capacity(keys.len());
             for keys in keys.chunks(DELETE_BATCH) {
                 let batch = fresh_batch();
                 let deleted = retrying(|| async {
                     let mut tx = self.db.begin(Some(batch)).await?;
-                    let result = delete(&mut tx, bucket, keys, now).await;
+                    let result = delete(&mut tx, bucket, keys, owner, now).await;
                     tx.end(result).await
                 })
                 .await;
@@ -91,17 +87,18 @@ impl Metadata {
     }
 }
 
-async fn put(tx: &mut Tx, commit: &PutCommit) -> Result<()> {
+async fn put(tx: &mut Tx, commit: &PutCommit) -> Result<Option<VersionId>> {
     let PutCommit { batch: BatchId(_), bucket: name, object, data, condition } = commit;
     check_data(name, &object.key, data)?;
     let bucket = buckets::hold(tx, name).await?;
     write::hold_ranges(tx, data.chunks.iter().map(|chunk| chunk.id)).await?;
-    tx.lock_names(vec![write::key_name(bucket, &object.key)]).await?;
-    let current = write::current(tx, &[(bucket, &object.key)]).await?.pop().flatten();
-    write::check(condition, name, &object.key, current.as_ref())?;
+    write::lock_of(&bucket, name, object)?;
+    tx.lock_names(vec![write::key_name(bucket.id, &object.key)]).await?;
+    let held = write::held(tx, &[(&bucket, &object.key)]).await?.pop().unwrap_or_default();
+    write::check(condition, name, &object.key, held.current.as_ref())?;
     let content = write::insert_data(tx, data, object.modified).await?.map_or(Content::Empty, Content::Data);
-    let put = Put { bucket, object, size: data.len, parts: None, content };
-    write::put(tx, put, current.as_ref()).await
+    let put = Put { bucket: &bucket, object, size: data.len, parts: None, content };
+    write::put(tx, put, &held).await
 }
 
 /// Extents must be the object's bytes, without a gap: rows that say otherwise would be read as other bytes.
@@ -119,12 +116,13 @@ pub(super) fn check_data(bucket: &str, key: &str, data: &NewData) -> Result<()> 
     Ok(())
 }
 
-async fn copy(tx: &mut Tx, commit: &CopyCommit) -> Result<()> {
+async fn copy(tx: &mut Tx, commit: &CopyCommit) -> Result<Option<VersionId>> {
     let CopyCommit { batch: BatchId(_), bucket: name, object, data, size, parts, condition } = commit;
     let bucket = buckets::hold(tx, name).await?;
-    tx.lock_names(vec![write::key_name(bucket, &object.key)]).await?;
-    let current = write::current(tx, &[(bucket, &object.key)]).await?.pop().flatten();
-    write::check(condition, name, &object.key, current.as_ref())?;
+    write::lock_of(&bucket, name, object)?;
+    tx.lock_names(vec![write::key_name(bucket.id, &object.key)]).await?;
+    let held = write::held(tx, &[(&bucket, &object.key)]).await?.pop().unwrap_or_default();
+    write::check(condition, name, &object.key, held.current.as_ref())?;
     // Data that still has a reference, were it one that waits to be folded, has live chunks; more references keep them so.
     let row = tx.first("SELECT refs, len FROM data WHERE data_id = $1 {update}", values![data.0]).await?;
     let row = row.ok_or(Error::SourceChanged)?;
@@ -132,50 +130,70 @@ async fn copy(tx: &mut Tx, commit: &CopyCommit) -> Result<()> {
         return Err(Error::SourceChanged);
     }
     tx.execute("UPDATE data SET refs = refs + 1 WHERE data_id = $1", values![data.0]).await?;
-    let put = Put { bucket, object, size: *size, parts: *parts, content: Content::Data(*data) };
-    write::put(tx, put, current.as_ref()).await
+    let put = Put { bucket: &bucket, object, size: *size, parts: *parts, content: Content::Data(*data) };
+    write::put(tx, put, &held).await
 }
 
-async fn set_tags(tx: &mut Tx, name: &str, key: &str, tags: &Tags) -> Result<()> {
+async fn delete(tx: &mut Tx, name: &str, keys: &[DeleteKey], owner: &str, now: Millis) -> Result<Vec<Result<Deleted>>> {
     let bucket = buckets::hold(tx, name).await?;
-    tx.lock_names(vec![write::key_name(bucket, key)]).await?;
-    let sql = "UPDATE objects SET tags = $3 WHERE bucket_id = $1 AND key = $2";
-    match tx.execute(sql, values![bucket.0, key.as_bytes(), &to_json(tags)?]).await? {
-        0 => Err(Error::NoSuchKey { bucket: name.into(), key: key.into() }),
-        _ => Ok(()),
-    }
-}
-
-async fn delete(tx: &mut Tx, name: &str, keys: &[DeleteKey], now: Millis) -> Result<Vec<Result<()>>> {
-    let bucket = buckets::hold(tx, name).await?;
-    tx.lock_names(keys.iter().map(|key| write::key_name(bucket, &key.key)).collect()).await?;
-    let mut distinct: Vec<&str> = keys.iter().map(|key| key.key.as_str()).collect();
-    distinct.sort_unstable();
-    distinct.dedup();
-    let wanted: Vec<_> = distinct.iter().map(|key| (bucket, *key)).collect();
-    let mut current = write::current(tx, &wanted).await?;
-
+    tx.lock_names(keys.iter().map(|key| write::key_name(bucket.id, &key.key)).collect()).await?;
+    // What goes together goes in few statements: runs of keys, each named once. Versions go one by one, each seeing what the one before left.
     let mut results = Vec::with_capacity(keys.len());
-    let mut gone = Vec::new();
-    let mut dropped = Vec::new();
-    for DeleteKey { key, condition } in keys {
-        let found = distinct.binary_search(&key.as_str()).ok().and_then(|place| current.get_mut(place));
-        let object = found.as_ref().and_then(|found| found.as_ref());
+    let mut rest = keys;
+    while let Some(first) = rest.first() {
+        let mut named = HashSet::new();
+        let run = match &first.version {
+            None => rest.iter().take_while(|key| key.version.is_none() && named.insert(key.key.as_str())).count(),
+            Some(_) => 1,
+        };
+        let (run, behind) = rest.split_at(run);
+        match &first.version {
+            None => results.extend(hide(tx, &bucket, run, owner, now).await?),
+            Some(version) => {
+                let mut dropped = Vec::new();
+                match versions::delete_version(tx, &bucket, first, version, now, &mut dropped).await {
+                    Err(
+                        error @ (Error::NoSuchKey { .. }
+                        | Error::PreconditionFailed { .. }
+                        | Error::ObjectLocked { .. }),
+                    ) => results.push(Err(error)),
+                    other => results.push(Ok(other?)),
+                }
+                write::release(tx, &dropped, now).await?;
+            }
+        }
+        rest = behind;
+    }
+    Ok(results)
+}
+
+/// Deletes keys, each named once, as a plain DELETE does.
+async fn hide(
+    tx: &mut Tx,
+    bucket: &HeldBucket,
+    keys: &[DeleteKey],
+    owner: &str,
+    now: Millis,
+) -> Result<Vec<Result<Deleted>>> {
+    let wanted: Vec<_> = keys.iter().map(|key| (bucket, key.key.as_str())).collect();
+    let held = write::held(tx, &wanted).await?;
+    let mut results = Vec::with_capacity(keys.len());
+    let mut replacing = Vec::with_capacity(keys.len());
+    for (DeleteKey { key, condition, .. }, held) in keys.iter().zip(&held) {
+        let object = held.current.as_ref();
         // S3's If-Match wants an object; its conditions on size and date are on what would be lost, if there is any.
         let nothing_to_lose = object.is_none() && condition.etags.is_none();
-        let result = if nothing_to_lose { Ok(()) } else { write::check(condition, name, key, object) };
-        if result.is_ok()
-            && let Some(object) = found.and_then(Option::take)
-        {
-            gone.push(key.as_bytes());
-            dropped.push(object);
+        if !nothing_to_lose && let Err(error) = write::check(condition, &bucket.name, key, object) {
+            results.push(Err(error));
+            continue;
         }
-        results.push(result);
+        let one = Replacing::new(bucket, key, held);
+        results.push(Ok(Deleted { version: one.version.clone(), marker: one.version.is_some() }));
+        replacing.push(one);
     }
-    if !gone.is_empty() {
-        let sql = "DELETE FROM objects WHERE bucket_id = $1 AND key IN (SELECT input.key FROM {input:key})";
-        tx.execute_many(sql, values![bucket.0], &[super::dialect::Column::Bytes(gone)]).await?;
-        write::release(tx, &dropped, now).await?;
-    }
+    write::keep_versions(tx, &replacing).await?;
+    write::mark_deleted(tx, &replacing, owner, now).await?;
+    let dropped: Vec<&Current> = replacing.iter().flat_map(|one| one.dropped.iter()).copied().collect();
+    write::release(tx, dropped, now).await?;
     Ok(results)
 }

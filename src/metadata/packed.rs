@@ -2,11 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
+use super::buckets::HeldBucket;
 use super::dialect::{Column, Tx, fresh_batch, retrying, values};
 use super::rows::int;
-use super::write::{self, Current, Put};
+use super::write::{self, Held, Put, Replacing};
 use super::{
-    Answer, BatchId, BucketId, Content, DataId, Error, Metadata, NewObject, PartCommit, PartSource, Result,
+    Answer, BatchId, BucketId, Content, DataId, Error, Metadata, NewObject, PartCommit, PartSource, Result, VersionId,
     WriteCondition, objects, rows, uploads,
 };
 use crate::clock::Millis;
@@ -117,12 +118,13 @@ pub struct PackedEntry {
 }
 
 impl Metadata {
-    /// Makes small writes visible, in one transaction: one answer for each, in order. One whose bucket or upload is not there,
+    /// Makes small writes visible, in one transaction: one answer for each, in order: the version that an object became, if the bucket
+    /// keeps any. One whose bucket or upload is not there,
     /// or whose condition does not hold, has that error and leaves its bytes dead; the others do not notice.
     ///
     /// # Errors
     /// What kept all of them from being committed: [`Error::RangeClosed`] if the chunk was closed by somebody else.
-    pub fn commit_packed<'a>(&'a self, commit: &'a PackedCommit) -> Answer<'a, Vec<Result<()>>> {
+    pub fn commit_packed<'a>(&'a self, commit: &'a PackedCommit) -> Answer<'a, Vec<Result<Option<VersionId>>>> {
         Box::pin(async move {
             retrying(|| async {
                 let mut tx = self.db.begin(Some(commit.batch)).await?;
@@ -174,12 +176,16 @@ impl Metadata {
             let id = chunk.to_bytes();
             let chunk_columns = "c.packed AS chunk_packed, c.len AS chunk_len, c.slots AS chunk_slots, \
                                  c.missing AS chunk_missing";
-            let sql = format!(
-                "SELECT o.bucket_id, b.name, o.key, o.modified, o.chunk_id AS extent_chunk, o.position AS extent_position, \
-                 o.stripe_len AS extent_stripe_len, o.skip AS extent_skip, o.size AS extent_len, {chunk_columns} \
-                 FROM objects o JOIN chunks c ON c.chunk_id = o.chunk_id JOIN buckets b ON b.bucket_id = o.bucket_id \
-                 WHERE o.chunk_id = $1 LIMIT $2"
-            );
+            let of = |table: &str| {
+                format!(
+                    "SELECT o.bucket_id, b.name, o.key, o.modified, o.chunk_id AS extent_chunk, \
+                     o.position AS extent_position, o.stripe_len AS extent_stripe_len, o.skip AS extent_skip, \
+                     o.size AS extent_len, {chunk_columns} \
+                     FROM {table} o JOIN chunks c ON c.chunk_id = o.chunk_id JOIN buckets b ON b.bucket_id = o.bucket_id \
+                     WHERE o.chunk_id = $1"
+                )
+            };
+            let sql = format!("{} UNION ALL {} LIMIT $2", of("objects"), of("versions"));
             let mut entries = Vec::new();
             for row in self.db.query(&sql, values![&id, i64::from(limit)]).await? {
                 let extent = Extent {
@@ -221,6 +227,8 @@ impl Metadata {
         let queries = [
             "SELECT b.name, o.key, o.modified FROM objects o JOIN buckets b ON b.bucket_id = o.bucket_id \
              WHERE o.data_id = $1 LIMIT 1",
+            "SELECT b.name, v.key, v.modified FROM versions v JOIN buckets b ON b.bucket_id = v.bucket_id \
+             WHERE v.data_id = $1 LIMIT 1",
             "SELECT b.name, u.key, p.modified FROM parts p JOIN uploads u ON u.upload_id = p.upload_id \
              JOIN buckets b ON b.bucket_id = u.bucket_id WHERE p.data_id = $1 LIMIT 1",
         ];
@@ -237,12 +245,12 @@ impl Metadata {
 struct Batch<'a> {
     commit: &'a PackedCommit,
     /// What each write came to so far.
-    results: Vec<Result<()>>,
+    results: Vec<Result<Option<VersionId>>>,
 }
 
 impl<'a> Batch<'a> {
     fn new(commit: &'a PackedCommit) -> Self {
-        Self { commit, results: commit.writes.iter().map(|_| Ok(())).collect() }
+        Self { commit, results: commit.writes.iter().map(|_| Ok(None)).collect() }
     }
 
     /// The writes that have not failed.
@@ -259,7 +267,7 @@ impl<'a> Batch<'a> {
         }
     }
 
-    async fn run(mut self, tx: &mut Tx) -> Result<Vec<Result<()>>> {
+    async fn run(mut self, tx: &mut Tx) -> Result<Vec<Result<Option<VersionId>>>> {
         self.check()?;
         let buckets = self.hold_buckets(tx).await?;
         if let Some(appended) = &self.commit.appended {
@@ -268,7 +276,7 @@ impl<'a> Batch<'a> {
         self.hold_uploads(tx, &buckets).await?;
         let names = self.alive().filter_map(|(_, write)| match write {
             PackedWrite::Put { bucket, object, .. } => {
-                buckets.get(bucket.as_str()).map(|&bucket| write::key_name(bucket, &object.key))
+                buckets.get(bucket.as_str()).map(|bucket| write::key_name(bucket.id, &object.key))
             }
             PackedWrite::Part(part) => Some(write::part_name(&part.upload, part.number)),
             PackedWrite::Move { owner: PackedOwner::Object { bucket, key }, .. } => Some(write::key_name(*bucket, key)),
@@ -278,13 +286,24 @@ impl<'a> Batch<'a> {
         if !names.is_empty() {
             tx.lock_names(names).await?;
         }
-        let current = self.current_objects(tx, &buckets).await?;
+        let held = self.held_keys(tx, &buckets).await?;
+        let mut replacing = BTreeMap::new();
+        for (at, write) in self.alive() {
+            if let (PackedWrite::Put { bucket, object, .. }, Some(held)) = (write, held.get(&at))
+                && let Some(bucket) = buckets.get(bucket)
+            {
+                replacing.insert(at, Replacing::new(bucket, &object.key, held));
+            }
+        }
         let replaced_parts = self.current_parts(tx).await?;
         let moved_data = self.lock_data(tx).await?;
 
-        // What is referred to no more: data before chunks, as everywhere.
-        let data = current.values().filter_map(|current| current.data).chain(replaced_parts.iter().copied());
+        // What is referred to no more, or as a version from now on: data before chunks, as everywhere.
+        let dropped = || replacing.values().flat_map(|one| one.dropped.iter());
+        let data = dropped().filter_map(|current| current.data).chain(replaced_parts.iter().copied());
         write::release_data(tx, data.collect(), self.commit.now).await?;
+        let (writes, replacing): (Vec<usize>, Vec<Replacing<'_>>) = replacing.into_iter().unzip();
+        write::keep_versions(tx, &replacing).await?;
         let live = self
             .alive()
             .filter(|(_, write)| !matches!(write, PackedWrite::Move { .. }))
@@ -292,15 +311,21 @@ impl<'a> Batch<'a> {
             .map(|extent| extent.len)
             .sum();
         self.write_chunk(tx, live).await?;
-        self.write_objects(tx, &buckets, &current).await?;
+        self.write_objects(tx, &buckets, &writes, &replacing).await?;
         self.write_parts(tx).await?;
-        let mut released: Vec<(Vec<u8>, i64)> = current
-            .values()
+        let mut released: Vec<(Vec<u8>, i64)> = replacing
+            .iter()
+            .flat_map(|one| one.dropped.iter())
             .filter_map(|current| current.packed.clone().map(|chunk| (chunk, int(current.size))))
             .collect();
         released.extend(self.write_moves(tx, &moved_data).await?);
         let released = released.iter().map(|(chunk, bytes)| (chunk.as_slice(), *bytes)).collect();
         write::release_packed(tx, released, self.commit.now).await?;
+        for (at, one) in writes.into_iter().zip(replacing) {
+            if let Some(result) = self.results.get_mut(at) {
+                *result = Ok(one.version);
+            }
+        }
         Ok(self.results)
     }
 
@@ -333,7 +358,7 @@ impl<'a> Batch<'a> {
         Ok(())
     }
 
-    async fn hold_buckets(&mut self, tx: &mut Tx) -> Result<BTreeMap<String, BucketId>> {
+    async fn hold_buckets(&mut self, tx: &mut Tx) -> Result<BTreeMap<String, HeldBucket>> {
         let name = |write: &'a PackedWrite| match write {
             PackedWrite::Put { bucket, .. } => Some(bucket.as_str()),
             PackedWrite::Part(part) => Some(part.bucket.as_str()),
@@ -343,21 +368,31 @@ impl<'a> Batch<'a> {
         if names.is_empty() {
             return Ok(BTreeMap::new());
         }
-        let sql = "SELECT name, bucket_id FROM buckets WHERE name IN (SELECT input.name FROM {input:name}) \
-                   ORDER BY bucket_id {share}";
+        let sql = format!(
+            "SELECT {} FROM buckets WHERE name IN (SELECT input.name FROM {{input:name}}) ORDER BY bucket_id {{share}}",
+            HeldBucket::COLUMNS
+        );
         let mut buckets = BTreeMap::new();
-        for row in tx.query_many(sql, &[], &[Column::Texts(names.into_iter().collect())]).await? {
-            buckets.insert(row.text("name")?, BucketId(row.int("bucket_id")?));
+        for row in tx.query_many(&sql, &[], &[Column::Texts(names.into_iter().collect())]).await? {
+            let bucket = HeldBucket::of(&row)?;
+            buckets.insert(bucket.name.clone(), bucket);
         }
         for (at, write) in self.alive() {
-            if let Some(name) = name(write).filter(|name| !buckets.contains_key(*name)) {
-                self.fail(at, Error::NoSuchBucket(name.into()));
+            let Some(name) = name(write) else { continue };
+            match (buckets.get(name), write) {
+                (None, _) => self.fail(at, Error::NoSuchBucket(name.into())),
+                (Some(bucket), PackedWrite::Put { object, .. }) => {
+                    if let Err(error) = write::lock_of(bucket, name, object) {
+                        self.fail(at, error);
+                    }
+                }
+                (Some(_), _) => {}
             }
         }
         Ok(buckets)
     }
 
-    async fn hold_uploads(&mut self, tx: &mut Tx, buckets: &BTreeMap<String, BucketId>) -> Result<()> {
+    async fn hold_uploads(&mut self, tx: &mut Tx, buckets: &BTreeMap<String, HeldBucket>) -> Result<()> {
         let mut parts: Vec<(usize, &PartCommit)> = Vec::new();
         for (at, write) in self.alive() {
             if let PackedWrite::Part(part) = write {
@@ -366,8 +401,8 @@ impl<'a> Batch<'a> {
         }
         parts.sort_unstable_by(|(_, a), (_, b)| a.upload.0.cmp(&b.upload.0));
         for (at, part) in parts {
-            let Some(&bucket) = buckets.get(&part.bucket) else { continue };
-            match uploads::hold(tx, bucket, &part.bucket, &part.key, &part.upload).await {
+            let Some(bucket) = buckets.get(&part.bucket) else { continue };
+            match uploads::hold(tx, bucket.id, &part.bucket, &part.key, &part.upload).await {
                 Err(error @ Error::NoSuchUpload { .. }) => self.fail(at, error),
                 other => other?,
             }
@@ -375,33 +410,33 @@ impl<'a> Batch<'a> {
         Ok(())
     }
 
-    /// The objects to be replaced, by number of the write; conditions are tested.
-    async fn current_objects(
+    /// What the keys to be written hold, by number of the write; conditions are tested.
+    async fn held_keys(
         &mut self,
         tx: &mut Tx,
-        buckets: &BTreeMap<String, BucketId>,
-    ) -> Result<BTreeMap<usize, Current>> {
+        buckets: &BTreeMap<String, HeldBucket>,
+    ) -> Result<BTreeMap<usize, Held>> {
         let mut puts = Vec::new();
         for (at, write) in self.alive() {
             if let PackedWrite::Put { bucket, object, condition, .. } = write
-                && let Some(&id) = buckets.get(bucket)
+                && let Some(held) = buckets.get(bucket)
             {
-                puts.push((at, id, bucket, object.key.as_str(), condition));
+                puts.push((at, held, object.key.as_str(), condition));
             }
         }
         if puts.is_empty() {
             return Ok(BTreeMap::new());
         }
-        let keys: Vec<_> = puts.iter().map(|(_, bucket, _, key, _)| (*bucket, *key)).collect();
-        let found = write::current(tx, &keys).await?;
-        let mut current = BTreeMap::new();
-        for ((at, _, bucket, key, condition), found) in puts.into_iter().zip(found) {
-            match write::check(condition, bucket, key, found.as_ref()) {
-                Ok(()) => current.extend(found.map(|found| (at, found))),
+        let keys: Vec<_> = puts.iter().map(|(_, bucket, key, _)| (*bucket, *key)).collect();
+        let found = write::held(tx, &keys).await?;
+        let mut held = BTreeMap::new();
+        for ((at, bucket, key, condition), found) in puts.into_iter().zip(found) {
+            match write::check(condition, &bucket.name, key, found.current.as_ref()) {
+                Ok(()) => _ = held.insert(at, found),
                 Err(error) => self.fail(at, error),
             }
         }
-        Ok(current)
+        Ok(held)
     }
 
     /// The data of parts to be replaced.
@@ -463,17 +498,18 @@ impl<'a> Batch<'a> {
     async fn write_objects(
         &self,
         tx: &mut Tx,
-        buckets: &BTreeMap<String, BucketId>,
-        current: &BTreeMap<usize, Current>,
+        buckets: &BTreeMap<String, HeldBucket>,
+        writes: &[usize],
+        replacing: &[Replacing<'_>],
     ) -> Result<()> {
-        let mut puts = Vec::new();
-        for (at, write) in self.alive() {
-            if let PackedWrite::Put { bucket, object, extent, .. } = write
-                && let Some(&bucket) = buckets.get(bucket)
+        let mut puts = Vec::with_capacity(writes.len());
+        for (at, replacing) in writes.iter().zip(replacing) {
+            if let Some(PackedWrite::Put { bucket, object, extent, .. }) = self.commit.writes.get(*at)
+                && let Some(bucket) = buckets.get(bucket)
             {
                 let content = extent.map_or(Content::Empty, Content::Packed);
                 let size = extent.map_or(0, |extent| extent.len);
-                puts.push((Put { bucket, object, size, parts: None, content }, current.get(&at)));
+                puts.push((Put { bucket, object, size, parts: None, content }, replacing));
             }
         }
         write::upsert(tx, &puts).await
@@ -502,23 +538,31 @@ impl<'a> Batch<'a> {
             let (old_position, old_skip) = (int(from.position), i64::from(from.skip));
             let switched = match owner {
                 PackedOwner::Object { bucket, key } => {
-                    let sql = "UPDATE objects SET chunk_id = $1, position = $2, stripe_len = $3, skip = $4 \
-                               WHERE bucket_id = $5 AND key = $6 AND chunk_id = $7 AND position = $8 AND skip = $9 \
-                               AND size = $10";
-                    let key = key.as_bytes();
-                    let values = values![
-                        &new,
-                        position,
-                        stripe_len,
-                        skip,
-                        bucket.0,
-                        key,
-                        &old,
-                        old_position,
-                        old_skip,
-                        int(from.len)
-                    ];
-                    tx.execute(sql, values).await?
+                    let mut switched = 0;
+                    // What was the object when it was read may be a version by now, and the other way round.
+                    for table in ["objects", "versions"] {
+                        let sql = format!(
+                            "UPDATE {table} SET chunk_id = $1, position = $2, stripe_len = $3, skip = $4 \
+                             WHERE bucket_id = $5 AND key = $6 AND chunk_id = $7 AND position = $8 AND skip = $9 \
+                             AND size = $10"
+                        );
+                        let values = values![
+                            &new,
+                            position,
+                            stripe_len,
+                            skip,
+                            bucket.0,
+                            key.as_bytes(),
+                            &old,
+                            old_position,
+                            old_skip,
+                            int(from.len)
+                        ];
+                        if switched == 0 {
+                            switched = tx.execute(&sql, values).await?;
+                        }
+                    }
+                    switched
                 }
                 PackedOwner::Extent { data: id, start } if data.contains(&id.0) => {
                     let sql = "UPDATE extents SET chunk_id = $1, position = $2, stripe_len = $3, skip = $4 \

@@ -1,10 +1,12 @@
 //! Reading: from a key to the bytes' places.
 
+use std::sync::LazyLock;
+
 use super::dialect::values;
 use super::rows::{self, int};
 use super::{
     Answer, BucketId, Content, DataId, EXTENT_PAGE, Error, ExtentQuery, Metadata, ObjectPart, PartQuery, ReadRange,
-    Resolved,
+    Resolved, Result, VersionId, Versioning, versions,
 };
 use crate::layout::{ChunkId, PlacedExtent, Placement};
 
@@ -14,10 +16,10 @@ use crate::layout::{ChunkId, PlacedExtent, Placement};
 /// The page ends where extent number `$6` begins: found in the index, so that no more extents are read than are answered.
 const RESOLVE: &str = "\
     WITH found AS ( \
-        SELECT b.bucket_id AS bucket, {object}, \
+        SELECT b.bucket_id AS bucket, b.versioning, {object}, {marker} AS marker, \
             p.number AS part_number, p.start AS part_start, p.size AS part_size, p.checksum AS part_checksum \
         FROM buckets b \
-        LEFT JOIN objects o ON o.bucket_id = b.bucket_id AND o.key = $2 \
+        LEFT JOIN {source} o ON o.bucket_id = b.bucket_id AND o.key = $2 \
         LEFT JOIN data_parts p ON $3 = 3 AND p.data_id = o.data_id AND p.number = $4 \
         WHERE b.name = $1), \
     wanted AS ( \
@@ -40,7 +42,7 @@ const RESOLVE: &str = "\
             WHERE x.data_id = first.data_id AND x.start >= first.first_start AND x.start < first.wanted_to \
             ORDER BY x.start LIMIT 1 OFFSET $6), first.wanted_to) AS page_end \
         FROM first) \
-    SELECT w.bucket, w.key, w.size, w.etag, w.modified, w.checksum_algorithm, w.checksum_type, w.checksum, w.owner, \
+    SELECT w.bucket, w.versioning, w.marker, w.version_id, w.object_lock, w.key, w.size, w.etag, w.modified, w.checksum_algorithm, w.checksum_type, w.checksum, w.owner, \
         CASE WHEN e.start IS NULL OR e.start = w.first_start THEN w.headers END AS headers, \
         CASE WHEN e.start IS NULL OR e.start = w.first_start THEN w.tags END AS tags, \
         w.parts, w.data_id, w.packed, w.packed_position, w.packed_stripe_len, w.packed_skip, w.wanted_from, w.wanted_to, \
@@ -52,11 +54,27 @@ const RESOLVE: &str = "\
     LEFT JOIN chunks c ON c.chunk_id = COALESCE(e.chunk_id, w.packed) \
     ORDER BY e.start";
 
-static RESOLVE_SQL: std::sync::LazyLock<String> = std::sync::LazyLock::new(|| {
-    RESOLVE.replace("{object}", rows::OBJECT).replace("{placed_extent}", rows::PLACED_EXTENT)
+static RESOLVE_SQL: LazyLock<String> = LazyLock::new(|| {
+    let sql = RESOLVE.replace("{object}", rows::OBJECT).replace("{placed_extent}", rows::PLACED_EXTENT);
+    sql.replace("{source}", "objects").replace("{marker}", "CAST(0 AS BIGINT)")
 });
 
-static EXTENTS_SQL: std::sync::LazyLock<String> = std::sync::LazyLock::new(|| {
+/// The same of version `$7`, wherever it is.
+static RESOLVE_VERSION_SQL: LazyLock<String> = LazyLock::new(|| {
+    let of = |table: &str, marker: &str| {
+        format!(
+            "SELECT {table}.bucket_id, {table}.key, {}, {marker} AS marker FROM {table} \
+             WHERE bucket_id = (SELECT bucket_id FROM buckets WHERE name = $1) AND key = $2 \
+             AND COALESCE(version_id, 'null') = $7",
+            versions::columns_of(table)
+        )
+    };
+    let source = format!("({} UNION ALL {})", of("objects", "CAST(0 AS BIGINT)"), of("versions", "marker"));
+    let sql = RESOLVE.replace("{object}", rows::OBJECT).replace("{placed_extent}", rows::PLACED_EXTENT);
+    sql.replace("{source}", &source).replace("{marker}", "o.marker")
+});
+
+static EXTENTS_SQL: LazyLock<String> = LazyLock::new(|| {
     format!(
         "SELECT {} FROM extents e JOIN chunks c ON c.chunk_id = e.chunk_id \
          WHERE e.data_id = $1 AND e.start < $3 AND e.start >= \
@@ -67,11 +85,17 @@ static EXTENTS_SQL: std::sync::LazyLock<String> = std::sync::LazyLock::new(|| {
 });
 
 impl Metadata {
-    /// An object and the first extents of the bytes wanted of it, from one statement.
+    /// An object, or one of its versions, and the first extents of the bytes wanted of it, from one statement.
     ///
     /// # Errors
-    /// [`Error::NoSuchBucket`], [`Error::NoSuchKey`].
-    pub fn resolve<'a>(&'a self, bucket: &'a str, key: &'a str, range: ReadRange) -> Answer<'a, Resolved> {
+    /// [`Error::NoSuchBucket`], [`Error::NoSuchKey`], [`Error::NoSuchVersion`], [`Error::DeleteMarker`].
+    pub fn resolve<'a>(
+        &'a self,
+        bucket: &'a str,
+        key: &'a str,
+        version: Option<&'a VersionId>,
+        range: ReadRange,
+    ) -> Answer<'a, Resolved> {
         Box::pin(async move {
             let (kind, a, b) = match range {
                 ReadRange::Nothing => (0, 0, 0),
@@ -81,11 +105,28 @@ impl Metadata {
                 ReadRange::Suffix(len) => (2, int(len), 0),
                 ReadRange::Part(number) => (3, i64::from(number), 0),
             };
-            let values = values![bucket, key.as_bytes(), kind, a, b, i64::from(EXTENT_PAGE)];
-            let rows = self.db.query(&RESOLVE_SQL, values).await?;
+            let page = i64::from(EXTENT_PAGE);
+            let rows = match version {
+                None => self.db.query(&RESOLVE_SQL, values![bucket, key.as_bytes(), kind, a, b, page]).await?,
+                Some(version) => {
+                    let values = values![bucket, key.as_bytes(), kind, a, b, page, version.as_str()];
+                    self.db.query(&RESOLVE_VERSION_SQL, values).await?
+                }
+            };
             let row = rows.first().ok_or_else(|| Error::NoSuchBucket(bucket.into()))?;
+            let versioning = rows::versioning(row)?;
             if row.opt_bytes("key")?.is_none() {
-                return Err(Error::NoSuchKey { bucket: bucket.into(), key: key.into() });
+                return Err(match version {
+                    Some(version) => versions::no_such_version(bucket, key, version),
+                    None if versioning == Versioning::Never => versions::no_such_key(bucket, key),
+                    None => self.hidden(bucket, key).await?,
+                });
+            }
+            let found = VersionId::of_column(row.opt_text("version_id")?);
+            if row.int("marker")? != 0 {
+                let modified = row.int("modified")?;
+                let (bucket, key, named) = (bucket.to_owned(), key.to_owned(), true);
+                return Err(Error::DeleteMarker { bucket, key, version: found, named, modified });
             }
             let object = rows::object(row)?;
             let from: u64 = row.number("wanted_from")?;
@@ -124,7 +165,28 @@ impl Metadata {
                     Name(object.content)
                 )));
             }
-            Ok(Resolved { bucket: BucketId(row.int("bucket")?), object, range: from..to.max(from), extents, part })
+            let version = (version.is_some() || versioning != Versioning::Never).then_some(found);
+            let bucket = BucketId(row.int("bucket")?);
+            Ok(Resolved { bucket, version, object, range: from..to.max(from), extents, part })
+        })
+    }
+
+    /// Why a key has no object in a bucket that keeps versions: it may be hidden by a delete marker.
+    async fn hidden(&self, bucket: &str, key: &str) -> Result<Error> {
+        let sql = "SELECT v.version_id, v.modified, v.marker FROM versions v \
+                   WHERE v.bucket_id = (SELECT bucket_id FROM buckets WHERE name = $1) \
+                   AND v.entry >= $2 AND v.entry < $3 ORDER BY v.entry LIMIT 1";
+        let ends = versions::entries_of(key);
+        let row = self.db.first(sql, values![bucket, &ends.start, &ends.end]).await?;
+        Ok(match row {
+            Some(row) if row.int("marker")? != 0 => Error::DeleteMarker {
+                bucket: bucket.into(),
+                key: key.into(),
+                version: VersionId::of_column(row.opt_text("version_id")?),
+                named: false,
+                modified: row.int("modified")?,
+            },
+            _ => versions::no_such_key(bucket, key),
         })
     }
 

@@ -70,6 +70,10 @@ impl Metadata {
                            JOIN buckets b ON b.bucket_id = o.bucket_id WHERE o.chunk_id = $1 \
                        UNION ALL SELECT b.name, o.key, CAST(0 AS BIGINT) FROM extents e JOIN objects o ON o.data_id = e.data_id \
                            JOIN buckets b ON b.bucket_id = o.bucket_id WHERE e.chunk_id = $1 \
+                       UNION ALL SELECT b.name, v.key, CAST(0 AS BIGINT) FROM versions v \
+                           JOIN buckets b ON b.bucket_id = v.bucket_id WHERE v.chunk_id = $1 \
+                       UNION ALL SELECT b.name, v.key, CAST(0 AS BIGINT) FROM extents e JOIN versions v ON v.data_id = e.data_id \
+                           JOIN buckets b ON b.bucket_id = v.bucket_id WHERE e.chunk_id = $1 \
                        UNION ALL SELECT b.name, u.key, p.number FROM extents e JOIN parts p ON p.data_id = e.data_id \
                            JOIN uploads u ON u.upload_id = p.upload_id JOIN buckets b ON b.bucket_id = u.bucket_id \
                            WHERE e.chunk_id = $1 LIMIT $2";

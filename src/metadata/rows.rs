@@ -2,8 +2,8 @@
 
 use super::dialect::Row;
 use super::{
-    Bucket, BucketId, Checksum, ChecksumAlgorithm, ChecksumType, Content, DataId, Error, Headers, Object, Part, Result,
-    Tags, Upload, UploadId, UploadTemplate,
+    Bucket, BucketId, BucketLock, Checksum, ChecksumAlgorithm, ChecksumType, Content, DataId, Error, Headers, Object,
+    ObjectLock, Part, Result, Tags, Upload, UploadId, UploadTemplate, Versioning,
 };
 use crate::layout::{ChunkId, Extent, PlacedExtent, ShardSet};
 
@@ -32,6 +32,9 @@ impl Row {
     }
 }
 
+/// The columns of [`bucket`].
+pub(super) const BUCKET: &str = "bucket_id, name, created, region, owner, versioning, object_lock";
+
 pub(super) fn bucket(row: &Row) -> Result<Bucket> {
     Ok(Bucket {
         id: BucketId(row.int("bucket_id")?),
@@ -39,7 +42,33 @@ pub(super) fn bucket(row: &Row) -> Result<Bucket> {
         created: row.int("created")?,
         region: row.text("region")?,
         owner: row.text("owner")?,
+        versioning: versioning(row)?,
+        lock: bucket_lock(row)?,
     })
+}
+
+/// The column `versioning` of a bucket.
+pub(super) fn versioning(row: &Row) -> Result<Versioning> {
+    let name = row.text("versioning")?;
+    Versioning::from_name(&name).ok_or_else(|| Error::Corrupt(format!("a bucket's versioning is {name}")))
+}
+
+/// The column `object_lock` of a bucket.
+pub(super) fn bucket_lock(row: &Row) -> Result<Option<BucketLock>> {
+    row.opt_text("object_lock")?.map(|_| from_json(row, "object_lock")).transpose()
+}
+
+/// The column `object_lock` of an object, a version or an upload.
+pub(super) fn object_lock(row: &Row) -> Result<ObjectLock> {
+    match row.opt_text("object_lock")? {
+        Some(_) => from_json(row, "object_lock"),
+        None => Ok(ObjectLock::default()),
+    }
+}
+
+/// The inverse of [`object_lock`].
+pub(super) fn lock_column(lock: &ObjectLock) -> Result<Option<String>> {
+    (!lock.is_none()).then(|| to_json(lock)).transpose()
 }
 
 /// The columns `checksum_algorithm` and `checksum_type`.
@@ -65,7 +94,7 @@ pub(super) fn checksum(row: &Row) -> Result<Option<Checksum>> {
 /// The columns of [`object`], of a table `o`.
 pub(super) const OBJECT: &str = "o.key, o.size, o.etag, o.modified, o.checksum_algorithm, o.checksum_type, o.checksum, \
      o.owner, o.headers, o.tags, o.parts, o.data_id, o.chunk_id AS packed, o.position AS packed_position, \
-     o.stripe_len AS packed_stripe_len, o.skip AS packed_skip";
+     o.stripe_len AS packed_stripe_len, o.skip AS packed_skip, o.object_lock, o.version_id";
 
 pub(super) fn object(row: &Row) -> Result<Object> {
     let key = row.key("key")?;
@@ -92,6 +121,7 @@ pub(super) fn object(row: &Row) -> Result<Object> {
         tags: from_json::<Tags>(row, "tags")?,
         owner: row.text("owner")?,
         parts: row.opt_number("parts")?,
+        lock: object_lock(row)?,
         content,
         key,
     })
@@ -127,7 +157,7 @@ pub(super) fn placed(row: &Row, extent: Extent) -> Result<PlacedExtent> {
 
 /// The columns of [`upload`], of a table `u`.
 pub(super) const UPLOAD: &str = "u.upload_id, u.key, u.owner, u.headers, u.tags, u.checksum_algorithm, u.checksum_type, \
-     u.started";
+     u.started, u.object_lock";
 
 pub(super) fn upload(row: &Row) -> Result<Upload> {
     Ok(Upload {
@@ -138,6 +168,7 @@ pub(super) fn upload(row: &Row) -> Result<Upload> {
             tags: from_json(row, "tags")?,
             owner: row.text("owner")?,
             checksum: checksum_kind(row)?,
+            lock: object_lock(row)?,
         },
         started: row.int("started")?,
     })

@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::Error;
+use super::{BucketLock, Error, ObjectLock};
 use crate::clock::Millis;
 use crate::layout::{ChunkId, Extent, IdRange, NewData, PlacedExtent, Placement, ShardSet, VolumeSlot};
 
@@ -31,6 +31,88 @@ impl fmt::Display for UploadId {
     }
 }
 
+/// Whether writes keep what a key held before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Versioning {
+    /// They never did: S3 calls such a bucket unversioned.
+    Never,
+    /// Every write makes a version.
+    Enabled,
+    /// They did once; now each takes the place of the null version.
+    Suspended,
+}
+
+impl Versioning {
+    /// As SQL has it.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Never => "never",
+            Self::Enabled => "enabled",
+            Self::Suspended => "suspended",
+        }
+    }
+
+    pub(super) fn from_name(name: &str) -> Option<Self> {
+        [Self::Never, Self::Enabled, Self::Suspended].into_iter().find(|versioning| versioning.name() == name)
+    }
+}
+
+/// A version's name among those of its key: `null`, or 32 hexadecimal digits, of which the first 16 are its place in the order of
+/// the key's versions and the others random.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct VersionId(String);
+
+impl VersionId {
+    const NULL: &str = "null";
+
+    /// The version written where versions are not kept.
+    pub fn null() -> Self {
+        Self(Self::NULL.into())
+    }
+
+    /// A new version's name.
+    pub(super) fn new(seq: i64) -> Self {
+        Self(format!("{seq:016x}{}", hex::encode(crate::clock::random_bytes::<8>())))
+    }
+
+    /// What a client says; `None` if no version was ever called so.
+    pub fn parse(text: &str) -> Option<Self> {
+        let named = text.len() == 32 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+        (named || text == Self::NULL).then(|| Self(text.to_owned()))
+    }
+
+    /// As a column has it.
+    pub(super) fn of_column(column: Option<String>) -> Self {
+        column.map_or_else(Self::null, Self)
+    }
+
+    /// For a column.
+    pub(super) fn column(&self) -> Option<&str> {
+        (!self.is_null()).then_some(self.0.as_str())
+    }
+
+    /// Whether this is the null version.
+    pub fn is_null(&self) -> bool {
+        self.0 == Self::NULL
+    }
+
+    /// As S3 shows it.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Its place among the key's versions, which its name tells; not so the null version's.
+    pub(super) fn seq(&self) -> Option<i64> {
+        i64::from_str_radix(self.0.get(..16)?, 16).ok()
+    }
+}
+
+impl fmt::Display for VersionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
 /// A bucket.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Bucket {
@@ -44,6 +126,10 @@ pub struct Bucket {
     pub region: String,
     /// Canonical id of its owner.
     pub owner: String,
+    /// Whether it keeps versions.
+    pub versioning: Versioning,
+    /// How it locks them, if it does.
+    pub lock: Option<BucketLock>,
 }
 
 /// A bucket to be created.
@@ -55,8 +141,19 @@ pub struct NewBucket {
     pub region: String,
     /// Canonical id of its owner.
     pub owner: String,
+    /// Whether it is to keep versions and lock them.
+    pub lock: bool,
     /// Now.
     pub created: Millis,
+}
+
+/// What can be changed of a bucket's own row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BucketChange {
+    /// Whether it keeps versions; never [`Versioning::Never`].
+    Versioning(Versioning),
+    /// How it locks them.
+    Lock(BucketLock),
 }
 
 /// The configurations that a bucket may have.
@@ -84,6 +181,8 @@ pub struct Completion {
     pub size: u64,
     /// Its checksum.
     pub checksum: Option<Checksum>,
+    /// The version it became, if the bucket kept versions.
+    pub version: Option<VersionId>,
 }
 
 /// A page of the list of buckets, ordered by name.
@@ -260,6 +359,8 @@ pub struct Object {
     pub owner: String,
     /// How many parts it was completed from; `None` if it was put at once.
     pub parts: Option<u32>,
+    /// What keeps it from being deleted.
+    pub lock: ObjectLock,
     /// Where its bytes are.
     pub content: Content,
 }
@@ -281,6 +382,8 @@ pub struct NewObject {
     pub tags: Tags,
     /// Canonical id of its owner.
     pub owner: String,
+    /// What its writer says of its lock; the bucket may add to it.
+    pub lock: ObjectLock,
 }
 
 /// What must be true of the current object for a write to happen; tested under the key's lock. Default: nothing.
@@ -335,6 +438,8 @@ pub enum ReadRange {
 pub struct Resolved {
     /// The bucket's number.
     pub bucket: BucketId,
+    /// Which version this is; `None` if nobody asked and the bucket never kept any.
+    pub version: Option<VersionId>,
     /// The row.
     pub object: Object,
     /// The bytes wanted, clipped to the object: first, and one past the last. Equal if empty, unsatisfiable or nothing.
@@ -415,6 +520,19 @@ pub struct ListedObject {
     pub owner: String,
 }
 
+/// What a listing of versions prints of one, or of a delete marker.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListedVersion {
+    /// Its name.
+    pub version: VersionId,
+    /// Whether it is the newest of its key.
+    pub latest: bool,
+    /// Whether it is a delete marker.
+    pub marker: bool,
+    /// The rest; a delete marker has no size, ETag or checksum.
+    pub object: ListedObject,
+}
+
 /// A page of anything listed with prefix and delimiter.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Page<T> {
@@ -425,19 +543,32 @@ pub struct Page<T> {
     /// Whether there is more.
     pub truncated: bool,
     /// If there is more: the last key or common prefix of this page, whichever sorts later. Pass it as `after` to go on; for
-    /// uploads together with `next_upload`.
+    /// uploads and versions together with `next_of_key`.
     pub next: Option<String>,
-    /// Uploads only: the last upload's id, if there is more and `next` is a key.
-    pub next_upload: Option<UploadId>,
+    /// Uploads and versions only: the id of the last, if there is more and `next` is a key.
+    pub next_of_key: Option<String>,
 }
 
-/// A delete of one key.
+/// A delete of one key, or of one of its versions.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct DeleteKey {
     /// The key.
     pub key: String,
+    /// The version; `None`: the object, which in a bucket that keeps versions is only hidden by a delete marker.
+    pub version: Option<VersionId>,
+    /// Whether who asks may bypass governance, and says so.
+    pub bypass: bool,
     /// What must hold.
     pub condition: WriteCondition,
+}
+
+/// What became of a [`DeleteKey`].
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Deleted {
+    /// The version that is gone, if one was named, or the delete marker that was made.
+    pub version: Option<VersionId>,
+    /// Whether that is a delete marker.
+    pub marker: bool,
 }
 
 /// A multipart upload to be started.
@@ -464,6 +595,8 @@ pub struct UploadTemplate {
     pub tags: Tags,
     /// Canonical id of the owner and initiator.
     pub owner: String,
+    /// What is said of the object's lock.
+    pub lock: ObjectLock,
     /// The checksum announced for parts and object.
     pub checksum: Option<(ChecksumAlgorithm, ChecksumType)>,
 }

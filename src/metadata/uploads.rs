@@ -9,7 +9,7 @@ use super::rows::{self, int, to_json};
 use super::write::{self, Put};
 use super::{
     Answer, BatchId, BucketId, CompleteCommit, Completion, Content, DataId, Error, Lease, Metadata, NewUpload, Part,
-    PartCommit, PartQuery, PartSource, Result, Upload, UploadId, buckets, instances, objects,
+    PartCommit, PartQuery, PartSource, Result, Upload, UploadId, VersionId, buckets, instances, objects,
 };
 use crate::clock::Millis;
 use crate::layout::{BLOCK_HEADER_LEN, Extent, block_len};
@@ -107,7 +107,7 @@ impl Metadata {
     ///
     /// # Errors
     /// As [`Self::commit_put`], and [`Error::NoSuchUpload`], [`Error::InvalidPart`].
-    pub fn complete_upload<'a>(&'a self, commit: &'a CompleteCommit) -> Answer<'a, ()> {
+    pub fn complete_upload<'a>(&'a self, commit: &'a CompleteCommit) -> Answer<'a, Option<VersionId>> {
         Box::pin(async move {
             retrying(|| async {
                 let mut tx = self.db.begin(Some(commit.batch)).await?;
@@ -121,11 +121,16 @@ impl Metadata {
     /// What an upload was completed to, if it was, within the last day.
     pub fn completion<'a>(&'a self, bucket: &'a str, key: &'a str, id: &'a UploadId) -> Answer<'a, Option<Completion>> {
         Box::pin(async move {
-            let sql = "SELECT c.etag, c.size, c.checksum_algorithm, c.checksum_type, c.checksum FROM completions c \
+            let sql = "SELECT c.etag, c.size, c.checksum_algorithm, c.checksum_type, c.checksum, c.version_id FROM completions c \
                    JOIN buckets b ON b.bucket_id = c.bucket_id WHERE c.upload_id = $3 AND b.name = $1 AND c.key = $2";
             let row = self.db.first(sql, values![bucket, key.as_bytes(), &id.0]).await?;
             let completion = |row: Row| {
-                Ok(Completion { etag: row.text("etag")?, size: row.number("size")?, checksum: rows::checksum(&row)? })
+                Ok(Completion {
+                    etag: row.text("etag")?,
+                    size: row.number("size")?,
+                    checksum: rows::checksum(&row)?,
+                    version: row.opt_text("version_id")?.map(|id| VersionId::of_column(Some(id))),
+                })
             };
             row.map(completion).transpose()
         })
@@ -142,7 +147,7 @@ impl Metadata {
                 let mut tx = self.db.begin(Some(batch)).await?;
                 let result = async {
                     let held = buckets::hold(&mut tx, bucket).await?;
-                    lock(&mut tx, held, bucket, key, id).await?;
+                    lock(&mut tx, held.id, bucket, key, id).await?;
                     abort(&mut tx, &id.0, now).await
                 };
                 let result = result.await;
@@ -181,13 +186,17 @@ fn no_such_upload(bucket: &str, key: &str, id: &UploadId) -> Error {
 async fn create(tx: &mut Tx, upload: &NewUpload) -> Result<()> {
     let bucket = buckets::hold(tx, &upload.bucket).await?;
     let template = &upload.template;
+    if bucket.lock.is_none() && !template.lock.is_none() {
+        return Err(Error::NoObjectLock(upload.bucket.clone()));
+    }
     let sql = "INSERT INTO uploads (upload_id, bucket_id, key, entry, owner, headers, tags, checksum_algorithm, \
-               checksum_type, started) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
+               checksum_type, started, object_lock) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
+    let lock = rows::lock_column(&template.lock)?;
     let entry = upload_entry(&template.key, &upload.id);
     let (headers, tags) = (to_json(&template.headers)?, to_json(&template.tags)?);
     let values = values![
         &upload.id.0,
-        bucket.0,
+        bucket.id.0,
         template.key.as_bytes(),
         &entry,
         &template.owner,
@@ -196,6 +205,7 @@ async fn create(tx: &mut Tx, upload: &NewUpload) -> Result<()> {
         template.checksum.map(|(algorithm, _)| algorithm.name()),
         template.checksum.map(|(_, kind)| kind.name()),
         upload.started,
+        lock.as_deref(),
     ];
     tx.execute(sql, values).await.map(|_| ())
 }
@@ -221,7 +231,7 @@ async fn part(tx: &mut Tx, commit: &PartCommit) -> Result<u64> {
         objects::check_data(name, key, data)?;
         write::hold_ranges(tx, data.chunks.iter().map(|chunk| chunk.id)).await?;
     }
-    hold(tx, bucket, name, key, upload).await?;
+    hold(tx, bucket.id, name, key, upload).await?;
     tx.lock_names(vec![write::part_name(upload, *number)]).await?;
     let replaced = current_part(tx, upload, *number).await?;
     let (size, data) = match source {
@@ -338,13 +348,13 @@ struct StoredPart {
     data: Option<i64>,
 }
 
-async fn complete(tx: &mut Tx, commit: &CompleteCommit) -> Result<()> {
+async fn complete(tx: &mut Tx, commit: &CompleteCommit) -> Result<Option<VersionId>> {
     let CompleteCommit { batch: BatchId(_), bucket: name, key, upload, parts, object, condition } = commit;
     let bucket = buckets::hold(tx, name).await?;
-    lock(tx, bucket, name, key, upload).await?;
-    tx.lock_names(vec![write::key_name(bucket, key)]).await?;
-    let current = write::current(tx, &[(bucket, key)]).await?.pop().flatten();
-    write::check(condition, name, key, current.as_ref())?;
+    lock(tx, bucket.id, name, key, upload).await?;
+    tx.lock_names(vec![write::key_name(bucket.id, key)]).await?;
+    let held = write::held(tx, &[(&bucket, key)]).await?.pop().unwrap_or_default();
+    write::check(condition, name, key, held.current.as_ref())?;
 
     let sql = "SELECT number, size, etag, checksum_algorithm, checksum_type, checksum, modified, data_id FROM parts \
                WHERE upload_id = $1";
@@ -385,24 +395,26 @@ async fn complete(tx: &mut Tx, commit: &CompleteCommit) -> Result<()> {
     write::release_data(tx, unwanted, object.modified).await?;
     tx.execute("DELETE FROM uploads WHERE upload_id = $1", values![&upload.0]).await?;
 
-    let sql = "INSERT INTO completions (upload_id, bucket_id, key, etag, size, checksum_algorithm, checksum_type, checksum, at) \
-               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, {now})";
+    let parts = u32::try_from(chosen.len()).ok();
+    let put = Put { bucket: &bucket, object, size, parts, content: Content::Data(data) };
+    let version = write::put(tx, put, &held).await?;
+
+    let sql = "INSERT INTO completions (upload_id, bucket_id, key, etag, size, checksum_algorithm, checksum_type, checksum, \
+               version_id, at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, {now})";
     let checksum = object.checksum.as_ref();
     let values = values![
         &upload.0,
-        bucket.0,
+        bucket.id.0,
         key.as_bytes(),
         &object.etag,
         int(size),
         checksum.map(|checksum| checksum.algorithm.name()),
         checksum.map(|checksum| checksum.kind.name()),
         checksum.map(|checksum| checksum.value.as_str()),
+        version.as_ref().map(VersionId::as_str),
     ];
     tx.execute(sql, values).await?;
-
-    let parts = u32::try_from(chosen.len()).ok();
-    let put = Put { bucket, object, size, parts, content: Content::Data(data) };
-    write::put(tx, put, current.as_ref()).await
+    Ok(version)
 }
 
 /// Makes the extents of parts' data, each moved by its offset, those of `data`. The parts' rows and data go.

@@ -5,9 +5,13 @@
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-use super::dialect::{Column, Tx, values};
-use super::rows::{int, to_json};
-use super::{BucketId, Checksum, Content, DataId, Error, NewObject, Result, UploadId, WriteCondition};
+use super::buckets::HeldBucket;
+use super::dialect::{Column, Row, Tx, values};
+use super::rows::{self, int, to_json};
+use super::{
+    BucketId, Checksum, Content, DataId, Error, NewObject, ObjectLock, Result, UploadId, VersionId, Versioning,
+    WriteCondition, versions,
+};
 use crate::clock::Millis;
 use crate::layout::{ChunkId, Extent, NewChunk, NewData};
 
@@ -46,39 +50,96 @@ pub(super) async fn hold_ranges(tx: &mut Tx, chunks: impl IntoIterator<Item = Ch
     Ok(())
 }
 
-/// What a write needs to know of the object that it replaces.
+/// What a write needs to know of a version that is there.
 #[derive(Debug, Clone)]
 pub(super) struct Current {
-    pub(super) seq: i64,
+    pub(super) version: VersionId,
     pub(super) size: u64,
-    etag: String,
-    modified: Millis,
+    pub(super) etag: String,
+    pub(super) modified: Millis,
+    pub(super) lock: ObjectLock,
     pub(super) data: Option<i64>,
     pub(super) packed: Option<Vec<u8>>,
 }
 
-/// The objects of keys that are locked, in the keys' order.
-pub(super) async fn current(tx: &mut Tx, keys: &[(BucketId, &str)]) -> Result<Vec<Option<Current>>> {
-    let sql = "SELECT input.number, o.seq, o.size, o.etag, o.modified, o.data_id, o.chunk_id \
-               FROM {input:number,bucket_id,key} \
-               JOIN objects o ON o.bucket_id = input.bucket_id AND o.key = input.key";
+impl Current {
+    /// The columns that it is read from, of a table `o`.
+    pub(super) const COLUMNS: &str =
+        "o.version_id, o.seq, o.size, o.etag, o.modified, o.object_lock, o.data_id, o.chunk_id";
+
+    pub(super) fn of(row: &Row) -> Result<Self> {
+        Ok(Self {
+            version: VersionId::of_column(row.opt_text("version_id")?),
+            size: row.number("size")?,
+            etag: row.text("etag")?,
+            modified: row.int("modified")?,
+            lock: rows::object_lock(row)?,
+            data: row.opt_int("data_id")?,
+            packed: row.opt_bytes("chunk_id")?,
+        })
+    }
+}
+
+/// What a locked key holds.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Held {
+    /// What a plain GET sees.
+    pub(super) current: Option<Current>,
+    /// The place of the newest of its versions and delete markers in their order; 0 if there is none.
+    newest: i64,
+    /// The null version, or the null delete marker, if it is not the current one: its place in `versions`.
+    null: Option<(Vec<u8>, Current)>,
+}
+
+/// What keys hold, which are locked, in their order.
+pub(super) async fn held(tx: &mut Tx, keys: &[(&HeldBucket, &str)]) -> Result<Vec<Held>> {
+    let sql = format!(
+        "SELECT input.number, {} FROM {{input:number,bucket_id,key}} \
+         JOIN objects o ON o.bucket_id = input.bucket_id AND o.key = input.key",
+        Current::COLUMNS
+    );
     let columns = [
         Column::Ints((0..keys.len() as i64).collect()),
-        Column::Ints(keys.iter().map(|(bucket, _)| bucket.0).collect()),
+        Column::Ints(keys.iter().map(|(bucket, _)| bucket.id.0).collect()),
         Column::Bytes(keys.iter().map(|(_, key)| key.as_bytes()).collect()),
     ];
-    let mut found = vec![None; keys.len()];
-    for row in tx.query_many(sql, &[], &columns).await? {
+    let mut found = vec![Held::default(); keys.len()];
+    for row in tx.query_many(&sql, &[], &columns).await? {
         let number: usize = row.number("number")?;
         if let Some(place) = found.get_mut(number) {
-            *place = Some(Current {
-                seq: row.int("seq")?,
-                size: row.number("size")?,
-                etag: row.text("etag")?,
-                modified: row.int("modified")?,
-                data: row.opt_int("data_id")?,
-                packed: row.opt_bytes("chunk_id")?,
-            });
+            place.current = Some(Current::of(&row)?);
+            place.newest = row.int("seq")?;
+        }
+    }
+    // Where no versions were ever kept there is nothing else.
+    let versioned: Vec<_> =
+        keys.iter().enumerate().filter(|(_, (bucket, _))| bucket.versioning != Versioning::Never).collect();
+    if versioned.is_empty() {
+        return Ok(found);
+    }
+    let sql = format!(
+        "SELECT input.number, o.entry, {}, \
+         (SELECT v.seq FROM versions v WHERE v.bucket_id = input.bucket_id AND v.entry >= input.first \
+             AND v.entry < input.last ORDER BY v.entry LIMIT 1) AS newest \
+         FROM {{input:number,bucket_id,key,first,last}} LEFT JOIN versions o ON o.bucket_id = input.bucket_id \
+         AND o.key = input.key AND COALESCE(o.version_id, 'null') = 'null'",
+        Current::COLUMNS
+    );
+    let ends: Vec<_> = versioned.iter().map(|(_, (_, key))| versions::entries_of(key)).collect();
+    let columns = [
+        Column::Ints(versioned.iter().map(|(number, _)| *number as i64).collect()),
+        Column::Ints(versioned.iter().map(|(_, (bucket, _))| bucket.id.0).collect()),
+        Column::Bytes(versioned.iter().map(|(_, (_, key))| key.as_bytes()).collect()),
+        Column::Bytes(ends.iter().map(|ends| ends.start.as_slice()).collect()),
+        Column::Bytes(ends.iter().map(|ends| ends.end.as_slice()).collect()),
+    ];
+    for row in tx.query_many(&sql, &[], &columns).await? {
+        let number: usize = row.number("number")?;
+        if let Some(place) = found.get_mut(number) {
+            place.newest = place.newest.max(row.opt_int("newest")?.unwrap_or_default());
+            if let Some(entry) = row.opt_bytes("entry")? {
+                place.null = Some((entry, Current::of(&row)?));
+            }
         }
     }
     Ok(found)
@@ -199,40 +260,185 @@ pub(super) async fn insert_data_row(tx: &mut Tx, len: u64) -> Result<DataId> {
     Ok(DataId(row.ok_or_else(|| Error::Corrupt("no data row was made".into()))?.int("data_id")?))
 }
 
-/// The object that a key is to hold from now on; the key is locked and held `current`.
+/// The object that a key is to hold from now on; the key is locked.
 pub(super) struct Put<'a> {
-    pub(super) bucket: BucketId,
+    pub(super) bucket: &'a HeldBucket,
     pub(super) object: &'a NewObject,
     pub(super) size: u64,
     pub(super) parts: Option<u32>,
     pub(super) content: Content,
 }
 
-/// Writes the object's row, and releases what it replaces.
-pub(super) async fn put(tx: &mut Tx, put: Put<'_>, current: Option<&Current>) -> Result<()> {
+/// What a write to a key that holds something comes to: what is kept as a version, and what is gone.
+#[derive(Debug)]
+pub(super) struct Replacing<'a> {
+    bucket: &'a HeldBucket,
+    key: &'a str,
+    /// The place of what is written in the order of the key's versions.
+    seq: i64,
+    /// Its name; `None` where no versions are kept.
+    pub(super) version: Option<VersionId>,
+    /// The current object, where it stays as a version.
+    kept: Option<Vec<u8>>,
+    /// Whether the current object is in the way of a delete marker: its row goes.
+    row_goes: bool,
+    /// The place of a null version, or marker, that goes.
+    null_goes: Option<&'a [u8]>,
+    /// What is referred to no more.
+    pub(super) dropped: Vec<&'a Current>,
+}
+
+impl<'a> Replacing<'a> {
+    /// What a new version of a key, or a new delete marker, replaces.
+    pub(super) fn new(bucket: &'a HeldBucket, key: &'a str, held: &'a Held) -> Self {
+        let seq = held.newest.saturating_add(1);
+        let mut replacing = Self {
+            bucket,
+            key,
+            seq,
+            version: match bucket.versioning {
+                Versioning::Never => None,
+                Versioning::Enabled => Some(VersionId::new(seq)),
+                Versioning::Suspended => Some(VersionId::null()),
+            },
+            kept: None,
+            row_goes: false,
+            null_goes: None,
+            dropped: Vec::new(),
+        };
+        let Some(current) = &held.current else {
+            replacing.drop_null(held);
+            return replacing;
+        };
+        replacing.row_goes = true;
+        match bucket.versioning {
+            Versioning::Never => replacing.dropped.push(current),
+            Versioning::Suspended if current.version.is_null() => replacing.dropped.push(current),
+            Versioning::Enabled | Versioning::Suspended => {
+                replacing.kept = Some(versions::entry(key, held.newest));
+            }
+        }
+        replacing.drop_null(held);
+        replacing
+    }
+
+    /// There is one null version: a new one takes the place of the old.
+    fn drop_null(&mut self, held: &'a Held) {
+        if self.bucket.versioning == Versioning::Suspended
+            && let Some((entry, null)) = &held.null
+        {
+            self.null_goes = Some(entry);
+            self.dropped.push(null);
+        }
+    }
+}
+
+/// Keeps as versions what is to be kept, and takes away the null versions that are replaced.
+pub(super) async fn keep_versions(tx: &mut Tx, replacing: &[Replacing<'_>]) -> Result<()> {
+    let gone: Vec<_> = replacing.iter().filter_map(|one| Some((one.bucket.id.0, one.null_goes?))).collect();
+    if !gone.is_empty() {
+        let sql = "DELETE FROM versions WHERE (bucket_id, entry) IN \
+                   (SELECT input.bucket_id, input.entry FROM {input:bucket_id,entry})";
+        let (buckets, entries) = gone.into_iter().unzip();
+        tx.execute_many(sql, &[], &[Column::Ints(buckets), Column::Bytes(entries)]).await?;
+    }
+    let kept: Vec<_> = replacing.iter().filter_map(|one| Some((one, one.kept.as_deref()?))).collect();
+    if !kept.is_empty() {
+        // In the order in which data and chunks are locked everywhere: the foreign keys hold them.
+        let columns = versions::COLUMNS;
+        let sql = format!(
+            "INSERT INTO versions (bucket_id, key, {columns}, entry, marker) \
+             SELECT o.bucket_id, o.key, {}, input.entry, 0 FROM {{input:bucket_id,key,entry}} \
+             JOIN objects o ON o.bucket_id = input.bucket_id AND o.key = input.key \
+             ORDER BY o.data_id, o.chunk_id",
+            versions::columns_of("o")
+        );
+        let given = [
+            Column::Ints(kept.iter().map(|(one, _)| one.bucket.id.0).collect()),
+            Column::Bytes(kept.iter().map(|(one, _)| one.key.as_bytes()).collect()),
+            Column::Bytes(kept.iter().map(|(_, entry)| *entry).collect()),
+        ];
+        tx.execute_many(&sql, &[], &given).await?;
+    }
+    Ok(())
+}
+
+/// Hides keys behind delete markers. What they held was kept by [`keep_versions`], or is dropped.
+pub(super) async fn mark_deleted(tx: &mut Tx, replacing: &[Replacing<'_>], owner: &str, now: Millis) -> Result<()> {
+    let in_the_way: Vec<_> = replacing.iter().filter(|one| one.row_goes).collect();
+    if !in_the_way.is_empty() {
+        let sql = "DELETE FROM objects WHERE (bucket_id, key) IN \
+                   (SELECT input.bucket_id, input.key FROM {input:bucket_id,key})";
+        let given = [
+            Column::Ints(in_the_way.iter().map(|one| one.bucket.id.0).collect()),
+            Column::Bytes(in_the_way.iter().map(|one| one.key.as_bytes()).collect()),
+        ];
+        tx.execute_many(sql, &[], &given).await?;
+    }
+    let marked: Vec<_> = replacing.iter().filter_map(|one| Some((one, one.version.as_ref()?))).collect();
+    if marked.is_empty() {
+        return Ok(());
+    }
+    let entries: Vec<_> = marked.iter().map(|(one, _)| versions::entry(one.key, one.seq)).collect();
+    let sql = "INSERT INTO versions (bucket_id, entry, key, version_id, seq, marker, size, etag, modified, owner, headers, tags) \
+               SELECT input.bucket_id, input.entry, input.key, input.version_id, input.seq, 1, 0, '', $1, $2, '{}', '{}' \
+               FROM {input:bucket_id,entry,key,version_id,seq}";
+    let given = [
+        Column::Ints(marked.iter().map(|(one, _)| one.bucket.id.0).collect()),
+        Column::Bytes(entries.iter().map(Vec::as_slice).collect()),
+        Column::Bytes(marked.iter().map(|(one, _)| one.key.as_bytes()).collect()),
+        Column::OptTexts(marked.iter().map(|(_, version)| version.column()).collect()),
+        Column::Ints(marked.iter().map(|(one, _)| one.seq).collect()),
+    ];
+    tx.execute_many(sql, values![now, owner], &given).await.map(|_| ())
+}
+
+/// Writes the object's row, and releases what it replaces. Answers the version that it became.
+pub(super) async fn put(tx: &mut Tx, put: Put<'_>, held: &Held) -> Result<Option<VersionId>> {
     let now = put.object.modified;
-    upsert(tx, &[(put, current)]).await?;
-    release(tx, current, now).await
+    let replacing = [Replacing::new(put.bucket, &put.object.key, held)];
+    keep_versions(tx, &replacing).await?;
+    upsert(tx, &[(put, &replacing[0])]).await?;
+    let [Replacing { version, dropped, .. }] = replacing;
+    release(tx, dropped, now).await?;
+    Ok(version)
+}
+
+/// The lock that an object is to have.
+///
+/// # Errors
+/// [`Error::NoObjectLock`] if its writer asks for one and the bucket does not lock.
+pub(super) fn lock_of(bucket: &HeldBucket, name: &str, object: &NewObject) -> Result<ObjectLock> {
+    match &bucket.lock {
+        Some(lock) => Ok(lock.apply(object.lock, object.modified)),
+        None if object.lock.is_none() => Ok(ObjectLock::default()),
+        None => Err(Error::NoObjectLock(name.to_owned())),
+    }
 }
 
 /// Writes objects' rows, each of another key.
-pub(super) async fn upsert(tx: &mut Tx, puts: &[(Put<'_>, Option<&Current>)]) -> Result<()> {
+pub(super) async fn upsert(tx: &mut Tx, puts: &[(Put<'_>, &Replacing<'_>)]) -> Result<()> {
     if puts.is_empty() {
         return Ok(());
     }
     // `WHERE true`: without it SQLite takes ON for a join's.
-    let sql = "INSERT INTO objects (bucket_id, key, seq, size, etag, modified, checksum_algorithm, checksum_type, checksum, \
-               owner, headers, tags, parts, data_id, chunk_id, position, stripe_len, skip) \
-               SELECT input.* FROM {input:bucket_id,key,seq,size,etag,modified,checksum_algorithm,checksum_type,checksum,\
-               owner,headers,tags,parts,data_id,chunk_id,position,stripe_len,skip} WHERE true \
-               ON CONFLICT (bucket_id, key) DO UPDATE SET seq = excluded.seq, size = excluded.size, \
-               etag = excluded.etag, modified = excluded.modified, checksum_algorithm = excluded.checksum_algorithm, \
-               checksum_type = excluded.checksum_type, checksum = excluded.checksum, owner = excluded.owner, \
-               headers = excluded.headers, tags = excluded.tags, parts = excluded.parts, data_id = excluded.data_id, \
-               version_id = NULL, chunk_id = excluded.chunk_id, position = excluded.position, \
-               stripe_len = excluded.stripe_len, skip = excluded.skip";
+    let sql = "INSERT INTO objects (bucket_id, key, version_id, seq, size, etag, modified, checksum_algorithm, checksum_type, \
+               checksum, owner, headers, tags, parts, data_id, chunk_id, position, stripe_len, skip, object_lock) \
+               SELECT input.* FROM {input:bucket_id,key,version_id,seq,size,etag,modified,checksum_algorithm,checksum_type,\
+               checksum,owner,headers,tags,parts,data_id,chunk_id,position,stripe_len,skip,object_lock} WHERE true \
+               ON CONFLICT (bucket_id, key) DO UPDATE SET version_id = excluded.version_id, seq = excluded.seq, \
+               size = excluded.size, etag = excluded.etag, modified = excluded.modified, \
+               checksum_algorithm = excluded.checksum_algorithm, checksum_type = excluded.checksum_type, \
+               checksum = excluded.checksum, owner = excluded.owner, headers = excluded.headers, tags = excluded.tags, \
+               parts = excluded.parts, data_id = excluded.data_id, chunk_id = excluded.chunk_id, \
+               position = excluded.position, stripe_len = excluded.stripe_len, skip = excluded.skip, \
+               object_lock = excluded.object_lock";
     let headers = puts.iter().map(|(put, _)| to_json(&put.object.headers)).collect::<Result<Vec<_>>>()?;
     let tags = puts.iter().map(|(put, _)| to_json(&put.object.tags)).collect::<Result<Vec<_>>>()?;
+    let mut locks = Vec::with_capacity(puts.len());
+    for (put, _) in puts {
+        locks.push(rows::lock_column(&lock_of(put.bucket, &put.bucket.name, put.object)?)?);
+    }
     let chunks: Vec<_> =
         puts.iter().map(|(put, _)| put.content.packed().map(|extent| extent.chunk.to_bytes())).collect();
     let each = || puts.iter().map(|(put, _)| put);
@@ -241,9 +447,10 @@ pub(super) async fn upsert(tx: &mut Tx, puts: &[(Put<'_>, Option<&Current>)]) ->
     };
     let packed = |get: fn(Extent) -> i64| Column::OptInts(each().map(|put| put.content.packed().map(get)).collect());
     let columns = [
-        Column::Ints(each().map(|put| put.bucket.0).collect()),
+        Column::Ints(each().map(|put| put.bucket.id.0).collect()),
         Column::Bytes(each().map(|put| put.object.key.as_bytes()).collect()),
-        Column::Ints(puts.iter().map(|(_, now)| now.map_or(1, |now| now.seq.saturating_add(1))).collect()),
+        Column::OptTexts(puts.iter().map(|(_, new)| new.version.as_ref().and_then(VersionId::column)).collect()),
+        Column::Ints(puts.iter().map(|(_, new)| new.seq).collect()),
         Column::Ints(each().map(|put| int(put.size)).collect()),
         Column::Texts(each().map(|put| put.object.etag.as_str()).collect()),
         Column::Ints(each().map(|put| put.object.modified).collect()),
@@ -259,6 +466,7 @@ pub(super) async fn upsert(tx: &mut Tx, puts: &[(Put<'_>, Option<&Current>)]) ->
         packed(|extent| int(extent.position)),
         packed(|extent| i64::from(extent.stripe_len)),
         packed(|extent| i64::from(extent.skip)),
+        Column::OptTexts(locks.iter().map(Option::as_deref).collect()),
     ];
     tx.execute_many(sql, &[], &columns).await.map(|_| ())
 }

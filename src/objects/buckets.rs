@@ -1,15 +1,15 @@
 //! Buckets.
 
 use super::{Result, Store};
-use crate::metadata::{Bucket, BucketQuery, NewBucket};
+use crate::metadata::{Bucket, BucketChange, BucketQuery, NewBucket};
 
 impl Store {
-    /// Creates a bucket.
+    /// Creates a bucket; one that is to `lock` its objects keeps versions from the start.
     ///
     /// # Errors
     /// [`crate::metadata::Error::BucketExists`], with the bucket that has the name.
-    pub async fn create_bucket(&self, name: String, region: String, owner: String) -> Result<Bucket> {
-        let bucket = NewBucket { name, region, owner, created: self.clock.now() };
+    pub async fn create_bucket(&self, name: String, region: String, owner: String, lock: bool) -> Result<Bucket> {
+        let bucket = NewBucket { name, region, owner, lock, created: self.clock.now() };
         let store = self.clone();
         Self::to_the_end(async move { Ok(store.metadata.create_bucket(&bucket).await?) }).await
     }
@@ -20,6 +20,15 @@ impl Store {
     /// [`crate::metadata::Error::NoSuchBucket`].
     pub async fn bucket(&self, name: &str) -> Result<Bucket> {
         Ok(self.metadata.bucket(name).await?)
+    }
+
+    /// Changes whether a bucket keeps versions, or how it locks them.
+    ///
+    /// # Errors
+    /// [`crate::metadata::Error::NoSuchBucket`], [`crate::metadata::Error::BucketState`].
+    pub async fn change_bucket(&self, name: String, change: BucketChange) -> Result<()> {
+        let store = self.clone();
+        Self::to_the_end(async move { Ok(store.metadata.change_bucket(&name, &change).await?) }).await
     }
 
     /// Deletes an empty bucket, and aborts the uploads that run in it.

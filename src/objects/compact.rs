@@ -59,7 +59,7 @@ impl Store {
         let to = Extent { len: from.len, ..from };
         let write = PackedWrite::Move { owner: entry.owner, from, to, modified: entry.modified };
         match self.lanes.write(write, owner, bytes).await {
-            Ok(()) => {
+            Ok(_) => {
                 crash::point("compact.moved");
                 Ok(from.len)
             }

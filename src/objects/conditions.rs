@@ -99,7 +99,7 @@ impl ReadConditions {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::metadata::{Content, Headers, Tags};
+    use crate::metadata::{Content, Headers, ObjectLock, Tags};
 
     fn object() -> Object {
         Object {
@@ -112,6 +112,7 @@ mod tests {
             tags: Tags::new(),
             owner: String::new(),
             parts: None,
+            lock: ObjectLock::default(),
             content: Content::Empty,
         }
     }

@@ -16,8 +16,8 @@ use crate::clock::Millis;
 use crate::crash;
 use crate::layout::{CHUNK_LEN, NewData, PlacedExtent};
 use crate::metadata::{
-    self, Checksum, ChecksumAlgorithm, ChecksumType, Content, CopyCommit, Headers, NewObject, Object, PartCommit,
-    PartSource, ReadRange, Tags, UploadId, WriteCondition,
+    self, Checksum, ChecksumAlgorithm, ChecksumType, Content, CopyCommit, Headers, NewObject, Object, ObjectLock,
+    PartCommit, PartSource, ReadRange, Tags, UploadId, VersionId, WriteCondition,
 };
 
 /// How often a copy starts again because its source was replaced meanwhile.
@@ -50,6 +50,8 @@ pub struct CopyRequest {
     pub source_bucket: String,
     /// The source's key.
     pub source_key: String,
+    /// The source's version; `None`: the current one.
+    pub source_version: Option<VersionId>,
     /// What must hold of the source.
     pub conditions: ReadConditions,
     /// The destination's bucket.
@@ -64,6 +66,8 @@ pub struct CopyRequest {
     pub tags: Directive<Tags>,
     /// Canonical id of the copy's owner.
     pub owner: String,
+    /// What keeps the copy from being deleted; the source's lock does not.
+    pub lock: ObjectLock,
     /// The checksum the copy is to have; `None`: the source's.
     pub checksum: Option<ChecksumAlgorithm>,
     /// What must hold of the destination.
@@ -79,6 +83,10 @@ pub struct Copied {
     pub modified: Millis,
     /// Its checksum.
     pub checksum: Option<Checksum>,
+    /// The version that it is, if its bucket keeps any.
+    pub version: Option<VersionId>,
+    /// The version that it was copied from, if that one's bucket keeps any.
+    pub source_version: Option<VersionId>,
 }
 
 /// An UploadPartCopy.
@@ -88,6 +96,8 @@ pub struct CopyPartRequest {
     pub source_bucket: String,
     /// The source's key.
     pub source_key: String,
+    /// The source's version; `None`: the current one.
+    pub source_version: Option<VersionId>,
     /// Which bytes of it, inclusive; `None`: all.
     pub source_range: Option<(u64, u64)>,
     /// What must hold of the source.
@@ -102,8 +112,16 @@ pub struct CopyPartRequest {
     pub number: u32,
 }
 
+/// What is copied: one version of one object.
+struct SourceName<'a> {
+    bucket: &'a str,
+    key: &'a str,
+    version: Option<&'a VersionId>,
+}
+
 struct Source {
     object: Object,
+    version: Option<VersionId>,
     range: Range<u64>,
     extents: Vec<PlacedExtent>,
     hold: Hold,
@@ -129,15 +147,22 @@ impl Store {
     }
 
     async fn copy_once(&self, request: &CopyRequest) -> Result<Copied> {
-        let Source { object: source, range, extents, hold } =
-            self.source(&request.source_bucket, &request.source_key, None, &request.conditions).await?;
+        let from = SourceName {
+            bucket: &request.source_bucket,
+            key: &request.source_key,
+            version: request.source_version.as_ref(),
+        };
+        let Source { object: source, version: source_version, range, extents, hold } =
+            self.source(from, None, &request.conditions).await?;
         if source.size > MAX_PUT_LEN {
             return Err(Error::InvalidRequest(format!(
                 "The specified copy source is larger than the maximum allowable size for a copy source: {MAX_PUT_LEN}"
             )));
         }
-        self.admit(&request.bucket, &request.key, &request.condition).await?;
-        let onto_itself = (&request.source_bucket, &request.source_key) == (&request.bucket, &request.key);
+        self.admit(&request.bucket, &request.key, &request.condition, &request.lock).await?;
+        // A version is copied onto its own key to make it the current one again.
+        let onto_itself = request.source_version.is_none()
+            && (&request.source_bucket, &request.source_key) == (&request.bucket, &request.key);
         let mut headers = request.headers.resolve(&source.headers);
         headers.website_redirect.clone_from(&request.website_redirect);
         let tags = request.tags.resolve(&source.tags);
@@ -172,14 +197,15 @@ impl Store {
             headers,
             tags,
             owner: request.owner.clone(),
+            lock: request.lock,
         };
-        let copied = Copied { etag: object.etag.clone(), modified, checksum: object.checksum.clone() };
-        match source.content {
+        let (etag, checksum) = (object.etag.clone(), object.checksum.clone());
+        let version = match source.content {
             // What lies in a packed chunk has one owner: a copy has bytes of its own.
             Content::Empty | Content::Packed(_) => {
                 let bytes = self.bytes(source.content, range, extents, hold).try_collect().await?;
                 let (bucket, condition) = (request.bucket.clone(), request.condition.clone());
-                self.commit_new(bucket, object, Received::Small(bytes), condition).await?;
+                self.commit_new(bucket, object, Received::Small(bytes), condition).await?.version
             }
             Content::Data(data) => {
                 let commit = CopyCommit {
@@ -191,18 +217,18 @@ impl Store {
                     parts: source.parts,
                     condition: request.condition.clone(),
                 };
-                self.metadata.commit_copy(&commit).await?;
+                self.metadata.commit_copy(&commit).await?
             }
-        }
+        };
         crash::point("copy.committed");
-        Ok(copied)
+        Ok(Copied { etag, modified, checksum, version, source_version })
     }
 
-    /// Makes a part of an upload from a range of an object.
+    /// Makes a part of an upload from a range of an object. Answers the source's version, too, if its bucket keeps any.
     ///
     /// # Errors
     /// No such source or upload, a condition, a range that the source does not have.
-    pub async fn copy_part(&self, request: CopyPartRequest) -> Result<UploadedPart> {
+    pub async fn copy_part(&self, request: CopyPartRequest) -> Result<(UploadedPart, Option<VersionId>)> {
         let store = self.clone();
         Self::to_the_end(async move {
             for _ in 0..RETRIES {
@@ -216,11 +242,16 @@ impl Store {
         .await
     }
 
-    async fn copy_part_once(&self, request: &CopyPartRequest) -> Result<UploadedPart> {
+    async fn copy_part_once(&self, request: &CopyPartRequest) -> Result<(UploadedPart, Option<VersionId>)> {
         let upload = self.metadata.upload(&request.bucket, &request.key, &request.upload).await?;
         let algorithm = upload.template.checksum.map_or(DEFAULT_CHECKSUM, |(algorithm, _)| algorithm);
-        let Source { object: source, range, extents, hold } =
-            self.source(&request.source_bucket, &request.source_key, request.source_range, &request.conditions).await?;
+        let from = SourceName {
+            bucket: &request.source_bucket,
+            key: &request.source_key,
+            version: request.source_version.as_ref(),
+        };
+        let Source { object: source, version, range, extents, hold } =
+            self.source(from, request.source_range, &request.conditions).await?;
         let len = range.end - range.start;
         if len > MAX_PUT_LEN {
             return Err(Error::InvalidRequest(format!(
@@ -234,14 +265,15 @@ impl Store {
             let sums = self.sums(&source, range.clone(), extents, hold, Some(algorithm)).await?;
             let commit = self.part_commit(request, &sums, algorithm, PartSource::Range { data, range });
             self.metadata.commit_part(&commit).await?;
-            return Ok(UploadedPart { etag: commit.etag, checksum: commit.checksum, modified: commit.modified });
+            let part = UploadedPart { etag: commit.etag, checksum: commit.checksum, modified: commit.modified };
+            return Ok((part, version));
         }
         let owner = Owner { bucket: request.bucket.clone(), key: request.key.clone(), part: request.number };
         let body = Self::body_of(self.bytes(source.content, range, extents, hold));
         let (received, hashes) = self.receive(owner, body, Some(len), Hashes::new([algorithm])).await?;
         let source = PartSource::New(NewData::default());
         let commit = self.part_commit(request, &hashes.finish(), algorithm, source);
-        self.commit_new_part(commit, received).await
+        Ok((self.commit_new_part(commit, received).await?, version))
     }
 
     fn part_commit(
@@ -266,14 +298,20 @@ impl Store {
 
     async fn source(
         &self,
-        bucket: &str,
-        key: &str,
+        name: SourceName<'_>,
         range: Option<(u64, u64)>,
         conditions: &ReadConditions,
     ) -> Result<Source> {
         let hold = self.chunks.reads().begin();
         let asked = range.map_or(ReadRange::Whole, |(first, last)| ReadRange::From(first, Some(last)));
-        let found = self.metadata.resolve(bucket, key, asked).await?;
+        let found =
+            self.metadata.resolve(name.bucket, name.key, name.version, asked).await.map_err(|error| match error {
+                metadata::Error::DeleteMarker { named: true, .. } => Error::InvalidRequest(
+                    "The source of a copy request may not specifically refer to a delete marker by version id.".into(),
+                ),
+                metadata::Error::DeleteMarker { bucket, key, .. } => metadata::Error::NoSuchKey { bucket, key }.into(),
+                error => error.into(),
+            })?;
         conditions.check_source(&found.object, self.clock.now())?;
         if let Some((first, last)) = range
             && last >= found.object.size
@@ -284,7 +322,7 @@ impl Store {
                 message: format!("Range specified is not valid for source object of size: {}", found.object.size),
             });
         }
-        Ok(Source { object: found.object, range: found.range, extents: found.extents, hold })
+        Ok(Source { object: found.object, version: found.version, range: found.range, extents: found.extents, hold })
     }
 
     /// Reads bytes only to digest them.

@@ -2,7 +2,7 @@
 
 use super::{Result, Store};
 use crate::crash;
-use crate::metadata::{DeleteKey, Error};
+use crate::metadata::{DeleteKey, Deleted, Error};
 
 /// A DeleteObject or DeleteObjects.
 #[derive(Debug, Clone)]
@@ -11,20 +11,23 @@ pub struct DeleteRequest {
     pub bucket: String,
     /// The keys, each with its conditions.
     pub keys: Vec<DeleteKey>,
+    /// Canonical id of who deletes: the owner of delete markers.
+    pub owner: String,
 }
 
 /// What became of one key.
-pub type DeleteOutcome = Result<(), Error>;
+pub type DeleteOutcome = Result<Deleted, Error>;
 
 impl Store {
-    /// Deletes objects; answers one outcome a key, in their order. A key that is not there counts as deleted.
+    /// Deletes objects, or versions; answers one outcome a key, in their order. What is not there counts as deleted.
     ///
     /// # Errors
     /// No such bucket; the database.
     pub async fn delete(&self, request: DeleteRequest) -> Result<Vec<DeleteOutcome>> {
         let store = self.clone();
         Self::to_the_end(async move {
-            let outcomes = store.metadata.delete(&request.bucket, &request.keys, store.clock.now()).await?;
+            let DeleteRequest { bucket, keys, owner } = &request;
+            let outcomes = store.metadata.delete(bucket, keys, owner, store.clock.now()).await?;
             crash::point("delete.committed");
             Ok(outcomes)
         })

@@ -6,7 +6,7 @@ use futures_util::{StreamExt, stream};
 
 use super::{Error, ReadConditions, Result, Store};
 use crate::chunks::ReadStream;
-use crate::metadata::{Content, Object, ObjectPart, PartQuery, ReadRange, Resolved};
+use crate::metadata::{Content, Object, ObjectPart, PartQuery, ReadRange, Resolved, VersionId};
 
 /// A GetObject or HeadObject.
 #[derive(Debug, Clone)]
@@ -15,6 +15,8 @@ pub struct GetRequest {
     pub bucket: String,
     /// The key.
     pub key: String,
+    /// The version; `None`: the current one.
+    pub version: Option<VersionId>,
     /// Which bytes.
     pub range: ReadRange,
     /// What must hold.
@@ -25,6 +27,8 @@ pub struct GetRequest {
 
 /// An object as read.
 pub struct Got {
+    /// Which version it is; `None` if nobody asked and the bucket never kept any.
+    pub version: Option<VersionId>,
     /// Its row.
     pub object: Object,
     /// The bytes sent: first, and one past the last.
@@ -53,6 +57,8 @@ pub struct PartsPage {
 /// What GetObjectAttributes tells.
 #[derive(Debug, Clone)]
 pub struct Attributes {
+    /// Which version it is; `None` if nobody asked and the bucket never kept any.
+    pub version: Option<VersionId>,
     /// The row.
     pub object: Object,
     /// Its parts, if it was uploaded in parts and they were asked for.
@@ -64,12 +70,12 @@ impl Store {
     /// read at all is an error and not a broken answer.
     ///
     /// # Errors
-    /// No such bucket or key; a condition; [`Error::InvalidRange`]; [`Error::InvalidPartNumber`]; too few good shards.
+    /// No such bucket, key or version; a condition; [`Error::InvalidRange`]; [`Error::InvalidPartNumber`]; too few good shards.
     pub async fn get(&self, request: &GetRequest) -> Result<Got> {
         let asked = request.range;
         let hold = self.chunks.reads().begin();
-        let Resolved { object, range, extents, part, .. } =
-            self.metadata.resolve(&request.bucket, &request.key, asked).await?;
+        let Resolved { object, range, extents, part, version, .. } =
+            self.metadata.resolve(&request.bucket, &request.key, request.version.as_ref(), asked).await?;
         request.conditions.check(&object, self.clock.now())?;
         let size = object.size;
         match asked {
@@ -94,15 +100,21 @@ impl Store {
         } else {
             Box::pin(stream::empty())
         };
-        Ok(Got { object, range, partial, parts, part, body })
+        Ok(Got { version, object, range, partial, parts, part, body })
     }
 
     /// Describes an object and a page of its parts.
     ///
     /// # Errors
-    /// No such bucket or key.
-    pub async fn attributes(&self, bucket: &str, key: &str, parts: Option<PartQuery>) -> Result<Attributes> {
-        let object = self.metadata.resolve(bucket, key, ReadRange::Nothing).await?.object;
+    /// No such bucket, key or version.
+    pub async fn attributes(
+        &self,
+        bucket: &str,
+        key: &str,
+        version: Option<&VersionId>,
+        parts: Option<PartQuery>,
+    ) -> Result<Attributes> {
+        let Resolved { object, version, .. } = self.metadata.resolve(bucket, key, version, ReadRange::Nothing).await?;
         let page = match (parts, object.parts, object.content) {
             (Some(query), Some(total), Content::Data(data)) => {
                 let more = PartQuery { limit: query.limit.saturating_add(1), ..query };
@@ -113,6 +125,6 @@ impl Store {
             }
             _ => None,
         };
-        Ok(Attributes { object, parts: page })
+        Ok(Attributes { version, object, parts: page })
     }
 }

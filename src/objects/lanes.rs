@@ -15,7 +15,7 @@ use super::{Error, Result, batch};
 use crate::chunks::{ChunkStore, Entry, EntryHeader, Owner, Pack};
 use crate::clock::Clock;
 use crate::layout::{ChunkId, Extent, NewData};
-use crate::metadata::{self, Appended, Metadata, PackedCommit, PackedOwner, PackedWrite, PartSource};
+use crate::metadata::{self, Appended, Metadata, PackedCommit, PackedOwner, PackedWrite, PartSource, VersionId};
 
 /// How small writes are gathered. The defaults are from the measurements in ARCHITECTURE.md.
 #[derive(Debug, Clone)]
@@ -53,7 +53,7 @@ struct Job {
     /// What is to be committed; where its bytes are is filled in once they are somewhere.
     write: PackedWrite,
     entry: Option<Entry>,
-    answer: oneshot::Sender<Result<()>>,
+    answer: oneshot::Sender<Result<Option<VersionId>>>,
 }
 
 #[derive(Debug)]
@@ -89,10 +89,11 @@ impl Lanes {
         Self { lanes: lanes.collect() }
     }
 
-    /// Writes something small. Returns once it is synced and committed.
+    /// Writes something small. Returns once it is synced and committed, with the version that an object became, if its bucket keeps
+    /// any.
     ///
     /// Dropped before that, the write may happen or not.
-    pub(super) async fn write(&self, write: PackedWrite, owner: Owner, bytes: Vec<Bytes>) -> Result<()> {
+    pub(super) async fn write(&self, write: PackedWrite, owner: Owner, bytes: Vec<Bytes>) -> Result<Option<VersionId>> {
         let len: usize = bytes.iter().map(Bytes::len).sum();
         let lane = self.lane(&write).ok_or(Error::Worker)?;
         let entry = if len == 0 {
@@ -288,7 +289,7 @@ impl Lane {
                     let outcome = self.attempt(&mut alone).await;
                     for job in alone {
                         _ = job.answer.send(match &outcome {
-                            Ok(results) => results.first().cloned().unwrap_or(Ok(())).map_err(Error::from),
+                            Ok(results) => results.first().cloned().unwrap_or(Ok(None)).map_err(Error::from),
                             Err(failure) => Err(failure.error()),
                         });
                     }
@@ -304,7 +305,7 @@ impl Lane {
     }
 
     /// Appends the bytes of a batch and commits it.
-    async fn attempt(&mut self, jobs: &mut [Job]) -> Result<Vec<metadata::Result<()>>, Failure> {
+    async fn attempt(&mut self, jobs: &mut [Job]) -> Result<Vec<metadata::Result<Option<VersionId>>>, Failure> {
         let entries: Vec<Entry> = jobs.iter().filter_map(|job| job.entry.clone()).collect();
         let appended = self.append(&entries, jobs).await?;
         let commit = PackedCommit {

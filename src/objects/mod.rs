@@ -18,6 +18,7 @@ mod list;
 mod multipart;
 mod put;
 mod tagging;
+mod versions;
 
 use std::future::Future;
 
@@ -41,6 +42,7 @@ pub use lanes::PackConfig;
 pub use ledger::{Lifeline, MetadataLedger};
 pub use multipart::{CompletePart, CompleteRequest, CompletedUpload, PartRequest, StartUpload, UploadedPart};
 pub use put::{PutRequest, Stored};
+pub use versions::VersionName;
 
 /// The largest object: 50 TiB would be today's limit at AWS; ours is the 5 TiB that its clients know.
 pub const MAX_OBJECT_LEN: u64 = 5 << 40;

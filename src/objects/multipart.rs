@@ -9,7 +9,7 @@ use crate::crash;
 use crate::layout::NewData;
 use crate::metadata::{
     self, Checksum, ChecksumAlgorithm, ChecksumType, CompleteCommit, Completion, NewObject, NewUpload, PackedWrite,
-    Part, PartCommit, PartQuery, PartSource, Upload, UploadId, UploadTemplate, WriteCondition,
+    Part, PartCommit, PartQuery, PartSource, Upload, UploadId, UploadTemplate, VersionId, WriteCondition,
 };
 
 /// A CreateMultipartUpload.
@@ -93,6 +93,8 @@ pub struct CompletedUpload {
     pub checksum: Option<Checksum>,
     /// Length in bytes.
     pub size: u64,
+    /// The version that it is, if the bucket keeps any.
+    pub version: Option<VersionId>,
 }
 
 impl Store {
@@ -252,7 +254,9 @@ impl Store {
                 Err(Error::Metadata(error @ metadata::Error::NoSuchUpload { .. })) => {
                     let completion = store.metadata.completion(&bucket, &key, &upload).await?;
                     match completion.filter(|completion| Some(&completion.etag) == named.as_ref()) {
-                        Some(Completion { etag, size, checksum }) => Ok(CompletedUpload { etag, checksum, size }),
+                        Some(Completion { etag, size, checksum, version }) => {
+                            Ok(CompletedUpload { etag, checksum, size, version })
+                        }
                         None => Err(error.into()),
                     }
                 }
@@ -328,6 +332,7 @@ impl Store {
                 headers: template.headers,
                 tags: template.tags,
                 owner: template.owner,
+                lock: template.lock,
             },
             bucket: request.bucket,
             key: request.key,
@@ -335,9 +340,9 @@ impl Store {
             parts,
             condition: request.condition,
         };
-        self.metadata.complete_upload(&commit).await?;
+        let version = self.metadata.complete_upload(&commit).await?;
         crash::point("complete.committed");
-        Ok(CompletedUpload { etag: commit.object.etag, checksum: commit.object.checksum, size })
+        Ok(CompletedUpload { etag: commit.object.etag, checksum: commit.object.checksum, size, version })
     }
 }
 

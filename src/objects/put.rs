@@ -3,7 +3,10 @@
 use super::{Expected, Received, Result, Store, batch};
 use crate::chunks::{Body, Owner};
 use crate::crash;
-use crate::metadata::{Checksum, ChecksumAlgorithm, Headers, NewObject, PackedWrite, PutCommit, Tags, WriteCondition};
+use crate::metadata::{
+    Checksum, ChecksumAlgorithm, Headers, NewObject, ObjectLock, PackedWrite, PutCommit, Tags, VersionId,
+    WriteCondition,
+};
 
 /// A PutObject.
 pub struct PutRequest {
@@ -17,6 +20,8 @@ pub struct PutRequest {
     pub tags: Tags,
     /// Canonical id of the owner.
     pub owner: String,
+    /// What keeps it from being deleted.
+    pub lock: ObjectLock,
     /// What must hold of the current object.
     pub condition: WriteCondition,
     /// What is said of the body.
@@ -34,6 +39,8 @@ pub struct Stored {
     pub checksum: Option<Checksum>,
     /// Length in bytes.
     pub size: u64,
+    /// The version that it is, if the bucket keeps any.
+    pub version: Option<VersionId>,
 }
 
 /// What S3 computes of objects whose writer asks for nothing else.
@@ -54,7 +61,7 @@ impl Store {
         request.expected.check_ahead()?;
         let announced = request.expected.len;
         if announced.is_none_or(|len| len > self.pack_max as u64) {
-            self.admit(&request.bucket, &request.key, &request.condition).await?;
+            self.admit(&request.bucket, &request.key, &request.condition, &request.lock).await?;
         }
         let owner = Owner { bucket: request.bucket.clone(), key: request.key.clone(), part: 0 };
         let default = if request.expected.algorithm().is_none() { Some(DEFAULT_CHECKSUM) } else { None };
@@ -77,6 +84,7 @@ impl Store {
             headers: request.headers,
             tags: request.tags,
             owner: request.owner,
+            lock: request.lock,
         };
         crash::point("put.received");
         let stored = self.commit_new(request.bucket, object, received, request.condition).await;
@@ -93,38 +101,48 @@ impl Store {
         condition: WriteCondition,
     ) -> Result<Stored> {
         let (etag, checksum) = (object.etag.clone(), object.checksum.clone());
-        let size = match received {
+        let (size, version) = match received {
             Received::Small(bytes) => {
                 let size = bytes.iter().map(|piece| piece.len() as u64).sum();
                 let owner = Owner { bucket: bucket.clone(), key: object.key.clone(), part: 0 };
                 let write = PackedWrite::Put { bucket, object: Box::new(object), extent: None, condition };
-                self.lanes.write(write, owner, bytes).await?;
-                size
+                (size, self.lanes.write(write, owner, bytes).await?)
             }
             Received::Large(data) => {
                 let commit = PutCommit { batch: batch(), bucket, object, data, condition };
                 let outcome = self.metadata.commit_put(&commit).await;
-                self.undo(outcome, &commit.data.chunks).await?;
-                commit.data.len
+                let version = self.undo(outcome, &commit.data.chunks).await?;
+                (commit.data.len, version)
             }
         };
-        Ok(Stored { etag, checksum, size })
+        Ok(Stored { etag, checksum, size, version })
     }
 
     /// Refuses a write that cannot succeed before its body is read. The commit tests everything once more, under locks.
-    pub(super) async fn admit(&self, bucket: &str, key: &str, condition: &WriteCondition) -> Result<()> {
+    pub(super) async fn admit(
+        &self,
+        bucket: &str,
+        key: &str,
+        condition: &WriteCondition,
+        lock: &ObjectLock,
+    ) -> Result<()> {
         use crate::metadata::{Error, ReadRange};
+        if *condition == WriteCondition::default() || !lock.is_none() {
+            let bucket = self.metadata.bucket(bucket).await?;
+            if bucket.lock.is_none() && !lock.is_none() {
+                return Err(Error::NoObjectLock(bucket.name).into());
+            }
+        }
         if *condition == WriteCondition::default() {
-            self.metadata.bucket(bucket).await?;
             return Ok(());
         }
-        match self.metadata.resolve(bucket, key, ReadRange::Nothing).await {
+        match self.metadata.resolve(bucket, key, None, ReadRange::Nothing).await {
             Ok(found) => Ok(condition.check(
                 bucket,
                 key,
                 Some((&found.object.etag, found.object.size, found.object.modified)),
             )?),
-            Err(Error::NoSuchKey { .. }) => Ok(condition.check(bucket, key, None)?),
+            Err(Error::NoSuchKey { .. } | Error::DeleteMarker { .. }) => Ok(condition.check(bucket, key, None)?),
             Err(error) => Err(error.into()),
         }
     }

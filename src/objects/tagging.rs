@@ -1,26 +1,9 @@
-//! Tags of buckets and objects.
+//! Tags of buckets; those of objects are a property of their versions.
 
 use super::{Error, Result, Store};
-use crate::metadata::{self, ConfigKind, ReadRange, Tags};
+use crate::metadata::{self, ConfigKind, Tags};
 
 impl Store {
-    /// An object's tags.
-    ///
-    /// # Errors
-    /// No such bucket or key.
-    pub async fn object_tags(&self, bucket: &str, key: &str) -> Result<Tags> {
-        Ok(self.metadata.resolve(bucket, key, ReadRange::Nothing).await?.object.tags)
-    }
-
-    /// Gives an object these tags in place of those it has.
-    ///
-    /// # Errors
-    /// No such bucket or key.
-    pub async fn set_object_tags(&self, bucket: String, key: String, tags: Tags) -> Result<()> {
-        let store = self.clone();
-        Self::to_the_end(async move { Ok(store.metadata.set_tags(&bucket, &key, &tags).await?) }).await
-    }
-
     /// A bucket's tags; `None` if it was never given any.
     ///
     /// # Errors

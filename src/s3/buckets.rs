@@ -64,10 +64,11 @@ pub(super) async fn create_bucket(
 ) -> S3Result<S3Response<CreateBucketOutput>> {
     let owner = identity(&request)?.id;
     let input = request.input;
-    refuse_unbuilt(&[
-        ("x-amz-bucket-object-lock-enabled", input.object_lock_enabled_for_bucket == Some(true)),
-        ("x-amz-object-ownership", input.object_ownership.is_some_and(|o| o.as_str() != "BucketOwnerEnforced")),
-    ])?;
+    refuse_unbuilt(&[(
+        "x-amz-object-ownership",
+        input.object_ownership.is_some_and(|o| o.as_str() != "BucketOwnerEnforced"),
+    )])?;
+    let lock = input.object_lock_enabled_for_bucket == Some(true);
     let constraint = input.create_bucket_configuration.and_then(|configuration| configuration.location_constraint);
     if let Some(constraint) = constraint
         && !constraint.as_str().is_empty()
@@ -86,7 +87,7 @@ pub(super) async fn create_bucket(
         return Err(with_detail(error, "BucketName", name));
     }
     let location = format!("/{name}");
-    api.store.create_bucket(name, api.region.clone(), owner).await.map_err(from_objects)?;
+    api.store.create_bucket(name, api.region.clone(), owner, lock).await.map_err(from_objects)?;
     Ok(S3Response::new(CreateBucketOutput { location: Some(location) }))
 }
 

@@ -4,23 +4,23 @@ use s3s::dto::*;
 use s3s::{S3Request, S3Response, S3Result};
 
 use super::error::{from_objects, invalid_argument, not_implemented};
+use super::locking::lock_fields;
 use super::multipart::part_number;
 use super::values::{
-    ChecksumFields, algorithm, check_key, etag, etag_list, header_fields, millis, put_checksums, refuse_version,
-    timestamp, write_condition,
+    ChecksumFields, algorithm, check_key, etag, etag_list, header_fields, millis, put_checksums, timestamp, version,
+    version_id, write_condition,
 };
 use super::{Api, check_owner, identity, tagging};
-use crate::metadata::UploadId;
+use crate::metadata::{UploadId, VersionId};
 use crate::objects::{CopyPartRequest, CopyRequest, Directive, ReadConditions};
 
-/// The source of a copy: bucket and key.
-fn source(source: &CopySource) -> S3Result<(String, String)> {
+/// The source of a copy: bucket, key and version.
+fn source(source: &CopySource) -> S3Result<(String, String, Option<VersionId>)> {
     let CopySource::Bucket { bucket, key, version_id } = source else {
         return Err(not_implemented("x-amz-copy-source"));
     };
-    refuse_version(version_id.as_deref().map(str::to_owned).as_ref())?;
     check_key(key)?;
-    Ok((bucket.to_string(), key.to_string()))
+    Ok((bucket.to_string(), key.to_string(), version(version_id.as_deref())?))
 }
 
 /// The conditions of a copy's source.
@@ -48,7 +48,8 @@ pub(super) async fn copy_object(
     let owner = identity(&request)?.id;
     let S3Request { mut input, headers, .. } = request;
     check_key(&input.key)?;
-    let (source_bucket, source_key) = source(&input.copy_source)?;
+    let (source_bucket, source_key, source_version) = source(&input.copy_source)?;
+    let lock = lock_fields!(input, api.store.clock().now())?;
     let conditions = source_conditions!(&headers, input);
     let metadata_directive = input.metadata_directive.as_ref().map_or("COPY", MetadataDirective::as_str);
     let tagging_directive = input.tagging_directive.as_ref().map_or("COPY", TaggingDirective::as_str);
@@ -57,6 +58,7 @@ pub(super) async fn copy_object(
     let copy = CopyRequest {
         source_bucket,
         source_key,
+        source_version,
         conditions,
         bucket: input.bucket,
         key: input.key,
@@ -72,6 +74,7 @@ pub(super) async fn copy_object(
             other => return Err(invalid_argument("x-amz-tagging-directive", other, "Unknown tagging directive.")),
         },
         owner,
+        lock,
         checksum: algorithm(input.checksum_algorithm.as_ref().map(ChecksumAlgorithm::as_str))?,
         condition: write_condition(&headers, None, None)?,
     };
@@ -83,7 +86,12 @@ pub(super) async fn copy_object(
         ..Default::default()
     };
     put_checksums!(result, ChecksumFields::from_checksum(copied.checksum.as_ref()));
-    Ok(S3Response::new(CopyObjectOutput { copy_object_result: Some(result), ..Default::default() }))
+    Ok(S3Response::new(CopyObjectOutput {
+        copy_object_result: Some(result),
+        copy_source_version_id: version_id(copied.source_version.as_ref()),
+        version_id: version_id(copied.version.as_ref()),
+        ..Default::default()
+    }))
 }
 
 /// `bytes=first-last`, both given, as S3 wants it here.
@@ -109,10 +117,11 @@ pub(super) async fn upload_part_copy(
     check_owner(&request, request.input.expected_source_bucket_owner.as_ref())?;
     let S3Request { input, headers, .. } = request;
     check_key(&input.key)?;
-    let (source_bucket, source_key) = source(&input.copy_source)?;
+    let (source_bucket, source_key, source_version) = source(&input.copy_source)?;
     let copy = CopyPartRequest {
         source_bucket,
         source_key,
+        source_version,
         source_range: input.copy_source_range.as_deref().map(source_range).transpose()?,
         conditions: source_conditions!(&headers, input),
         bucket: input.bucket,
@@ -120,14 +129,18 @@ pub(super) async fn upload_part_copy(
         upload: UploadId(input.upload_id),
         number: part_number(input.part_number)?,
     };
-    let part = api.store.copy_part(copy).await.map_err(from_objects)?;
+    let (part, source_version) = api.store.copy_part(copy).await.map_err(from_objects)?;
     let mut result = CopyPartResult {
         e_tag: Some(etag(&part.etag)),
         last_modified: Some(timestamp(part.modified)),
         ..Default::default()
     };
     put_checksums!(result, ChecksumFields::from_checksum(part.checksum.as_ref()));
-    Ok(S3Response::new(UploadPartCopyOutput { copy_part_result: Some(result), ..Default::default() }))
+    Ok(S3Response::new(UploadPartCopyOutput {
+        copy_part_result: Some(result),
+        copy_source_version_id: version_id(source_version.as_ref()),
+        ..Default::default()
+    }))
 }
 
 #[cfg(test)]

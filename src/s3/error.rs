@@ -38,6 +38,20 @@ pub(super) fn invalid_request(message: impl Into<String>) -> S3Error {
     s3_error("InvalidRequest", StatusCode::BAD_REQUEST, message)
 }
 
+/// 400 `MalformedXML`.
+pub(super) fn malformed_xml() -> S3Error {
+    s3_error(
+        "MalformedXML",
+        StatusCode::BAD_REQUEST,
+        "The XML you provided was not well-formed or did not validate against our published schema",
+    )
+}
+
+/// 400 `MissingRequestBodyError`.
+pub(super) fn missing_body() -> S3Error {
+    s3_error("MissingRequestBodyError", StatusCode::BAD_REQUEST, "Request body is empty.")
+}
+
 /// 501 `NotImplemented`: S3 has it and we do not (yet), or it has a meaning that must not be ignored.
 pub(super) fn not_implemented(header: &str) -> S3Error {
     let message = "A header or parameter you provided implies functionality that is not implemented.";
@@ -164,6 +178,44 @@ pub(super) fn from_metadata(error: MetadataError) -> S3Error {
         MetadataError::NoSuchKey { key, .. } => {
             with_detail(s3_error("NoSuchKey", StatusCode::NOT_FOUND, "The specified key does not exist."), "Key", key)
         }
+        MetadataError::NoSuchVersion { key, version, .. } => {
+            let error = s3_error("NoSuchVersion", StatusCode::NOT_FOUND, "The specified version does not exist.");
+            with_detail(with_detail(error, "Key", key), "VersionId", version.as_str())
+        }
+        MetadataError::DeleteMarker { key, version, named, modified, .. } => {
+            let mut error = if named {
+                let message = "The specified method is not allowed against this resource.";
+                s3_error("MethodNotAllowed", StatusCode::METHOD_NOT_ALLOWED, message)
+            } else {
+                s3_error("NoSuchKey", StatusCode::NOT_FOUND, "The specified key does not exist.")
+            };
+            let mut headers = HeaderMap::new();
+            headers.insert("x-amz-delete-marker", HeaderValue::from_static("true"));
+            if let Ok(version) = HeaderValue::from_str(version.as_str()) {
+                headers.insert("x-amz-version-id", version);
+            }
+            if named {
+                headers.insert(http::header::ALLOW, HeaderValue::from_static("DELETE"));
+                if let Ok(modified) = HeaderValue::from_str(&http_date(modified)) {
+                    headers.insert(http::header::LAST_MODIFIED, modified);
+                }
+            }
+            error.set_headers(headers);
+            if named { with_detail(error, "ResourceType", "DeleteMarker") } else { with_detail(error, "Key", key) }
+        }
+        MetadataError::ObjectLocked { .. } => {
+            s3_error("AccessDenied", StatusCode::FORBIDDEN, "Access Denied because object protected by object lock.")
+        }
+        MetadataError::NoObjectLock(_) => invalid_request("Bucket is missing Object Lock Configuration"),
+        MetadataError::BucketState(bucket) => with_detail(
+            s3_error(
+                "InvalidBucketState",
+                StatusCode::CONFLICT,
+                "The request is not valid with the current state of the bucket.",
+            ),
+            "BucketName",
+            bucket,
+        ),
         MetadataError::NoSuchUpload { upload, .. } => with_detail(
             s3_error(
                 "NoSuchUpload",

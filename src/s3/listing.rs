@@ -1,4 +1,4 @@
-//! ListObjects, ListObjectsV2, ListMultipartUploads.
+//! ListObjects, ListObjectsV2, ListObjectVersions, ListMultipartUploads.
 
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
@@ -8,7 +8,7 @@ use s3s::{S3Request, S3Response, S3Result};
 use super::error::{from_objects, invalid_argument};
 use super::values::{Encoding, etag, page_limit, signed, signed32, timestamp};
 use super::{Api, Who, check_owner, identity};
-use crate::metadata::{ListQuery, ListedObject, UploadId};
+use crate::metadata::{ListQuery, ListedObject, ListedVersion, UploadId, VersionId};
 
 fn owner_of(id: &str, who: &Who) -> Owner {
     let display_name = (who.id == id).then(|| who.display_name.clone());
@@ -141,6 +141,85 @@ pub(super) async fn list_objects_v2(
     Ok(S3Response::new(output))
 }
 
+pub(super) async fn list_object_versions(
+    api: &Api,
+    request: S3Request<ListObjectVersionsInput>,
+) -> S3Result<S3Response<ListObjectVersionsOutput>> {
+    check_owner(&request, request.input.expected_bucket_owner.as_ref())?;
+    let who = identity(&request)?;
+    let input = request.input;
+    let encoding = Encoding::parse(input.encoding_type.as_ref().map(EncodingType::as_str))?;
+    let limit = page_limit("max-keys", input.max_keys)?;
+    let delimiter = delimiter(input.delimiter.as_ref());
+    let key_marker = input.key_marker.clone().unwrap_or_default();
+    let version_marker = input.version_id_marker.as_ref().filter(|id| !id.is_empty());
+    if let (Some(marker), true) = (version_marker, key_marker.is_empty()) {
+        return Err(invalid_argument(
+            "version-id-marker",
+            marker,
+            "A version-id marker cannot be specified without a key marker.",
+        ));
+    }
+    let after_version = version_marker
+        .map(|marker| {
+            VersionId::parse(marker)
+                .ok_or_else(|| invalid_argument("version-id-marker", marker, "Invalid version id specified"))
+        })
+        .transpose()?;
+    let list = query(&input.bucket, input.prefix.as_ref(), delimiter.as_ref(), limit);
+    let list = match after_version {
+        Some(_) => ListQuery { after: key_marker.clone(), ..list },
+        None => list.after_marker(&key_marker),
+    };
+    let page = api.store.list_versions(&list, after_version.as_ref()).await.map_err(from_objects)?;
+    let (mut versions, mut markers) = (Vec::new(), Vec::new());
+    for ListedVersion { version, latest, marker, object } in page.entries {
+        let owner = Some(owner_of(&object.owner, &who));
+        if marker {
+            markers.push(DeleteMarkerEntry {
+                is_latest: Some(latest),
+                key: Some(encoding.apply(&object.key)),
+                last_modified: Some(timestamp(object.modified)),
+                owner,
+                version_id: Some(version.as_str().to_owned()),
+            });
+        } else {
+            let Object { checksum_algorithm, checksum_type, e_tag, key, last_modified, owner, size, .. } =
+                entry(object, encoding, owner);
+            versions.push(ObjectVersion {
+                checksum_algorithm,
+                checksum_type,
+                e_tag,
+                is_latest: Some(latest),
+                key,
+                last_modified,
+                owner,
+                size,
+                storage_class: Some(ObjectVersionStorageClass::from_static(ObjectVersionStorageClass::STANDARD)),
+                version_id: Some(version.as_str().to_owned()),
+                ..Default::default()
+            });
+        }
+    }
+    let output = ListObjectVersionsOutput {
+        name: Some(input.bucket),
+        prefix: Some(encoding.apply(&list.prefix)),
+        key_marker: Some(encoding.apply(&key_marker)),
+        version_id_marker: Some(input.version_id_marker.unwrap_or_default()),
+        max_keys: Some(signed32(limit)),
+        is_truncated: Some(page.truncated),
+        next_key_marker: page.next.as_ref().filter(|_| page.truncated).map(|next| encoding.apply(next)),
+        next_version_id_marker: page.next_of_key.filter(|_| page.truncated),
+        common_prefixes: prefixes(&page.common_prefixes, encoding),
+        delimiter: delimiter.map(|delimiter| encoding.apply(&delimiter)),
+        encoding_type: input.encoding_type,
+        versions: Some(versions),
+        delete_markers: Some(markers),
+        ..Default::default()
+    };
+    Ok(S3Response::new(output))
+}
+
 pub(super) async fn list_multipart_uploads(
     api: &Api,
     request: S3Request<ListMultipartUploadsInput>,
@@ -183,7 +262,7 @@ pub(super) async fn list_multipart_uploads(
         key_marker: Some(encoding.apply(&key_marker)),
         max_uploads: Some(signed32(limit)),
         next_key_marker: page.next.as_ref().filter(|_| page.truncated).map(|next| encoding.apply(next)),
-        next_upload_id_marker: page.next_upload.filter(|_| page.truncated).map(|id| id.0),
+        next_upload_id_marker: page.next_of_key.filter(|_| page.truncated),
         prefix: Some(encoding.apply(&list.prefix)),
         upload_id_marker: Some(input.upload_id_marker.unwrap_or_default()),
         uploads: Some(uploads.collect()),

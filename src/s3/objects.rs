@@ -5,13 +5,14 @@ use s3s::dto::*;
 use s3s::{S3Request, S3Response, S3Result};
 
 use super::body::{expected, incoming, outgoing};
-use super::error::{from_metadata, from_objects, invalid_argument, invalid_request, s3_error};
+use super::error::{from_metadata, from_objects, invalid_argument, invalid_request, malformed_xml, s3_error};
+use super::locking::{lock_fields, needs_digest, put_lock};
 use super::values::{
-    self, ChecksumFields, check_key, etag, etag_list, header_fields, millis, page_limit, put_checksums, refuse_version,
-    signed, signed32, take_checksums, timestamp, write_condition,
+    self, ChecksumFields, check_key, etag, etag_list, header_fields, millis, page_limit, put_checksums, signed,
+    signed32, take_checksums, timestamp, version, version_id, write_condition,
 };
 use super::{Api, check_owner, identity, tagging};
-use crate::metadata::{self, ChecksumType as Kind, DeleteKey, PartQuery, ReadRange, WriteCondition};
+use crate::metadata::{self, ChecksumType as Kind, DeleteKey, Deleted, PartQuery, ReadRange, WriteCondition};
 use crate::objects::{Attributes, DeleteRequest, GetRequest, Got, PutRequest, ReadConditions};
 
 /// Keys that one DeleteObjects may name.
@@ -25,6 +26,8 @@ pub(super) async fn put_object(api: &Api, request: S3Request<PutObjectInput>) ->
     let S3Request { mut input, headers, trailing_headers, .. } = request;
     check_key(&input.key)?;
     let checksums = take_checksums!(input);
+    let lock = lock_fields!(input, api.store.clock().now())?;
+    needs_digest(&lock, &headers)?;
     let put = PutRequest {
         bucket: input.bucket,
         key: input.key,
@@ -32,11 +35,16 @@ pub(super) async fn put_object(api: &Api, request: S3Request<PutObjectInput>) ->
         headers: header_fields!(input).into_headers()?,
         tags: tagging::from_header(input.tagging.as_ref())?,
         owner,
+        lock,
         expected: expected(&headers, input.content_length, checksums, trailing_headers)?,
         body: incoming(input.body),
     };
     let stored = api.store.put(put).await.map_err(from_objects)?;
-    let mut output = PutObjectOutput { e_tag: Some(etag(&stored.etag)), ..Default::default() };
+    let mut output = PutObjectOutput {
+        e_tag: Some(etag(&stored.etag)),
+        version_id: version_id(stored.version.as_ref()),
+        ..Default::default()
+    };
     output.checksum_type = stored.checksum.as_ref().map(|c| c.kind.name().to_owned().into());
     put_checksums!(output, ChecksumFields::from_checksum(stored.checksum.as_ref()));
     Ok(S3Response::new(output))
@@ -115,9 +123,11 @@ macro_rules! describe {
             last_modified: Some(timestamp(got.object.modified)),
             metadata: Some(headers.user.clone().into_iter().collect()),
             parts_count: got.parts.map(signed32),
+            version_id: version_id(got.version.as_ref()),
             website_redirect_location: headers.website_redirect.clone(),
             ..Default::default()
         };
+        put_lock!(output, got.object.lock);
         put_checksums!(output, ChecksumFields::from_checksum(checksum.as_ref()));
         output
     }};
@@ -126,11 +136,11 @@ macro_rules! describe {
 pub(super) async fn get_object(api: &Api, request: S3Request<GetObjectInput>) -> S3Result<S3Response<GetObjectOutput>> {
     check_owner(&request, request.input.expected_bucket_owner.as_ref())?;
     let input = request.input;
-    refuse_version(input.version_id.as_ref())?;
     check_key(&input.key)?;
     let get = GetRequest {
         bucket: input.bucket.clone(),
         key: input.key.clone(),
+        version: version(input.version_id.as_deref())?,
         range: read_range(input.range, input.part_number, ReadRange::Whole)?,
         conditions: conditions(
             &request.headers,
@@ -154,11 +164,11 @@ pub(super) async fn head_object(
 ) -> S3Result<S3Response<HeadObjectOutput>> {
     check_owner(&request, request.input.expected_bucket_owner.as_ref())?;
     let input = request.input;
-    refuse_version(input.version_id.as_ref())?;
     check_key(&input.key)?;
     let get = GetRequest {
         bucket: input.bucket.clone(),
         key: input.key.clone(),
+        version: version(input.version_id.as_deref())?,
         range: read_range(input.range, input.part_number, ReadRange::Nothing)?,
         conditions: conditions(
             &request.headers,
@@ -187,8 +197,8 @@ pub(super) async fn delete_object(
     request: S3Request<DeleteObjectInput>,
 ) -> S3Result<S3Response<DeleteObjectOutput>> {
     check_owner(&request, request.input.expected_bucket_owner.as_ref())?;
+    let owner = identity(&request)?.id;
     let S3Request { input, headers, .. } = request;
-    refuse_version(input.version_id.as_ref())?;
     check_key(&input.key)?;
     let condition = write_condition(&headers, input.if_match.as_ref(), None)?;
     let condition = WriteCondition {
@@ -196,12 +206,20 @@ pub(super) async fn delete_object(
         modified: input.if_match_last_modified_time.as_ref().map(millis),
         ..condition
     };
-    let keys = vec![DeleteKey { key: input.key, condition }];
-    let outcomes = api.store.delete(DeleteRequest { bucket: input.bucket, keys }).await.map_err(from_objects)?;
-    for outcome in outcomes {
-        outcome.map_err(from_metadata)?;
+    let keys = vec![DeleteKey {
+        key: input.key,
+        version: version(input.version_id.as_deref())?,
+        bypass: input.bypass_governance_retention == Some(true),
+        condition,
+    }];
+    let delete = DeleteRequest { bucket: input.bucket, keys, owner };
+    let mut output = DeleteObjectOutput::default();
+    for outcome in api.store.delete(delete).await.map_err(from_objects)? {
+        let Deleted { version, marker } = outcome.map_err(from_metadata)?;
+        output.version_id = version_id(version.as_ref());
+        output.delete_marker = marker.then_some(true);
     }
-    Ok(S3Response::with_status(DeleteObjectOutput::default(), StatusCode::NO_CONTENT))
+    Ok(S3Response::with_status(output, StatusCode::NO_CONTENT))
 }
 
 pub(super) async fn delete_objects(
@@ -209,19 +227,18 @@ pub(super) async fn delete_objects(
     request: S3Request<DeleteObjectsInput>,
 ) -> S3Result<S3Response<DeleteObjectsOutput>> {
     check_owner(&request, request.input.expected_bucket_owner.as_ref())?;
+    let owner = identity(&request)?.id;
+    let bypass = request.input.bypass_governance_retention == Some(true);
     let Delete { objects, quiet } = request.input.delete;
     if objects.is_empty() || objects.len() > MAX_DELETE {
-        return Err(s3_error(
-            "MalformedXML",
-            StatusCode::BAD_REQUEST,
-            "The XML you provided was not well-formed or did not validate against our published schema",
-        ));
+        return Err(malformed_xml());
     }
     let mut keys = Vec::with_capacity(objects.len());
     let mut outcomes: Vec<(String, Option<String>, Result<(), s3s::S3Error>)> = Vec::with_capacity(objects.len());
     for object in objects {
-        let valid = refuse_version(object.version_id.as_ref()).and_then(|()| check_key(&object.key));
-        if valid.is_ok() {
+        let named = version(object.version_id.as_deref());
+        let valid = named.and_then(|named| check_key(&object.key).map(|()| named));
+        if let Ok(version) = &valid {
             let etags = object.e_tag.map(|tag| vec![tag.into_value()]);
             let condition = WriteCondition {
                 absent: false,
@@ -229,12 +246,12 @@ pub(super) async fn delete_objects(
                 size: object.size.map(|size| size.max(0).unsigned_abs()),
                 modified: object.last_modified_time.as_ref().map(millis),
             };
-            keys.push(DeleteKey { key: object.key.clone(), condition });
+            keys.push(DeleteKey { key: object.key.clone(), version: version.clone(), bypass, condition });
         }
-        outcomes.push((object.key, object.version_id, valid));
+        outcomes.push((object.key, object.version_id, valid.map(|_| ())));
     }
     let bucket = request.input.bucket;
-    let mut deleted = api.store.delete(DeleteRequest { bucket, keys }).await.map_err(from_objects)?.into_iter();
+    let mut deleted = api.store.delete(DeleteRequest { bucket, keys, owner }).await.map_err(from_objects)?.into_iter();
     let mut output = DeleteObjectsOutput::default();
     for (key, version_id, valid) in outcomes {
         let outcome = valid.and_then(|()| match deleted.next() {
@@ -244,9 +261,14 @@ pub(super) async fn delete_objects(
             }
         });
         match outcome {
-            Ok(()) if quiet == Some(true) => {}
-            Ok(()) => {
-                let entry = DeletedObject { key: Some(key), version_id, ..Default::default() };
+            Ok(_) if quiet == Some(true) => {}
+            Ok(Deleted { version, marker }) => {
+                let entry = DeletedObject {
+                    key: Some(key),
+                    version_id,
+                    delete_marker: marker.then_some(true),
+                    delete_marker_version_id: version.filter(|_| marker).map(|version| version.as_str().to_owned()),
+                };
                 output.deleted.get_or_insert_default().push(entry);
             }
             Err(error) => {
@@ -269,7 +291,6 @@ pub(super) async fn get_object_attributes(
 ) -> S3Result<S3Response<GetObjectAttributesOutput>> {
     check_owner(&request, request.input.expected_bucket_owner.as_ref())?;
     let input = request.input;
-    refuse_version(input.version_id.as_ref())?;
     check_key(&input.key)?;
     // s3s gives a comma-separated header as one item.
     let wanted: Vec<String> = input
@@ -300,10 +321,14 @@ pub(super) async fn get_object_attributes(
         None => 0,
     };
     let query = wants("ObjectParts").then_some(PartQuery { after, limit });
-    let Attributes { object, parts } =
-        api.store.attributes(&input.bucket, &input.key, query).await.map_err(from_objects)?;
-    let mut output =
-        GetObjectAttributesOutput { last_modified: Some(timestamp(object.modified)), ..Default::default() };
+    let asked = version(input.version_id.as_deref())?;
+    let Attributes { version, object, parts } =
+        api.store.attributes(&input.bucket, &input.key, asked.as_ref(), query).await.map_err(from_objects)?;
+    let mut output = GetObjectAttributesOutput {
+        last_modified: Some(timestamp(object.modified)),
+        version_id: version_id(version.as_ref()),
+        ..Default::default()
+    };
     output.e_tag = wants("ETag").then(|| etag(&object.etag));
     output.object_size = wants("ObjectSize").then(|| signed(object.size));
     output.storage_class = wants("StorageClass").then(|| StorageClass::from_static(StorageClass::STANDARD));

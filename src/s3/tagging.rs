@@ -10,9 +10,10 @@ use s3s::dto::*;
 use s3s::{S3Error, S3Request, S3Response, S3Result};
 
 use super::error::{from_objects, invalid_argument, s3_error, with_detail};
-use super::values::{check_key, refuse_version};
+use super::values::{check_key, version, version_id};
 use super::{Api, check_owner};
-use crate::metadata::Tags;
+use crate::metadata::{Tags, VersionChange};
+use crate::objects::VersionName;
 
 /// Tags of an object at most.
 const OBJECT_TAGS: usize = 10;
@@ -100,10 +101,10 @@ pub(super) async fn get_object_tagging(
 ) -> S3Result<S3Response<GetObjectTaggingOutput>> {
     check_owner(&request, request.input.expected_bucket_owner.as_ref())?;
     let input = request.input;
-    refuse_version(input.version_id.as_ref())?;
     check_key(&input.key)?;
-    let tags = api.store.object_tags(&input.bucket, &input.key).await.map_err(from_objects)?;
-    Ok(S3Response::new(GetObjectTaggingOutput { tag_set: to_set(tags), version_id: None }))
+    let name = VersionName { bucket: input.bucket, key: input.key, version: version(input.version_id.as_deref())? };
+    let (tags, found) = api.store.object_tags(&name).await.map_err(from_objects)?;
+    Ok(S3Response::new(GetObjectTaggingOutput { tag_set: to_set(tags), version_id: version_id(found.as_ref()) }))
 }
 
 pub(super) async fn put_object_tagging(
@@ -112,11 +113,11 @@ pub(super) async fn put_object_tagging(
 ) -> S3Result<S3Response<PutObjectTaggingOutput>> {
     check_owner(&request, request.input.expected_bucket_owner.as_ref())?;
     let input = request.input;
-    refuse_version(input.version_id.as_ref())?;
     check_key(&input.key)?;
+    let name = VersionName { bucket: input.bucket, key: input.key, version: version(input.version_id.as_deref())? };
     let tags = from_set(input.tagging.tag_set, OBJECT_TAGS, "Object")?;
-    api.store.set_object_tags(input.bucket, input.key, tags).await.map_err(from_objects)?;
-    Ok(S3Response::new(PutObjectTaggingOutput::default()))
+    let found = api.store.change_version(name, VersionChange::Tags(tags)).await.map_err(from_objects)?;
+    Ok(S3Response::new(PutObjectTaggingOutput { version_id: version_id(found.as_ref()) }))
 }
 
 pub(super) async fn delete_object_tagging(
@@ -125,10 +126,13 @@ pub(super) async fn delete_object_tagging(
 ) -> S3Result<S3Response<DeleteObjectTaggingOutput>> {
     check_owner(&request, request.input.expected_bucket_owner.as_ref())?;
     let input = request.input;
-    refuse_version(input.version_id.as_ref())?;
     check_key(&input.key)?;
-    api.store.set_object_tags(input.bucket, input.key, Tags::new()).await.map_err(from_objects)?;
-    Ok(S3Response::new(DeleteObjectTaggingOutput::default()))
+    let name = VersionName { bucket: input.bucket, key: input.key, version: version(input.version_id.as_deref())? };
+    let found = api.store.change_version(name, VersionChange::Tags(Tags::new())).await.map_err(from_objects)?;
+    Ok(S3Response::with_status(
+        DeleteObjectTaggingOutput { version_id: version_id(found.as_ref()) },
+        StatusCode::NO_CONTENT,
+    ))
 }
 
 pub(super) async fn get_bucket_tagging(

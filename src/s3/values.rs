@@ -12,7 +12,7 @@ use time::OffsetDateTime;
 
 use super::error::{invalid_argument, invalid_request, not_implemented, s3_error};
 use crate::clock::Millis;
-use crate::metadata::{Checksum, ChecksumAlgorithm, ChecksumType, Headers, WriteCondition};
+use crate::metadata::{Checksum, ChecksumAlgorithm, ChecksumType, Headers, VersionId, WriteCondition};
 use crate::objects::ETagList;
 
 /// Bytes of user metadata, names and values together (S3: 2 KB).
@@ -162,7 +162,7 @@ pub(super) fn refuse_unbuilt(asked: &[(&str, bool)]) -> S3Result<()> {
 
 /// The headers of encryption, locks and grants that no operation of ours obeys, wherever they appear.
 pub(super) fn refuse_unbuilt_headers(headers: &HeaderMap) -> S3Result<()> {
-    const UNBUILT: [&str; 17] = [
+    const UNBUILT: [&str; 14] = [
         "x-amz-server-side-encryption",
         "x-amz-server-side-encryption-aws-kms-key-id",
         "x-amz-server-side-encryption-context",
@@ -171,9 +171,6 @@ pub(super) fn refuse_unbuilt_headers(headers: &HeaderMap) -> S3Result<()> {
         "x-amz-server-side-encryption-customer-key",
         "x-amz-server-side-encryption-customer-key-md5",
         "x-amz-copy-source-server-side-encryption-customer-algorithm",
-        "x-amz-object-lock-mode",
-        "x-amz-object-lock-retain-until-date",
-        "x-amz-object-lock-legal-hold",
         "x-amz-grant-full-control",
         "x-amz-grant-read",
         "x-amz-grant-read-acp",
@@ -215,12 +212,21 @@ pub(super) fn refuse_unbuilt_headers(headers: &HeaderMap) -> S3Result<()> {
     Ok(())
 }
 
-/// Only the `null` version exists where versioning was never enabled.
-pub(super) fn refuse_version(version: Option<&String>) -> S3Result<()> {
-    match version.map(String::as_str) {
-        None | Some("null") => Ok(()),
-        Some(version) => Err(invalid_argument("versionId", version, "Invalid version id specified")),
+/// `versionId`
+pub(super) fn version(id: Option<&str>) -> S3Result<Option<VersionId>> {
+    match id {
+        None => Ok(None),
+        Some("") => Err(invalid_argument("versionId", "", "Version id cannot be the empty string")),
+        Some(id) => match VersionId::parse(id) {
+            Some(version) => Ok(Some(version)),
+            None => Err(invalid_argument("versionId", id, "Invalid version id specified")),
+        },
     }
+}
+
+/// A version as answers show it.
+pub(super) fn version_id(version: Option<&VersionId>) -> Option<String> {
+    version.map(|version| version.as_str().to_owned())
 }
 
 /// `x-amz-checksum-algorithm` and its kin.

@@ -5,7 +5,7 @@ use std::fmt;
 use std::future::Future as _;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -131,6 +131,7 @@ pub struct BodyWatch(Arc<Watched>);
 struct Watched {
     fault: AtomicU8,
     received: AtomicU64,
+    ended: AtomicBool,
 }
 
 impl BodyWatch {
@@ -143,6 +144,11 @@ impl BodyWatch {
     /// Bytes received so far.
     pub fn received(&self) -> u64 {
         self.0.received.load(Ordering::Relaxed)
+    }
+
+    /// Whether the body was read to its end.
+    pub(super) fn has_ended(&self) -> bool {
+        self.0.ended.load(Ordering::Relaxed)
     }
 
     /// Notes a fault and answers the error to end the body with. The first fault counts.
@@ -197,6 +203,9 @@ where
             Poll::Pending => return Poll::Pending,
         };
         this.timer = None;
+        if next.is_none() || this.inner.is_end_stream() {
+            this.watch.0.ended.store(true, Ordering::Relaxed);
+        }
         Poll::Ready(match next {
             Some(Ok(frame)) => {
                 if let Some(data) = frame.data_ref() {

@@ -38,7 +38,7 @@ use base64::Engine as _;
 use bytes::Bytes;
 use futures_util::FutureExt as _;
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Version, header};
 use http_body::Body;
 use percent_encoding::percent_decode_str;
 use s3s::service::{S3Service, S3ServiceBuilder};
@@ -158,6 +158,8 @@ impl Gateway {
         let id = inner.ids.next();
         let watch = BodyWatch::default();
         let (mut parts, body) = request.into_parts();
+        let has_body = !body.is_end_stream();
+        let version = parts.version;
         let asked = Asked {
             method: parts.method.clone(),
             resource: percent_decode_str(parts.uri.path()).decode_utf8_lossy().into_owned(),
@@ -184,7 +186,12 @@ impl Gateway {
                 answer::refuse(&refusal, &asked, &inner.host_id)
             }
         };
-        let response = answer::seal(response, &asked, &inner.host_id);
+        let mut response = answer::seal(response, &asked, &inner.host_id);
+        // What is left of a body that nobody wanted lies in the way of the next request: a client that does not know would send that
+        // in vain.
+        if has_body && !watch.has_ended() && version < Version::HTTP_2 {
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
         let status = response.status();
         response.map(|body| LoggedBody::new(body, entry, status, span))
     }

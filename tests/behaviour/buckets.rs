@@ -40,7 +40,6 @@ on_both! {
     async fn what_is_not_built_is_not_pretended(f: Fixture) {
         use aws_sdk_s3::types::{BucketCannedAcl, BucketLocationConstraint, CreateBucketConfiguration};
         let create = || f.s3.create_bucket().bucket("other");
-        assert_eq!(error(create().object_lock_enabled_for_bucket(true).send().await), (501, "NotImplemented".into()));
         assert_eq!(error(create().acl(BucketCannedAcl::PublicRead).send().await), (501, "NotImplemented".into()));
         let elsewhere =
             CreateBucketConfiguration::builder().location_constraint(BucketLocationConstraint::EuWest1).build();

@@ -12,7 +12,8 @@ use ninefold::chunks::{ChunkConfig, ChunkStore};
 use ninefold::clock::Clock;
 use ninefold::maintenance::{Compact, Job, Reclaim, run_once};
 use ninefold::metadata::{
-    ChecksumAlgorithm, DatabaseConfig, DeleteKey, Headers, Metadata, ReadRange, Tags, UploadTemplate, WriteCondition,
+    ChecksumAlgorithm, DatabaseConfig, DeleteKey, Headers, Metadata, ObjectLock, ReadRange, Tags, UploadTemplate,
+    WriteCondition,
 };
 use ninefold::objects::{
     CompletePart, CompleteRequest, DeleteRequest, Expected, GetRequest, Lifeline, MetadataLedger, PackConfig,
@@ -91,6 +92,7 @@ async fn put(store: &Store, key: &str, len: usize) -> bool {
         headers: Headers::default(),
         tags: Tags::new(),
         owner: "owner".into(),
+        lock: ObjectLock::default(),
         condition: WriteCondition::default(),
         expected: Expected { len: Some(len as u64), ..Expected::default() },
         body: whole(len),
@@ -105,6 +107,7 @@ async fn put_in_a_part(store: &Store, key: &str, len: usize) -> bool {
         tags: Tags::new(),
         owner: "owner".into(),
         checksum: None,
+        lock: ObjectLock::default(),
     };
     let start = StartUpload { bucket: BUCKET.into(), template, algorithm: None::<ChecksumAlgorithm>, kind: None };
     let Ok(upload) = store.start_upload(start).await else { return false };
@@ -136,6 +139,7 @@ async fn get(store: &Store, key: &str) -> Option<Vec<u8>> {
     let request = GetRequest {
         bucket: BUCKET.into(),
         key: key.into(),
+        version: None,
         range: ReadRange::Whole,
         conditions: ReadConditions::default(),
         with_body: true,
@@ -166,7 +170,7 @@ async fn client(store: Store, name: usize, seed: u64, known: Arc<Mutex<Known>>) 
         let done = match what {
             0 => {
                 let keys = vec![DeleteKey { key: key.clone(), ..DeleteKey::default() }];
-                let deleted = store.delete(DeleteRequest { bucket: BUCKET.into(), keys }).await;
+                let deleted = store.delete(DeleteRequest { bucket: BUCKET.into(), keys, owner: "owner".into() }).await;
                 deleted.is_ok_and(|outcome| outcome.iter().all(Result::is_ok))
             }
             1 | 2 => put_in_a_part(&store, &key, len).await,
@@ -201,7 +205,7 @@ async fn what_was_acknowledged_survives_cuts_of_the_power() {
     for cut in 0..cuts {
         let machine = Machine::on(dir.path()).await;
         if cut == 0 {
-            machine.store.create_bucket(BUCKET.into(), "us-east-1".into(), "owner".into()).await.unwrap();
+            machine.store.create_bucket(BUCKET.into(), "us-east-1".into(), "owner".into(), false).await.unwrap();
         }
         let seed = seed.wrapping_add(cut * 1000);
         let mut clients = JoinSet::new();

@@ -106,7 +106,7 @@ on_both! {
 
     async fn a_file_that_its_chunk_was_not_placed_in_is_swept(f: Fixture) {
         f.put("k", bytes(100_000)).await;
-        let resolved = f.store().metadata().resolve(crate::fixture::BUCKET, "k", ninefold::metadata::ReadRange::Whole).await;
+        let resolved = f.store().metadata().resolve(crate::fixture::BUCKET, "k", None, ninefold::metadata::ReadRange::Whole).await;
         let placed = resolved.unwrap().extents.remove(0);
         let chunk = placed.extent.chunk;
         let of = |shard| placed.placement.file(chunk, shard).unwrap();

@@ -41,6 +41,20 @@ async fn a_body_arrives_as_it_was_sent() {
 }
 
 #[tokio::test]
+async fn a_connection_ends_with_an_answer_that_left_a_body_unread() {
+    let server = Server::start().await;
+    let signer = server.signer();
+    let body = Bytes::from(vec![7; 100]);
+    let read = server.send(signer.header(put(&server).body(body.clone()), None)).await;
+    assert_eq!((read.status, read.headers.get("connection")), (200, None));
+    let refused = server.send(signer.header(put(&server).body(body), Some("nonsense"))).await;
+    assert_eq!(refused.status, 400);
+    assert_eq!(refused.headers.get("connection").unwrap(), "close");
+    let nothing = server.send(signer.header(put(&server).header("x-amz-storage-class", "NONE"), None)).await;
+    assert_eq!(nothing.headers.get("connection"), None, "there was nothing to read");
+}
+
+#[tokio::test]
 async fn a_body_with_another_hash_is_refused() {
     let server = Server::start().await;
     let signer = server.signer();

@@ -161,7 +161,7 @@ async fn a_commit_whose_answer_was_lost_succeeds() {
     // The same for those who bring no id of their own.
     proxy.set(Fault::After);
     let keys = [DeleteKey { key: "key".into(), ..DeleteKey::default() }];
-    meta.delete(BUCKET, &keys, NOW).await.unwrap().pop().unwrap().unwrap();
+    meta.delete(BUCKET, &keys, "owner", NOW).await.unwrap().pop().unwrap().unwrap();
     proxy.set(Fault::After);
     meta.delete_bucket(BUCKET, NOW).await.unwrap();
     assert!(matches!(f.meta.bucket(BUCKET).await, Err(Error::NoSuchBucket(_))));
@@ -205,10 +205,10 @@ async fn a_silent_database_is_given_up_and_recovered_from() {
     meta.ping().await.unwrap();
     proxy.set(Fault::Silence);
     assert!(matches!(meta.ping().await, Err(Error::Unavailable(_))));
-    assert!(matches!(meta.resolve(BUCKET, "key", ReadRange::Whole).await, Err(Error::Unavailable(_))));
+    assert!(matches!(meta.resolve(BUCKET, "key", None, ReadRange::Whole).await, Err(Error::Unavailable(_))));
     assert!(matches!(meta.commit_put(&f.put("key", &[10])).await, Err(Error::Unavailable(_))));
     proxy.set(Fault::None);
     meta.commit_put(&f.put("key", &[20])).await.unwrap();
-    assert_eq!(meta.resolve(BUCKET, "key", ReadRange::Whole).await.unwrap().object.size, 20);
+    assert_eq!(meta.resolve(BUCKET, "key", None, ReadRange::Whole).await.unwrap().object.size, 20);
     f.check().await;
 }

@@ -8,7 +8,13 @@ async fn created_once_listed_in_order_and_deleted_when_empty(f: &Fixture) {
     for name in ["b-two", "b-three", "b-one"] {
         f.bucket(name).await;
     }
-    let again = NewBucket { name: "b-one".into(), region: "eu-west-1".into(), owner: "other".into(), created: NOW + 1 };
+    let again = NewBucket {
+        name: "b-one".into(),
+        region: "eu-west-1".into(),
+        owner: "other".into(),
+        lock: false,
+        created: NOW + 1,
+    };
     match f.meta.create_bucket(&again).await {
         Err(Error::BucketExists(bucket)) => assert_eq!((bucket.owner.as_str(), bucket.created), ("owner", NOW)),
         other => panic!("{other:?}"),

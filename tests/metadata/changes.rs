@@ -24,7 +24,8 @@ async fn live(f: &Fixture) {
     for (key, lens) in [("a", &[10_u64, 20][..]), ("b", &[5]), ("empty", &[]), ("ü \" \\ \n", &[7])] {
         f.commit(key, lens).await;
     }
-    f.meta.set_tags(BUCKET, "b", &[("k".to_owned(), "v".to_owned())].into()).await.unwrap();
+    let tags = VersionChange::Tags([("k".to_owned(), "v".to_owned())].into());
+    f.meta.change_version(BUCKET, "b", None, &tags, NOW).await.unwrap();
     f.meta.commit_copy(&f.copy("a", "copy").await).await.unwrap();
     f.commit("a", &[30]).await;
     f.delete("b").await;

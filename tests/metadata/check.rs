@@ -7,8 +7,9 @@ use crate::fixture::*;
 async fn found(f: &Fixture) -> Vec<(&'static str, String)> {
     let data = f.meta.check_data(i64::MIN).await.unwrap().found;
     let chunks = f.meta.check_chunks(ChunkId { seq: 0, nonce: 0 }).await.unwrap().found;
+    let versions = f.meta.check_versions(&(i64::MIN, Vec::new())).await.unwrap().found;
     let ranges = f.meta.check_ranges().await.unwrap();
-    data.into_iter().chain(chunks).chain(ranges).map(|found| (found.what, found.subject)).collect()
+    data.into_iter().chain(chunks).chain(versions).chain(ranges).map(|found| (found.what, found.subject)).collect()
 }
 
 /// Each way in which rows can disagree, made behind the back of the code, is found; and nothing is found before.

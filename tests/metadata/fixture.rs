@@ -127,7 +127,13 @@ impl Fixture {
     }
 
     pub async fn bucket(&self, name: &str) -> Bucket {
-        let new = NewBucket { name: name.into(), region: "us-east-1".into(), owner: "owner".into(), created: NOW };
+        let new = NewBucket {
+            name: name.into(),
+            region: "us-east-1".into(),
+            owner: "owner".into(),
+            lock: false,
+            created: NOW,
+        };
         self.meta.create_bucket(&new).await.unwrap()
     }
 
@@ -182,7 +188,7 @@ impl Fixture {
     }
 
     pub async fn resolve(&self, key: &str) -> Result<Resolved> {
-        self.meta.resolve(BUCKET, key, ReadRange::Whole).await
+        self.meta.resolve(BUCKET, key, None, ReadRange::Whole).await
     }
 
     pub async fn data_of(&self, key: &str) -> DataId {
@@ -208,7 +214,7 @@ impl Fixture {
 
     pub async fn delete(&self, key: &str) {
         let keys = [DeleteKey { key: key.into(), ..DeleteKey::default() }];
-        for result in self.meta.delete(BUCKET, &keys, NOW).await.unwrap() {
+        for result in self.meta.delete(BUCKET, &keys, "owner", NOW).await.unwrap() {
             result.unwrap();
         }
     }
@@ -284,6 +290,11 @@ impl Fixture {
                 found.extend(more);
                 after = next;
             }
+            let mut after = (i64::MIN, Vec::new());
+            while let Checked { found: more, next: Some(next), .. } = self.meta.check_versions(&after).await.unwrap() {
+                found.extend(more);
+                after = next;
+            }
             let mut after = ChunkId { seq: 0, nonce: 0 };
             while let Checked { found: more, next: Some(next), .. } = self.meta.check_chunks(after).await.unwrap() {
                 found.extend(more);
@@ -308,6 +319,7 @@ pub fn object(key: &str) -> NewObject {
         headers: Headers::default(),
         tags: Tags::new(),
         owner: "owner".into(),
+        lock: ObjectLock::default(),
     }
 }
 
@@ -326,6 +338,7 @@ pub fn new_upload(key: &str, started: Millis) -> NewUpload {
             tags: Tags::new(),
             owner: "owner".into(),
             checksum: None,
+            lock: ObjectLock::default(),
         },
         started,
     }

@@ -23,3 +23,4 @@ mod races;
 mod ranges;
 mod reclaim;
 mod uploads;
+mod versions;

@@ -34,9 +34,10 @@ async fn what_is_put_is_resolved(f: &Fixture) {
     f.meta.commit_put(&commit).await.unwrap();
 
     let resolved = f.resolve("a/b").await.unwrap();
-    let NewObject { key, etag, modified, checksum, headers, tags, owner } = commit.object;
+    let NewObject { key, etag, modified, checksum, headers, tags, owner, lock } = commit.object;
     let content = resolved.object.content;
-    let expected = Object { key, size: 150, etag, modified, checksum, headers, tags, owner, parts: None, content };
+    let expected =
+        Object { key, size: 150, etag, modified, checksum, headers, tags, owner, parts: None, lock, content };
     assert_eq!(resolved.object, expected);
     assert_eq!(resolved.range, 0..150);
     let extents: Vec<_> = resolved.extents.iter().map(|placed| placed.extent).collect();
@@ -48,7 +49,7 @@ async fn what_is_put_is_resolved(f: &Fixture) {
     assert_eq!(f.meta.placement(f.chunk_id()).await.unwrap(), None);
 
     assert!(matches!(f.resolve("a").await, Err(Error::NoSuchKey { .. })));
-    assert!(matches!(f.meta.resolve("none", "a/b", ReadRange::Whole).await, Err(Error::NoSuchBucket(_))));
+    assert!(matches!(f.meta.resolve("none", "a/b", None, ReadRange::Whole).await, Err(Error::NoSuchBucket(_))));
 }
 
 async fn ranges_are_clipped_and_come_with_the_extents_they_overlap(f: &Fixture) {
@@ -67,7 +68,7 @@ async fn ranges_are_clipped_and_come_with_the_extents_they_overlap(f: &Fixture) 
     cases.push((ReadRange::Suffix(u64::MAX), 0..size));
     cases.push((ReadRange::From(u64::MAX, None), size..size));
     for (range, expected) in cases {
-        let resolved = f.meta.resolve(BUCKET, "key", range).await.unwrap();
+        let resolved = f.meta.resolve(BUCKET, "key", None, range).await.unwrap();
         if expected.is_empty() {
             assert!(resolved.range.is_empty(), "{range:?}: {:?}", resolved.range);
         } else {
@@ -85,7 +86,7 @@ async fn ranges_are_clipped_and_come_with_the_extents_they_overlap(f: &Fixture) 
         let is_part = matches!(range, ReadRange::Part(_));
         assert_eq!(resolved.part.is_some(), is_part);
     }
-    let resolved = f.meta.resolve(BUCKET, "key", ReadRange::Part(2)).await.unwrap();
+    let resolved = f.meta.resolve(BUCKET, "key", None, ReadRange::Part(2)).await.unwrap();
     assert!(resolved.part.is_none() && resolved.range.is_empty() && resolved.extents.is_empty());
 }
 
@@ -129,10 +130,12 @@ async fn conditions_are_tested_on_the_current_object(f: &Fixture) {
     assert!(matches!(f.meta.commit_put(&with(etag("*"))).await, Err(Error::NoSuchKey { .. })));
     let first = with(absent.clone());
     f.meta.commit_put(&first).await.unwrap();
-    let refused = |result: Result<()>| match result {
-        Err(Error::PreconditionFailed { header, .. }) => header,
-        other => panic!("{other:?}"),
-    };
+    fn refused<T: std::fmt::Debug>(result: Result<T>) -> &'static str {
+        match result {
+            Err(Error::PreconditionFailed { header, .. }) => header,
+            other => panic!("{other:?}"),
+        }
+    }
     assert_eq!(refused(f.meta.commit_put(&with(absent)).await), "If-None-Match");
     assert_eq!(refused(f.meta.commit_put(&with(etag("y"))).await), "If-Match");
     assert_eq!(f.resolve("key").await.unwrap().object.etag, first.object.etag);
@@ -143,8 +146,8 @@ async fn conditions_are_tested_on_the_current_object(f: &Fixture) {
     let size = |size| WriteCondition { size: Some(size), ..WriteCondition::default() };
     let modified = |modified| WriteCondition { modified: Some(modified), ..WriteCondition::default() };
     let delete = async |condition: WriteCondition| {
-        let keys = [DeleteKey { key: "key".into(), condition }];
-        f.meta.delete(BUCKET, &keys, NOW).await.unwrap().pop().unwrap()
+        let keys = [DeleteKey { key: "key".into(), condition, ..DeleteKey::default() }];
+        f.meta.delete(BUCKET, &keys, "owner", NOW).await.unwrap().pop().unwrap()
     };
     assert_eq!(refused(delete(size(9)).await), "x-amz-if-match-size");
     assert_eq!(refused(delete(modified(NOW - 1000)).await), "x-amz-if-match-last-modified-time");
@@ -172,13 +175,14 @@ async fn deletes_answer_for_each_key_in_order(f: &Fixture) {
             7 => Some(vec!["*".into()]),
             _ => None,
         };
-        keys.push(DeleteKey { key: key(i), condition: WriteCondition { etags, ..WriteCondition::default() } });
+        let condition = WriteCondition { etags, ..WriteCondition::default() };
+        keys.push(DeleteKey { key: key(i), condition, ..DeleteKey::default() });
     }
     // The same key again, in the same and in a later transaction: gone already, so that only a condition fails.
     keys.push(keys[0].clone());
     keys.insert(1, DeleteKey { key: key(248), ..DeleteKey::default() });
     keys.insert(1, DeleteKey { key: key(248), ..DeleteKey::default() });
-    let results = f.meta.delete(BUCKET, &keys, NOW).await.unwrap();
+    let results = f.meta.delete(BUCKET, &keys, "owner", NOW).await.unwrap();
     assert_eq!(results.len(), keys.len());
     for (key, result) in keys.iter().zip(results) {
         let i: usize = key.key[4..].parse().unwrap();
@@ -187,13 +191,13 @@ async fn deletes_answer_for_each_key_in_order(f: &Fixture) {
                 assert!(matches!(result, Err(Error::PreconditionFailed { header: "If-Match", .. })), "{i}: {result:?}")
             }
             7 => assert!(matches!(result, Err(Error::NoSuchKey { .. })), "{i}: {result:?}"),
-            _ => result.unwrap(),
+            _ => _ = result.unwrap(),
         }
     }
     let left = f.meta.list_objects(&ListQuery { bucket: BUCKET.into(), limit: 1000, ..ListQuery::default() }).await;
     assert_eq!(left.unwrap().entries.len(), 25);
-    assert!(f.meta.delete(BUCKET, &[], NOW).await.unwrap().is_empty());
-    assert!(matches!(f.meta.delete("none", &keys[..1], NOW).await, Err(Error::NoSuchBucket(_))));
+    assert!(f.meta.delete(BUCKET, &[], "owner", NOW).await.unwrap().is_empty());
+    assert!(matches!(f.meta.delete("none", &keys[..1], "owner", NOW).await, Err(Error::NoSuchBucket(_))));
 }
 
 async fn data_with_gaps_is_refused(f: &Fixture) {
@@ -213,7 +217,7 @@ async fn data_with_gaps_is_refused(f: &Fixture) {
 async fn empty_objects_have_no_data(f: &Fixture) {
     f.commit("empty", &[]).await;
     for range in [ReadRange::Whole, ReadRange::Suffix(5), ReadRange::From(0, None), ReadRange::Part(1)] {
-        let resolved = f.meta.resolve(BUCKET, "empty", range).await.unwrap();
+        let resolved = f.meta.resolve(BUCKET, "empty", None, range).await.unwrap();
         assert_eq!((resolved.object.content, resolved.object.size), (Content::Empty, 0));
         assert!(resolved.range.is_empty() && resolved.extents.is_empty());
     }

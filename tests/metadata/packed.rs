@@ -19,26 +19,26 @@ on_both!(
 );
 
 /// An open packed chunk, as a lane has it.
-struct Pack {
+pub struct Pack {
     id: ChunkId,
     committed: Option<u64>,
     end: u64,
 }
 
 impl Pack {
-    fn new(f: &Fixture) -> Self {
+    pub fn new(f: &Fixture) -> Self {
         Self { id: f.chunk_id(), committed: None, end: 4096 }
     }
 
     /// A place for so many bytes, in a stripe of their own behind a header of 40.
-    fn extent(&mut self, len: u64) -> Extent {
+    pub fn extent(&mut self, len: u64) -> Extent {
         let stripe_len = len as u32 + 40;
         let position = self.end;
         self.end += 32 + u64::from(stripe_len.div_ceil(6));
         Extent { start: 0, chunk: self.id, position, stripe_len, skip: 40, len }
     }
 
-    fn commit(&mut self, writes: Vec<PackedWrite>) -> PackedCommit {
+    pub fn commit(&mut self, writes: Vec<PackedWrite>) -> PackedCommit {
         let slot = |i| Some(Slot { volume: VolumeSlot(i as u16 + 1), generation: 0 });
         let appended = Appended {
             chunk: self.id,
@@ -53,7 +53,7 @@ impl Pack {
     }
 }
 
-fn put(key: &str, extent: Option<Extent>) -> PackedWrite {
+pub fn put(key: &str, extent: Option<Extent>) -> PackedWrite {
     PackedWrite::Put { bucket: BUCKET.into(), object: object(key).into(), extent, condition: WriteCondition::default() }
 }
 
@@ -80,7 +80,7 @@ async fn a_batch_becomes_visible_at_once(f: &Fixture) {
     ok(f, &pack.commit(vec![put("c", Some(c))])).await;
     assert_eq!(f.raw.ints("SELECT live, file_end, packed FROM chunks").await, [[2017, pack.end as i64, 1]]);
     // Nothing of the range is wanted: nothing is said of where it is.
-    let head = f.meta.resolve(BUCKET, "c", ReadRange::Nothing).await.unwrap();
+    let head = f.meta.resolve(BUCKET, "c", None, ReadRange::Nothing).await.unwrap();
     assert_eq!((head.object.content, head.extents.len()), (Content::Packed(c), 0));
     f.meta.seal_packed(pack.id).await.unwrap();
     assert_eq!(f.raw.int("SELECT COUNT(*) FROM chunks WHERE state = 'sealed'").await, 1);

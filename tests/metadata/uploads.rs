@@ -67,9 +67,9 @@ async fn parts_become_an_object_without_moving(f: &Fixture) {
     assert_eq!(numbers, [(2, 0, 33), (7, 33, 17), (9, 50, 19)]);
     assert_eq!(stored[1].checksum.as_deref(), Some("sum-7"));
     assert_eq!(f.meta.object_parts(data, PartQuery { after: 2, limit: 1 }).await.unwrap(), stored[1..2]);
-    let part = f.meta.resolve(BUCKET, "key", ReadRange::Part(7)).await.unwrap();
+    let part = f.meta.resolve(BUCKET, "key", None, ReadRange::Part(7)).await.unwrap();
     assert_eq!((part.range, part.part.as_ref(), part.extents.len()), (33..50, Some(&stored[1]), 2));
-    let none = f.meta.resolve(BUCKET, "key", ReadRange::Part(1)).await.unwrap();
+    let none = f.meta.resolve(BUCKET, "key", None, ReadRange::Part(1)).await.unwrap();
     assert!(none.part.is_none() && none.range.is_empty());
 
     // The upload is gone; what it replaced and what was not chosen is released.
@@ -134,7 +134,7 @@ async fn a_copy_shares_data_and_parts(f: &Fixture) {
 
     f.delete("key").await;
     assert_eq!(f.fold_all().await.chunks, 0);
-    let part = f.meta.resolve(BUCKET, "copy", ReadRange::Part(2)).await.unwrap();
+    let part = f.meta.resolve(BUCKET, "copy", None, ReadRange::Part(2)).await.unwrap();
     assert_eq!((part.range, part.object.parts, part.extents.len()), (10..20, Some(2), 1));
     let refused = CopyCommit {
         batch: batch(),
@@ -275,7 +275,7 @@ async fn empty_parts_have_no_data(f: &Fixture) {
     f.meta.commit_part(&f.part("key", &upload, 1, &[])).await.unwrap();
     let parts = f.parts("key", &upload).await;
     f.meta.complete_upload(&f.complete("key", &upload, parts)).await.unwrap();
-    let resolved = f.meta.resolve(BUCKET, "key", ReadRange::Part(1)).await.unwrap();
+    let resolved = f.meta.resolve(BUCKET, "key", None, ReadRange::Part(1)).await.unwrap();
     assert_eq!((resolved.object.size, resolved.object.parts, resolved.range), (0, Some(1), 0..0));
     assert_eq!(resolved.part.map(|part| part.size), Some(0));
     f.meta.commit_copy(&f.copy("key", "copy").await).await.unwrap();
@@ -313,7 +313,7 @@ async fn ten_thousand_parts_are_completed_at_once(f: &Fixture) {
     let parts = f.parts("key", &upload).await;
     assert_eq!(parts.len(), 10_000);
     f.meta.complete_upload(&f.complete("key", &upload, parts)).await.unwrap();
-    let resolved = f.meta.resolve(BUCKET, "key", ReadRange::Part(10_000)).await.unwrap();
+    let resolved = f.meta.resolve(BUCKET, "key", None, ReadRange::Part(10_000)).await.unwrap();
     assert_eq!((resolved.range, resolved.object.parts, resolved.extents.len()), (99_990..100_000, Some(10_000), 1));
     f.check().await;
     f.delete("key").await;

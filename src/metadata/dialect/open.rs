@@ -26,6 +26,7 @@ const POSTGRES: &[(i64, &str, &str)] = &[
     (6, "bucket_configs", include_str!("../../../migrations/postgres/0006_bucket_configs.sql")),
     (7, "completions", include_str!("../../../migrations/postgres/0007_completions.sql")),
     (8, "change_log", include_str!("../../../migrations/postgres/0008_change_log.sql")),
+    (9, "versions", include_str!("../../../migrations/postgres/0009_versions.sql")),
 ];
 const SQLITE: &[(i64, &str, &str)] = &[
     (1, "initial", include_str!("../../../migrations/sqlite/0001_initial.sql")),
@@ -36,6 +37,7 @@ const SQLITE: &[(i64, &str, &str)] = &[
     (6, "bucket_configs", include_str!("../../../migrations/sqlite/0006_bucket_configs.sql")),
     (7, "completions", include_str!("../../../migrations/sqlite/0007_completions.sql")),
     (8, "change_log", include_str!("../../../migrations/sqlite/0008_change_log.sql")),
+    (9, "versions", include_str!("../../../migrations/sqlite/0009_versions.sql")),
 ];
 
 /// The oldest PostgreSQL that will do, as `server_version_num` has it.
