@@ -10,6 +10,8 @@
 mod load;
 #[path = "support/postgres.rs"]
 mod postgres;
+#[path = "support/requests.rs"]
+mod requests;
 #[path = "support/server.rs"]
 mod server;
 #[path = "support/signing.rs"]
@@ -21,7 +23,8 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use load::{CLIENTS, Client, Dice, Keys, Until};
+use load::{CLIENTS, Dice, Keys, Until};
+use requests::Client;
 use server::Server;
 
 /// Kills at random instants, unless another number was asked for: on SQLite ...

@@ -5,6 +5,8 @@
 mod commands;
 #[path = "support/postgres.rs"]
 mod postgres;
+#[path = "support/requests.rs"]
+mod requests;
 #[path = "support/server.rs"]
 mod server;
 #[path = "support/signing.rs"]
@@ -13,56 +15,18 @@ mod signing;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::{Method, StatusCode};
-use http_body_util::BodyExt;
-use hyper_util::client::legacy::Client;
-use hyper_util::rt::TokioExecutor;
 use rustix::process::Signal;
 use serde_json::Value;
 
 use commands::{fails, json, succeeds};
 use postgres::Database;
+use requests::{content, get, put, send};
 use server::Server;
-use signing::{Call, Signer};
-
-/// Sends a request as the root user.
-async fn send(server: &Server, call: Call) -> (StatusCode, http::HeaderMap, Bytes) {
-    let signer = Signer {
-        access_key: Server::ACCESS_KEY.into(),
-        secret: Server::SECRET_KEY.into(),
-        region: "us-east-1".into(),
-        service: "s3".into(),
-        time: SystemTime::now(),
-    };
-    let host = server.address().to_string();
-    let len = call.body.len();
-    let sends = call.method == Method::PUT || call.method == Method::POST;
-    let mut request = signer.header(call.header("host", &host), None);
-    if sends {
-        request.headers_mut().insert(http::header::CONTENT_LENGTH, len.into());
-    }
-    *request.uri_mut() = format!("http://{host}{}", request.uri()).parse().unwrap();
-    let client = Client::builder(TokioExecutor::new()).build_http();
-    let (head, body) = client.request(request).await.unwrap().into_parts();
-    (head.status, head.headers, body.collect().await.unwrap().to_bytes())
-}
-
-async fn put(server: &Server, key: &str, body: Bytes) {
-    let (status, _, answer) = send(server, Call::new(Method::PUT, &format!("/demo/{key}")).body(body)).await;
-    assert_eq!(status, StatusCode::OK, "{answer:?}");
-}
-
-async fn get(server: &Server, key: &str) -> (StatusCode, Bytes) {
-    let (status, _, body) = send(server, Call::new(Method::GET, &format!("/demo/{key}"))).await;
-    (status, body)
-}
-
-fn content(seed: u32, len: usize) -> Bytes {
-    (0..len as u32).flat_map(|n| (n ^ seed.wrapping_mul(0x9e37_79b9)).to_le_bytes()).take(len).collect()
-}
+use signing::Call;
 
 const OBJECTS: u32 = 12;
 
