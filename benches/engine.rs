@@ -5,6 +5,9 @@
 
 #![allow(missing_docs, clippy::unwrap_used)]
 
+#[path = "../tests/support/specs.rs"]
+mod specs;
+
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -16,22 +19,14 @@ use ninefold::chunks::ChunkConfig;
 use ninefold::clock::Clock;
 use ninefold::instance::{Instance, InstanceConfig};
 use ninefold::maintenance::MaintenanceConfig;
-use ninefold::metadata::{DatabaseConfig, Headers, ReadRange, Tags, VolumeSpec, WriteCondition};
+use ninefold::metadata::{DatabaseConfig, Headers, ReadRange, Tags, WriteCondition};
 use ninefold::objects::{Expected, GetRequest, PackConfig, PutRequest, ReadConditions, Store};
 use ninefold::volumes::IoConfig;
+use specs::nine;
 
 const SIZES: [(&str, usize); 4] = [("1KiB", 1 << 10), ("64KiB", 64 << 10), ("1MiB", 1 << 20), ("64MiB", 64 << 20)];
 
 async fn open(dir: &Path) -> Instance {
-    let volume = |n: u16| VolumeSpec {
-        id: format!("v{n}"),
-        path: dir.join(format!("v{n}")).display().to_string(),
-        node: "node".into(),
-        zone: "zone".into(),
-        region: "us-east-1".into(),
-        weight: 1.0,
-        capacity: None,
-    };
     let config = InstanceConfig {
         database: DatabaseConfig {
             url: format!("sqlite:{}", dir.join("metadata.sqlite").display()),
@@ -39,7 +34,7 @@ async fn open(dir: &Path) -> Instance {
             connect_timeout: Duration::from_secs(10),
             statement_timeout: Duration::from_secs(10),
         },
-        volumes: (1..=9).map(volume).collect(),
+        volumes: nine(dir),
         io: IoConfig::default(),
         chunks: ChunkConfig::default(),
         pack: PackConfig::default(),

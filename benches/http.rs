@@ -8,6 +8,8 @@
 
 #[path = "../tests/support/postgres.rs"]
 mod postgres;
+#[path = "../tests/support/requests.rs"]
+mod requests;
 #[path = "../tests/support/server.rs"]
 mod server;
 #[path = "../tests/support/signing.rs"]
@@ -16,7 +18,7 @@ mod signing;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use http::Method;
 use http_body_util::BodyExt;
@@ -99,13 +101,7 @@ async fn measure() {
         let mut server = Server::new(&arguments);
         server.start();
         let address = server.address();
-        let signer = Signer {
-            access_key: Server::ACCESS_KEY.into(),
-            secret: Server::SECRET_KEY.into(),
-            region: "us-east-1".into(),
-            service: "s3".into(),
-            time: SystemTime::now(),
-        };
+        let signer = requests::root();
         let body: Vec<u8> = (0..size).map(|i| (i * 31 % 251) as u8).collect();
         let (mut puts, mut gets) = (Vec::new(), Vec::new());
         for client in 0..clients {

@@ -5,6 +5,9 @@
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::print_stdout)]
 
+#[path = "../tests/support/specs.rs"]
+mod specs;
+
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -17,23 +20,15 @@ use ninefold::instance::{Instance, InstanceConfig};
 use ninefold::maintenance::{
     HEAL, Heal, Job, MaintenanceConfig, Mover, MoverConfig, Relocate, SCRUB, Scrub, make, run_once,
 };
-use ninefold::metadata::{DatabaseConfig, Headers, ReadRange, Tags, VolumeSpec, WriteCondition};
+use ninefold::metadata::{DatabaseConfig, Headers, ReadRange, Tags, WriteCondition};
 use ninefold::objects::{Expected, GetRequest, PackConfig, PutRequest, ReadConditions, Store};
 use ninefold::volumes::IoConfig;
+use specs::nine;
 
 const LARGE: usize = 16 << 20;
 const SMALL: usize = 4 << 10;
 
 async fn open(dir: &Path) -> Instance {
-    let volume = |n: u16| VolumeSpec {
-        id: format!("v{n}"),
-        path: dir.join(format!("v{n}")).display().to_string(),
-        node: "node".into(),
-        zone: "zone".into(),
-        region: "us-east-1".into(),
-        weight: 1.0,
-        capacity: None,
-    };
     let config = InstanceConfig {
         database: DatabaseConfig {
             url: format!("sqlite:{}", dir.join("metadata.sqlite").display()),
@@ -41,7 +36,7 @@ async fn open(dir: &Path) -> Instance {
             connect_timeout: Duration::from_secs(10),
             statement_timeout: Duration::from_secs(10),
         },
-        volumes: (1..=9).map(volume).collect(),
+        volumes: nine(dir),
         io: IoConfig::default(),
         chunks: ChunkConfig::default(),
         pack: PackConfig::default(),

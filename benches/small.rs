@@ -8,6 +8,8 @@
 
 #[path = "../tests/support/postgres.rs"]
 mod postgres;
+#[path = "../tests/support/specs.rs"]
+mod specs;
 
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -21,9 +23,10 @@ use ninefold::chunks::ChunkConfig;
 use ninefold::clock::Clock;
 use ninefold::instance::{Instance, InstanceConfig};
 use ninefold::maintenance::MaintenanceConfig;
-use ninefold::metadata::{DatabaseConfig, Headers, ReadRange, Tags, VolumeSpec, WriteCondition};
+use ninefold::metadata::{DatabaseConfig, Headers, ReadRange, Tags, WriteCondition};
 use ninefold::objects::{Expected, GetRequest, PackConfig, PutRequest, ReadConditions, Store};
 use ninefold::volumes::IoConfig;
+use specs::nine;
 use sqlx::{Connection, Executor};
 use tokio::task::JoinSet;
 
@@ -55,15 +58,6 @@ impl Settings {
 }
 
 async fn open(dir: &Path, url: &str, settings: &Settings) -> Instance {
-    let volume = |n: u16| VolumeSpec {
-        id: format!("v{n}"),
-        path: dir.join(format!("v{n}")).display().to_string(),
-        node: "node".into(),
-        zone: "zone".into(),
-        region: "us-east-1".into(),
-        weight: 1.0,
-        capacity: None,
-    };
     let config = InstanceConfig {
         database: DatabaseConfig {
             url: url.into(),
@@ -71,7 +65,7 @@ async fn open(dir: &Path, url: &str, settings: &Settings) -> Instance {
             connect_timeout: Duration::from_secs(10),
             statement_timeout: Duration::from_secs(30),
         },
-        volumes: (1..=9).map(volume).collect(),
+        volumes: nine(dir),
         io: IoConfig::default(),
         chunks: ChunkConfig { packed_stripe_len: settings.stripe, ..ChunkConfig::default() },
         pack: settings.pack.clone(),

@@ -7,6 +7,8 @@
 
 #[path = "../tests/support/postgres.rs"]
 mod postgres;
+#[path = "../tests/support/specs.rs"]
+mod specs;
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -16,10 +18,11 @@ use ninefold::clock::Clock;
 use ninefold::instance::{Instance, InstanceConfig};
 use ninefold::layout::ChunkId;
 use ninefold::maintenance::{MaintenanceConfig, run_once};
-use ninefold::metadata::{Cell, DatabaseConfig, Metadata, Table, VolumeSpec};
+use ninefold::metadata::{Cell, DatabaseConfig, Metadata, Table};
 use ninefold::objects::PackConfig;
 use ninefold::snapshots::{SNAPSHOT, Snapshot, SnapshotConfig, Source, restore};
 use ninefold::volumes::IoConfig;
+use specs::nine;
 
 /// Bytes of each object.
 const SIZE: i64 = 4096;
@@ -33,19 +36,6 @@ fn database(url: &str) -> DatabaseConfig {
         connect_timeout: Duration::from_secs(10),
         statement_timeout: Duration::from_secs(30),
     }
-}
-
-fn volumes(dir: &Path) -> Vec<VolumeSpec> {
-    let volume = |n: u16| VolumeSpec {
-        id: format!("v{n}"),
-        path: dir.join(format!("v{n}")).display().to_string(),
-        node: "node".into(),
-        zone: "zone".into(),
-        region: "us-east-1".into(),
-        weight: 1.0,
-        capacity: None,
-    };
-    (1..=9).map(volume).collect()
 }
 
 fn text(value: &str) -> Cell {
@@ -121,7 +111,7 @@ async fn measure(name: &str, dir: &Path, from: &str, into: &str, objects: u64) {
     let quiet = Duration::from_secs(1 << 30);
     let instance = Instance::open(InstanceConfig {
         database: database(from),
-        volumes: volumes(dir),
+        volumes: nine(dir),
         io: IoConfig::default(),
         chunks: ChunkConfig::default(),
         pack: PackConfig::default(),
@@ -143,7 +133,7 @@ async fn measure(name: &str, dir: &Path, from: &str, into: &str, objects: u64) {
     println!("{name}: snapshot {took:.1} s, {:.1} MB ({each:.0} bytes an object)", row.bytes as f64 / 1e6);
     instance.close().await;
 
-    let source = Source::open(&volumes(dir), &IoConfig::default()).await.unwrap();
+    let source = Source::open(&nine(dir), &IoConfig::default()).await.unwrap();
     let target = Metadata::connect(&database(into)).await.unwrap();
     let started = Instant::now();
     let restored = restore(&source, Some(&target), None, &mut |_, _| ()).await.unwrap();

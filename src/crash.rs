@@ -1,8 +1,10 @@
 //! Named instants of the commit protocol at which a debug build can be made to die, as a power failure would have it.
 //!
 //! `NINEFOLD_CRASH_AT=name` in the environment kills the process with SIGKILL when it first passes the point of that name,
-//! `NINEFOLD_CRASH_AT=name:nth` when it does so for the nth time. Release builds hold no trace of it. Whoever adds a step that a
-//! crash may fall behind adds a point to [`POINTS`], and `tests/crash.rs` dies there.
+//! `NINEFOLD_CRASH_AT=name:nth` when it does so for the nth time. `NINEFOLD_STOP_AT` does the same with SIGSTOP: the process goes on
+//! when it is told to, and meanwhile a test looks at what others make of it. Release builds hold no trace of it. Whoever adds a
+//! step that a crash may fall behind adds a point to [`POINTS`], and `tests/crash.rs` dies there (`tests/restore.rs` at those of a
+//! restore).
 
 /// The points there are.
 pub const POINTS: &[&str] = &[
@@ -59,31 +61,53 @@ pub const POINTS: &[&str] = &[
     // SQLite's log: what was committed is taken for the next file; the file is on the volumes.
     "log.taken",
     "log.written",
+    // A restore: the database is found empty; a page of rows is written; the log is done again; all is written but for the
+    // COMMIT; its COMMIT was answered, and nobody has been told.
+    "restore.begun",
+    "restore.page",
+    "restore.replayed",
+    "restore.filled",
+    "restore.committed",
 ];
 
-/// Passes the point of this name, or dies there.
+/// Passes the point of this name, or dies there, or stops.
 #[cfg(debug_assertions)]
 pub fn point(name: &'static str) {
     use std::sync::LazyLock;
     use std::sync::atomic::{AtomicU64, Ordering};
 
-    /// Where to die, and how many passages are left.
-    static TARGET: LazyLock<Option<(String, AtomicU64)>> = LazyLock::new(|| {
-        let target = std::env::var("NINEFOLD_CRASH_AT").ok()?;
-        let (name, nth) = target.split_once(':').unwrap_or((&target, "1"));
-        Some((name.to_owned(), AtomicU64::new(nth.parse().unwrap_or(1))))
-    });
+    use rustix::process::{Signal, getpid, kill_process};
+
+    /// Where something is to happen, and how many passages are left.
+    struct Target(Option<(String, AtomicU64)>);
+
+    impl Target {
+        fn from_environment(variable: &str) -> Self {
+            Self(std::env::var(variable).ok().map(|target| {
+                let (name, nth) = target.split_once(':').unwrap_or((&target, "1"));
+                (name.to_owned(), AtomicU64::new(nth.parse().unwrap_or(1)))
+            }))
+        }
+
+        fn is_here(&self, name: &str) -> bool {
+            let here = self.0.as_ref().filter(|(target, _)| target == name);
+            here.is_some_and(|(_, left)| left.fetch_sub(1, Ordering::SeqCst) == 1)
+        }
+    }
+
+    static CRASH: LazyLock<Target> = LazyLock::new(|| Target::from_environment("NINEFOLD_CRASH_AT"));
+    static STOP: LazyLock<Target> = LazyLock::new(|| Target::from_environment("NINEFOLD_STOP_AT"));
 
     debug_assert!(POINTS.contains(&name), "{name} is not in the list of points");
-    if let Some((target, left)) = &*TARGET
-        && target == name
-        && left.fetch_sub(1, Ordering::SeqCst) == 1
-    {
-        let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
+    if CRASH.is_here(name) {
+        let _ = kill_process(getpid(), Signal::KILL);
         // The signal is on its way; nothing is done until it is here.
         loop {
             std::thread::park();
         }
+    }
+    if STOP.is_here(name) {
+        let _ = kill_process(getpid(), Signal::STOP);
     }
 }
 

@@ -10,6 +10,8 @@
 mod load;
 #[path = "support/postgres.rs"]
 mod postgres;
+#[path = "support/requests.rs"]
+mod requests;
 #[path = "support/server.rs"]
 mod server;
 #[path = "support/signing.rs"]
@@ -21,7 +23,8 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use load::{CLIENTS, Client, Dice, Keys, Until};
+use load::{CLIENTS, Dice, Keys, Until};
+use requests::Client;
 use server::Server;
 
 /// Kills at random instants, unless another number was asked for: on SQLite ...
@@ -190,6 +193,11 @@ fn asked() -> Option<u32> {
     std::env::var("NINEFOLD_CRASH_KILLS").ok().map(|kills| kills.parse().expect("NINEFOLD_CRASH_KILLS is a number"))
 }
 
+/// A restore is a command of its own, and dies in `tests/restore.rs`.
+fn is_of_a_server(point: &str) -> bool {
+    !point.starts_with("restore.")
+}
+
 async fn run(database: Option<postgres::Database>, points: &[&'static str], kills: u32) {
     let started = Instant::now();
     let mut run = Run::new(database);
@@ -224,7 +232,8 @@ async fn run(database: Option<postgres::Database>, points: &[&'static str], kill
 
 #[tokio::test(flavor = "multi_thread")]
 async fn sqlite() {
-    run(None, ninefold::crash::POINTS, asked().unwrap_or(KILLS)).await;
+    let points: Vec<_> = ninefold::crash::POINTS.iter().filter(|point| is_of_a_server(point)).copied().collect();
+    run(None, &points, asked().unwrap_or(KILLS)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -233,6 +242,7 @@ async fn postgres() {
     // PostgreSQL has logs of its own.
     let wanted =
         |point: &&&str| if asked().is_some() { !point.starts_with("log.") } else { point.starts_with("commit.") };
-    let points: Vec<_> = ninefold::crash::POINTS.iter().filter(wanted).copied().collect();
+    let points = ninefold::crash::POINTS.iter().filter(|point| is_of_a_server(point));
+    let points: Vec<_> = points.filter(wanted).copied().collect();
     run(Some(database), &points, asked().unwrap_or(KILLS_ON_POSTGRES)).await;
 }

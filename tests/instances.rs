@@ -6,6 +6,8 @@
 mod load;
 #[path = "support/postgres.rs"]
 mod postgres;
+#[path = "support/requests.rs"]
+mod requests;
 #[path = "support/server.rs"]
 mod server;
 #[path = "support/signing.rs"]
@@ -19,7 +21,8 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 use serde_json::Value;
 
-use load::{Client, Dice, Keys, Until};
+use load::{Dice, Keys, Until};
+use requests::Client;
 use server::Server;
 
 /// After how long a silent server is judged dead: one that is only slow never is, the machine being busy or not.

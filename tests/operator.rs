@@ -3,45 +3,23 @@
 
 #[path = "support/commands.rs"]
 mod commands;
+#[path = "support/requests.rs"]
+mod requests;
 #[path = "support/server.rs"]
 mod server;
 #[path = "support/signing.rs"]
 #[allow(dead_code, reason = "this suite needs the plainest of it")]
 mod signing;
 
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-use http::{Method, StatusCode};
-use http_body_util::BodyExt;
-use hyper_util::client::legacy::Client;
-use hyper_util::rt::TokioExecutor;
+use http::StatusCode;
 use rustix::process::Signal;
 use serde_json::Value;
 
 use commands::{fails, json, succeeds};
+use requests::{content, get, put};
 use server::Server;
-use signing::{Call, Signer};
-
-async fn call(server: &Server, method: Method, path: &str, body: Bytes) -> (StatusCode, Bytes) {
-    let signer = Signer {
-        access_key: Server::ACCESS_KEY.into(),
-        secret: Server::SECRET_KEY.into(),
-        region: "us-east-1".into(),
-        service: "s3".into(),
-        time: SystemTime::now(),
-    };
-    let host = server.address().to_string();
-    let mut request = signer.header(Call::new(method, path).header("host", &host).body(body), None);
-    *request.uri_mut() = format!("http://{host}{path}").parse().unwrap();
-    let client = Client::builder(TokioExecutor::new()).build_http();
-    let answer = client.request(request).await.unwrap();
-    (answer.status(), answer.into_body().collect().await.unwrap().to_bytes())
-}
-
-fn content(seed: u32, len: usize) -> Bytes {
-    (0..len as u32).flat_map(|n| (n ^ seed.wrapping_mul(0x9e37_79b9)).to_le_bytes()).take(len).collect()
-}
 
 const OBJECTS: u32 = 12;
 
@@ -51,14 +29,13 @@ fn len(seed: u32) -> usize {
 
 async fn put_all(server: &Server) {
     for seed in 0..OBJECTS {
-        let (status, answer) = call(server, Method::PUT, &format!("/demo/{seed}"), content(seed, len(seed))).await;
-        assert_eq!(status, StatusCode::OK, "{answer:?}");
+        put(server, &format!("{seed}"), content(seed, len(seed))).await;
     }
 }
 
 async fn get_all(server: &Server) {
     for seed in 0..OBJECTS {
-        let (status, body) = call(server, Method::GET, &format!("/demo/{seed}"), Bytes::new()).await;
+        let (status, body) = get(server, &format!("{seed}")).await;
         assert_eq!(status, StatusCode::OK);
         assert!(body == content(seed, len(seed)), "object {seed} came back with {} bytes", body.len());
     }
@@ -86,8 +63,7 @@ async fn volumes_come_and_go_beside_a_running_server() {
     server.end(Signal::TERM);
     server.start();
     // And then there is an open one again, whose end nobody who drains or replaces a volume must wait for.
-    let (status, answer) = call(&server, Method::PUT, "/demo/late", content(99, 100)).await;
-    assert_eq!(status, StatusCode::OK, "{answer:?}");
+    put(&server, "late", content(99, 100)).await;
 
     succeeds(&server, &["volume", "add", "path=data/volumes/v10,id=v10"]);
     assert!(fails(&server, &["volume", "add", "path=data/volumes/v10,id=v10"]).contains("v10"));
@@ -142,8 +118,7 @@ async fn a_rebalance_goes_on_after_a_kill() {
     let mut server = Server::new(&arguments).env("NINEFOLD_HEAL_RATE", "1MiB");
     server.start();
     for seed in 0..60 {
-        let (status, answer) = call(&server, Method::PUT, &format!("/demo/{seed}"), content(seed, 400_000)).await;
-        assert_eq!(status, StatusCode::OK, "{answer:?}");
+        put(&server, &format!("{seed}"), content(seed, 400_000)).await;
     }
     succeeds(&server, &["volume", "add", "path=data/volumes/v10,id=v10"]);
     succeeds(&server, &["volume", "rebalance", "--detach"]);
@@ -165,7 +140,7 @@ async fn a_rebalance_goes_on_after_a_kill() {
     assert_eq!(after["done"], after["total"], "it went on where it stopped");
     succeeds(&server, &["scrub", "--wait"]);
     for seed in 0..60 {
-        let (status, body) = call(&server, Method::GET, &format!("/demo/{seed}"), Bytes::new()).await;
+        let (status, body) = get(&server, &format!("{seed}")).await;
         assert!(status == StatusCode::OK && body == content(seed, 400_000), "object {seed}");
     }
 }

@@ -1,6 +1,8 @@
 //! The program as a process: what holds across its death, and what it tells another one.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
+#[path = "support/requests.rs"]
+mod requests;
 #[path = "support/server.rs"]
 mod server;
 #[path = "support/signing.rs"]
@@ -8,44 +10,12 @@ mod server;
 mod signing;
 
 use std::process::Command;
-use std::time::SystemTime;
 
-use bytes::Bytes;
-use http::{Method, StatusCode};
-use http_body_util::BodyExt;
-use hyper_util::client::legacy::Client;
-use hyper_util::rt::TokioExecutor;
+use http::StatusCode;
 use rustix::process::Signal;
 
+use requests::{content, get, put};
 use server::Server;
-use signing::{Call, Signer};
-
-async fn call(server: &Server, method: Method, path: &str, body: Bytes) -> (StatusCode, Bytes) {
-    let signer = Signer {
-        access_key: Server::ACCESS_KEY.into(),
-        secret: Server::SECRET_KEY.into(),
-        region: "us-east-1".into(),
-        service: "s3".into(),
-        time: SystemTime::now(),
-    };
-    let host = server.address().to_string();
-    let len = body.len();
-    let put = method == Method::PUT;
-    let mut request = signer.header(Call::new(method, path).header("host", &host).body(body), None);
-    if put {
-        // The client leaves it out where there is nothing to send, and S3 wants it of every upload.
-        request.headers_mut().insert(http::header::CONTENT_LENGTH, len.into());
-    }
-    *request.uri_mut() = format!("http://{host}{path}").parse().unwrap();
-    let client = Client::builder(TokioExecutor::new()).build_http();
-    let answer = client.request(request).await.unwrap();
-    (answer.status(), answer.into_body().collect().await.unwrap().to_bytes())
-}
-
-/// Bytes that differ along the object and between objects.
-fn content(seed: u32, len: usize) -> Bytes {
-    (0..len as u32).flat_map(|n| (n ^ seed.wrapping_mul(0x9e37_79b9)).to_le_bytes()).take(len).collect()
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_acknowledged_survives_a_kill() {
@@ -53,13 +23,12 @@ async fn what_was_acknowledged_survives_a_kill() {
     server.start();
     let lens = [0, 1, 70_000, 1 << 20, (3 << 20) + 17];
     for (seed, len) in lens.into_iter().enumerate() {
-        let (status, answer) = call(&server, Method::PUT, &format!("/demo/{seed}"), content(seed as u32, len)).await;
-        assert_eq!(status, StatusCode::OK, "{answer:?}");
+        put(&server, &format!("{seed}"), content(seed as u32, len)).await;
     }
     server.kill();
     server.start();
     for (seed, len) in lens.into_iter().enumerate() {
-        let (status, body) = call(&server, Method::GET, &format!("/demo/{seed}"), Bytes::new()).await;
+        let (status, body) = get(&server, &format!("{seed}")).await;
         assert_eq!(status, StatusCode::OK);
         assert!(body == content(seed as u32, len), "object {seed} of {len} bytes came back with {}", body.len());
     }
@@ -103,8 +72,7 @@ async fn check_tells_by_its_status_how_things_are() {
     assert_eq!(status(&server, &[]).0, Some(2), "there is nothing to check");
     assert!(!server.home().join("data").exists(), "and nothing was made");
     server.start();
-    let (put, _) = call(&server, Method::PUT, "/demo/k", content(1, 100_000)).await;
-    assert_eq!(put, StatusCode::OK);
+    put(&server, "k", content(1, 100_000)).await;
     let (code, said) = status(&server, &["--deep"]);
     assert_eq!(code, Some(0), "{said}");
     assert!(said.contains("All is well") && said.contains("9 shard files"), "{said}");

@@ -5,6 +5,8 @@
 mod commands;
 #[path = "support/postgres.rs"]
 mod postgres;
+#[path = "support/requests.rs"]
+mod requests;
 #[path = "support/server.rs"]
 mod server;
 #[path = "support/signing.rs"]
@@ -12,57 +14,22 @@ mod server;
 mod signing;
 
 use std::collections::BTreeSet;
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant, SystemTime};
+use std::process::{Child, Output, Stdio};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::{Method, StatusCode};
-use http_body_util::BodyExt;
-use hyper_util::client::legacy::Client;
-use hyper_util::rt::TokioExecutor;
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
+use sqlx::Connection;
 
 use commands::{fails, json, succeeds};
 use postgres::Database;
+use requests::{content, get, put, send};
 use server::Server;
-use signing::{Call, Signer};
-
-/// Sends a request as the root user.
-async fn send(server: &Server, call: Call) -> (StatusCode, http::HeaderMap, Bytes) {
-    let signer = Signer {
-        access_key: Server::ACCESS_KEY.into(),
-        secret: Server::SECRET_KEY.into(),
-        region: "us-east-1".into(),
-        service: "s3".into(),
-        time: SystemTime::now(),
-    };
-    let host = server.address().to_string();
-    let len = call.body.len();
-    let sends = call.method == Method::PUT || call.method == Method::POST;
-    let mut request = signer.header(call.header("host", &host), None);
-    if sends {
-        request.headers_mut().insert(http::header::CONTENT_LENGTH, len.into());
-    }
-    *request.uri_mut() = format!("http://{host}{}", request.uri()).parse().unwrap();
-    let client = Client::builder(TokioExecutor::new()).build_http();
-    let (head, body) = client.request(request).await.unwrap().into_parts();
-    (head.status, head.headers, body.collect().await.unwrap().to_bytes())
-}
-
-async fn put(server: &Server, key: &str, body: Bytes) {
-    let (status, _, answer) = send(server, Call::new(Method::PUT, &format!("/demo/{key}")).body(body)).await;
-    assert_eq!(status, StatusCode::OK, "{answer:?}");
-}
-
-async fn get(server: &Server, key: &str) -> (StatusCode, Bytes) {
-    let (status, _, body) = send(server, Call::new(Method::GET, &format!("/demo/{key}"))).await;
-    (status, body)
-}
-
-fn content(seed: u32, len: usize) -> Bytes {
-    (0..len as u32).flat_map(|n| (n ^ seed.wrapping_mul(0x9e37_79b9)).to_le_bytes()).take(len).collect()
-}
+use signing::Call;
 
 const OBJECTS: u32 = 12;
 
@@ -414,5 +381,146 @@ async fn with_the_log_before_the_answer_nothing_acknowledged_is_lost() {
         assert!(get(&server, "last").await.1 == content(round, 1000 + round as usize));
         // A restored store's log goes on from a snapshot of its own.
         succeeds(&server, &["snapshot"]);
+    }
+}
+
+/// A store with objects, a snapshot, and objects after it, whose database is lost.
+async fn lost(from: Option<&Database>) -> Server {
+    let mut server = Server::new(&["--bucket", "demo"]);
+    server.set_env("NINEFOLD_SNAPSHOT_INTERVAL", Some("1h"));
+    server.set_env("NINEFOLD_DATABASE_URL", from.map(|database| database.url.as_str()));
+    server.start();
+    put_all(&server).await;
+    succeeds(&server, &["snapshot"]);
+    if from.is_none() {
+        put(&server, "late", content(7, 70_000)).await;
+        until_logged(&server).await;
+    }
+    server.kill();
+    if from.is_none() {
+        lose_database(&server);
+    }
+    server
+}
+
+/// A restore dies at every step. What it leaves is empty, whatever is tried with it meanwhile, until all is there.
+async fn is_cut_and_done_again(from: Option<Database>, into: Option<Database>) {
+    let mut server = lost(from.as_ref()).await;
+    server.set_env("NINEFOLD_DATABASE_URL", into.as_ref().map(|database| database.url.as_str()));
+    let dies_at = |server: &Server, point: &str| {
+        let mut restore = server.command(&["restore"]);
+        let output = restore.env("NINEFOLD_CRASH_AT", point).output().unwrap();
+        assert_eq!(output.status.signal(), Some(9), "{point}: {}", String::from_utf8_lossy(&output.stderr));
+    };
+    // The fifth page is in the midst of the rows.
+    for point in ["restore.begun", "restore.page", "restore.page:5", "restore.replayed", "restore.filled"] {
+        dies_at(&server, point);
+        // Somebody who starts a server on what is left is told whose the volumes are, and spoils nothing.
+        let status = server.start_or_die().expect("there is nothing to start on");
+        assert!(!status.success());
+        assert!(server.output().contains("of deployment"), "{point}: {}", server.output());
+    }
+    dies_at(&server, "restore.committed");
+    assert!(fails(&server, &["restore"]).contains("empty database"), "it was restored already");
+    server.start();
+    assert_all(&server).await;
+    if from.is_none() {
+        assert!(get(&server, "late").await.1 == content(7, 70_000));
+    }
+    put(&server, "after", content(8, 300_000)).await;
+    // An open packed chunk has no trailers.
+    server.end(Signal::TERM);
+    let said = succeeds(&server, &["check", "--deep"]);
+    assert!(said.contains("All is well"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restore_into_sqlite_that_is_cut_can_be_done_again() {
+    is_cut_and_done_again(None, None).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restore_into_postgres_that_is_cut_can_be_done_again() {
+    is_cut_and_done_again(None, Some(Database::new().await)).await;
+}
+
+/// Waits, for what another process does.
+async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(120);
+    while !holds().await {
+        assert!(Instant::now() < deadline, "not so yet: {what}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// Begins a restore that stops at a point; answers once it has.
+async fn stopped_at(server: &Server, point: &str) -> Child {
+    let mut restore = server.command(&["restore"]);
+    restore.env("NINEFOLD_STOP_AT", point).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let child = restore.spawn().unwrap();
+    let stat = format!("/proc/{}/stat", child.id());
+    let state = || std::fs::read_to_string(&stat).unwrap().rsplit(") ").next().unwrap().chars().next();
+    until("the restore has stopped", async || state() == Some('T')).await;
+    child
+}
+
+fn goes_on(child: Child) -> Output {
+    kill_process(Pid::from_child(&child), Signal::CONT).unwrap();
+    child.wait_with_output().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_else_gets_at_an_sqlite_that_is_being_restored() {
+    let mut server = lost(None).await;
+    for point in ["restore.begun", "restore.filled"] {
+        let restore = stopped_at(&server, point).await;
+        assert!(!server.start_or_die().expect("it cannot start").success());
+        assert!(server.output().contains("in use"), "{}", server.output());
+        assert!(fails(&server, &["restore"]).contains("in use"));
+        let output = goes_on(restore);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        server.start();
+        assert_all(&server).await;
+        server.kill();
+        lose_database(&server);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_else_gets_at_a_postgres_that_is_being_restored() {
+    let mut server = lost(None).await;
+    // So short that those who wait give up before the restore goes on, and that it is idle for longer than others may be.
+    server.set_env("NINEFOLD_DATABASE_STATEMENT_TIMEOUT", Some("6s"));
+    for point in ["restore.begun", "restore.page:5", "restore.filled"] {
+        let database = Database::new().await;
+        server.set_env("NINEFOLD_DATABASE_URL", Some(&database.url));
+        let restore = stopped_at(&server, point).await;
+        let mut second = server.command(&["restore"]);
+        let second = second.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let status = server.start_or_die().expect("it does not start while it waits");
+        assert!(!status.success());
+        let second = second.wait_with_output().unwrap();
+        assert!(!second.status.success(), "{point}: it would be restored twice");
+        // One that waits longer finds what was restored.
+        let mut patient = server.command(&["restore"]);
+        patient.env("NINEFOLD_DATABASE_STATEMENT_TIMEOUT", "5m").stdout(Stdio::piped()).stderr(Stdio::piped());
+        let patient = patient.spawn().unwrap();
+        let mut look = sqlx::PgConnection::connect(&database.url).await.unwrap();
+        let waiting =
+            "SELECT COUNT(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+        until("the other restore waits", async || {
+            sqlx::query_scalar::<_, i64>(waiting).fetch_one(&mut look).await.unwrap() == 1
+        })
+        .await;
+        look.close().await.unwrap();
+        let output = goes_on(restore);
+        assert!(output.status.success(), "{point}: {}", String::from_utf8_lossy(&output.stderr));
+        let patient = patient.wait_with_output().unwrap();
+        let said = String::from_utf8_lossy(&patient.stderr);
+        assert!(!patient.status.success() && said.contains("empty database"), "{point}: {said}");
+        server.start();
+        assert_all(&server).await;
+        server.kill();
+        drop(database);
     }
 }

@@ -49,7 +49,7 @@ impl std::fmt::Debug for Restoration {
 }
 
 impl Metadata {
-    /// Begins to fill an empty database.
+    /// Begins to fill an empty database. Until that has ended no server starts on it, and nobody else begins to fill it.
     ///
     /// # Errors
     /// [`Error::Unusable`] if anything is in it.
@@ -84,6 +84,11 @@ impl Metadata {
 }
 
 async fn empty(tx: &mut Tx) -> Result<()> {
+    // Its pages come from volumes, which may take their time.
+    tx.may_pause().await?;
+    // Held until all is there: another restore, or a server that starts meanwhile, waits here for its end, and then finds what was
+    // restored. Neither sees rows that are not committed.
+    tx.first("SELECT one FROM deployment {update}", &[]).await?;
     for table in ["buckets", "chunks", "data", "uploads", "snapshots", "instances", "id_ranges"] {
         let sql = format!("SELECT 1 AS one FROM {table} LIMIT 1");
         if tx.first(&sql, &[]).await?.is_some() {

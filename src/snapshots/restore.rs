@@ -15,6 +15,7 @@ use super::newer::{self, Report};
 use crate::chunks::codec::CodecError;
 use crate::chunks::format::{HEADER_LEN, Header, TRAILER_LEN, Trailer};
 use crate::chunks::{ChunkConfig, ChunkError, ChunkStore, Ledger, LedgerError};
+use crate::crash;
 use crate::layout::{
     ChunkId, IdRange, NewData, PlacedExtent, Placement, SHARDS, ShardName, ShardSet, Slot, VolumeSlot,
 };
@@ -449,12 +450,16 @@ pub async fn restore(
             Some(metadata) => Some(metadata.begin_restore().await?),
             None => None,
         };
+        crash::point("restore.begun");
         match load(source, &index, &manifest, restoration.as_mut(), &mut known, progress).await {
             Ok(data) => {
                 let (replayed, gap) = replay(source, restoration.as_mut(), &mut known).await?;
+                crash::point("restore.replayed");
                 if let Some(mut restoration) = restoration {
                     finish(source, &index, &manifest, &data, &mut restoration, &mut known).await?;
+                    crash::point("restore.filled");
                     restoration.commit().await?;
+                    crash::point("restore.committed");
                 }
                 let report = newer::report(source, &index, &known, into, skipped).await?;
                 return Ok(Restored { snapshot: manifest, replayed, gap, report });
@@ -518,6 +523,7 @@ async fn load(
                     known.note(table, &columns, &page);
                     if let Some(restoration) = restoration.as_deref_mut() {
                         restoration.write(table, &columns, &page).await?;
+                        crash::point("restore.page");
                     }
                     progress(rows, manifest.rows);
                 }

@@ -1,6 +1,6 @@
 //! An instance over a throw-away database and nine volumes, and an SDK client in front of it.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use aws_sdk_s3::Client;
@@ -12,7 +12,7 @@ use ninefold::chunks::ChunkConfig;
 use ninefold::clock::Clock;
 use ninefold::instance::{Instance, InstanceConfig};
 use ninefold::maintenance::{self, Job, MaintenanceConfig};
-use ninefold::metadata::{DatabaseConfig, VolumeSpec};
+use ninefold::metadata::DatabaseConfig;
 use ninefold::objects::{PackConfig, Store};
 use ninefold::s3::Api;
 use ninefold::s3::auth::Auth;
@@ -22,6 +22,8 @@ use s3s::service::S3ServiceBuilder;
 use tempfile::TempDir;
 
 use crate::postgres::Database;
+use crate::specs::nine;
+pub use crate::specs::spec;
 
 pub const BUCKET: &str = "bucket";
 pub const MIB: usize = 1 << 20;
@@ -86,7 +88,7 @@ impl Fixture {
                 connect_timeout: Duration::from_secs(5),
                 statement_timeout: Duration::from_secs(30),
             },
-            volumes: (1..=9).map(|n| spec(dir.path(), n)).collect(),
+            volumes: nine(dir.path()),
             io: IoConfig { threads: 1, ..IoConfig::default() },
             chunks: ChunkConfig { chunk_len: 4 * MIB as u64, ..ChunkConfig::default() },
             pack: PackConfig::default(),
@@ -147,18 +149,6 @@ impl Fixture {
             }
         }
         files
-    }
-}
-
-pub fn spec(dir: &Path, n: u16) -> VolumeSpec {
-    VolumeSpec {
-        id: format!("v{n}"),
-        path: dir.join(format!("v{n}")).display().to_string(),
-        node: "node".into(),
-        zone: "zone".into(),
-        region: "us-east-1".into(),
-        weight: 1.0,
-        capacity: None,
     }
 }
 

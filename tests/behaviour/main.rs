@@ -4,6 +4,8 @@
 
 #[path = "../support/postgres.rs"]
 mod postgres;
+#[path = "../support/specs.rs"]
+mod specs;
 
 mod fixture;
 

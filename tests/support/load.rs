@@ -3,22 +3,18 @@
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use http::{HeaderMap, Method, StatusCode};
-use http_body_util::{BodyExt, Full};
-use hyper_util::client::legacy::Client as Http;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::TokioExecutor;
 
+use super::requests::Client;
 use super::server::Server;
-use super::signing::{Call, Signer};
+use super::signing::Call;
 
 const MIB: usize = 1 << 20;
 /// Clients that write at once, each to keys of its own.
@@ -68,39 +64,6 @@ impl Dice {
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
         self.0 % sides
-    }
-}
-
-#[derive(Clone)]
-pub struct Client {
-    http: Http<HttpConnector, Full<Bytes>>,
-    address: SocketAddr,
-}
-
-impl Client {
-    pub fn new(address: SocketAddr) -> Self {
-        Self { http: Http::builder(TokioExecutor::new()).build_http(), address }
-    }
-
-    /// The whole answer; `None` if it did not come.
-    pub async fn send(&self, call: Call) -> Option<(StatusCode, HeaderMap, Bytes)> {
-        let signer = Signer {
-            access_key: Server::ACCESS_KEY.into(),
-            secret: Server::SECRET_KEY.into(),
-            region: "us-east-1".into(),
-            service: "s3".into(),
-            time: SystemTime::now(),
-        };
-        let host = self.address.to_string();
-        let (len, sends) = (call.body.len(), call.method == Method::PUT || call.method == Method::POST);
-        let mut request = signer.header(call.header("host", &host), None);
-        if sends {
-            request.headers_mut().insert(http::header::CONTENT_LENGTH, len.into());
-        }
-        *request.uri_mut() = format!("http://{host}{}", request.uri()).parse().unwrap();
-        let answer = self.http.request(request).await.ok()?;
-        let (head, body) = answer.into_parts();
-        Some((head.status, head.headers, body.collect().await.ok()?.to_bytes()))
     }
 }
 

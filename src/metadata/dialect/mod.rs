@@ -92,6 +92,8 @@ impl Losses {
     }
 }
 
+/// Until its end a transaction may be idle.
+const NO_IDLE_LIMIT: &str = "SET LOCAL idle_in_transaction_session_timeout = 0";
 /// How often a statement is tried on another connection if the pooled one turns out to be dead.
 const CONNECTIONS_TRIED: u32 = 3;
 /// The pause before the outcome of a COMMIT is asked for again; it doubles.
@@ -150,7 +152,7 @@ impl Db {
                 held.busy = true;
                 held.say("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await.map_err(error::refused)?;
                 // Between two pages it may take long until what was read is written somewhere.
-                held.say("SET LOCAL idle_in_transaction_session_timeout = 0").await.map_err(error::refused)?;
+                held.say(NO_IDLE_LIMIT).await.map_err(error::refused)?;
                 On::Postgres(held)
             }
             Self::Sqlite { read, patience, .. } => {
@@ -405,6 +407,14 @@ impl Tx {
                 }
             }
         })
+    }
+
+    /// Lets the transaction stay idle between its statements for as long as it likes, whoever waits for its locks.
+    pub(crate) async fn may_pause(&mut self) -> Result<()> {
+        match &mut self.on {
+            On::Postgres(held) => held.say(NO_IDLE_LIMIT).await.map_err(error::refused),
+            On::Sqlite(_) => Ok(()),
+        }
     }
 
     /// Has the numbers that the database gives in `column` go on after the largest that is there. SQLite does so by itself.
