@@ -148,7 +148,8 @@ async fn serve(config: &Config, ground: Ground) -> Result<(), StartError> {
     };
     let operations = S3ServiceBuilder::new(Api::new(instance.store().clone(), config.region.clone()));
     let health = Arc::new(StoreHealth(instance.store().clone()));
-    let gateway = Gateway::new(operations, credentials, health, gateway_config);
+    let buckets = Arc::new(instance.store().clone());
+    let gateway = Gateway::new(operations, credentials, health, buckets, gateway_config);
     tracing::info!(%address, %deployment, data = %ground.data.path().display(), "serving");
     let bucket = config.buckets.first().map(String::as_str);
     let (root, source) = (&ground.root, &ground.source);

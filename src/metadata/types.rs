@@ -64,6 +64,8 @@ pub struct NewBucket {
 pub enum ConfigKind {
     /// Its tags, as a JSON object.
     Tagging,
+    /// Its rules for pages of other origins, as JSON.
+    Cors,
 }
 
 impl ConfigKind {
@@ -71,6 +73,7 @@ impl ConfigKind {
     pub fn name(self) -> &'static str {
         match self {
             Self::Tagging => "tagging",
+            Self::Cors => "cors",
         }
     }
 }

@@ -38,6 +38,12 @@ pub(super) fn invalid_request(message: impl Into<String>) -> S3Error {
     s3_error("InvalidRequest", StatusCode::BAD_REQUEST, message)
 }
 
+/// 400 `MalformedXML`.
+pub(super) fn malformed_xml() -> S3Error {
+    let message = "The XML you provided was not well-formed or did not validate against our published schema";
+    s3_error("MalformedXML", StatusCode::BAD_REQUEST, message)
+}
+
 /// 501 `NotImplemented`: S3 has it and we do not (yet), or it has a meaning that must not be ignored.
 pub(super) fn not_implemented(header: &str) -> S3Error {
     let message = "A header or parameter you provided implies functionality that is not implemented.";

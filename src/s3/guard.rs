@@ -27,6 +27,9 @@ const OPERATIONS: &[(&str, &[&str])] = &[
     ("GetBucketTagging", &["tagging"]),
     ("PutBucketTagging", &["tagging"]),
     ("DeleteBucketTagging", &["tagging"]),
+    ("GetBucketCors", &["cors"]),
+    ("PutBucketCors", &["cors"]),
+    ("DeleteBucketCors", &["cors"]),
     ("ListObjects", &["delimiter", "encoding-type", "marker", "max-keys", "prefix"]),
     (
         "ListObjectsV2",

@@ -7,6 +7,7 @@ pub mod auth;
 mod body;
 mod buckets;
 mod copy;
+pub(crate) mod cors;
 mod error;
 pub mod guard;
 pub mod host;
@@ -108,4 +109,7 @@ operations! {
     get_bucket_tagging: GetBucketTaggingInput => GetBucketTaggingOutput, tagging;
     put_bucket_tagging: PutBucketTaggingInput => PutBucketTaggingOutput, tagging;
     delete_bucket_tagging: DeleteBucketTaggingInput => DeleteBucketTaggingOutput, tagging;
+    get_bucket_cors: GetBucketCorsInput => GetBucketCorsOutput, cors;
+    put_bucket_cors: PutBucketCorsInput => PutBucketCorsOutput, cors;
+    delete_bucket_cors: DeleteBucketCorsInput => DeleteBucketCorsOutput, cors;
 }

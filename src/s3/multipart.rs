@@ -5,7 +5,7 @@ use s3s::dto::*;
 use s3s::{S3Request, S3Response, S3Result};
 
 use super::body::{expected, incoming};
-use super::error::{from_objects, invalid_argument, invalid_request, s3_error};
+use super::error::{from_objects, invalid_argument, invalid_request, malformed_xml};
 use super::values::{
     ChecksumFields, algorithm, check_key, checksum_type, etag, header_fields, page_limit, put_checksums, signed,
     signed32, take_checksums, timestamp, url_encode, write_condition,
@@ -86,17 +86,10 @@ pub(super) async fn complete_multipart_upload(
     check_owner(&request, request.input.expected_bucket_owner.as_ref())?;
     let S3Request { mut input, headers, .. } = request;
     check_key(&input.key)?;
-    let malformed = || {
-        s3_error(
-            "MalformedXML",
-            StatusCode::BAD_REQUEST,
-            "The XML you provided was not well-formed or did not validate against our published schema",
-        )
-    };
     let named = input.multipart_upload.take().and_then(|upload| upload.parts).filter(|parts| !parts.is_empty());
     let mut parts = Vec::new();
-    for mut part in named.ok_or_else(malformed)? {
-        let (Some(tag), Some(number)) = (part.e_tag.take(), part.part_number) else { return Err(malformed()) };
+    for mut part in named.ok_or_else(malformed_xml)? {
+        let (Some(tag), Some(number)) = (part.e_tag.take(), part.part_number) else { return Err(malformed_xml()) };
         parts.push(CompletePart {
             number: part_number(number)?,
             etag: tag.into_value(),

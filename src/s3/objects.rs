@@ -5,7 +5,7 @@ use s3s::dto::*;
 use s3s::{S3Request, S3Response, S3Result};
 
 use super::body::{expected, incoming, outgoing};
-use super::error::{from_metadata, from_objects, invalid_argument, invalid_request, s3_error};
+use super::error::{from_metadata, from_objects, invalid_argument, invalid_request, malformed_xml, s3_error};
 use super::values::{
     self, ChecksumFields, check_key, etag, etag_list, header_fields, millis, page_limit, put_checksums, refuse_version,
     signed, signed32, take_checksums, timestamp, write_condition,
@@ -211,11 +211,7 @@ pub(super) async fn delete_objects(
     check_owner(&request, request.input.expected_bucket_owner.as_ref())?;
     let Delete { objects, quiet } = request.input.delete;
     if objects.is_empty() || objects.len() > MAX_DELETE {
-        return Err(s3_error(
-            "MalformedXML",
-            StatusCode::BAD_REQUEST,
-            "The XML you provided was not well-formed or did not validate against our published schema",
-        ));
+        return Err(malformed_xml());
     }
     let mut keys = Vec::with_capacity(objects.len());
     let mut outcomes: Vec<(String, Option<String>, Result<(), s3s::S3Error>)> = Vec::with_capacity(objects.len());

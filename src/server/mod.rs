@@ -6,19 +6,22 @@
 //! connection   accept, limits, time-outs                        serve, connection
 //!  └ id, log   an id for log and client; one line at the end    request_id, access_log
 //!     └ health   /health/live, /health/ready                    health
-//!        └ screen   method, host, path, query, scope            screen, access::claims
-//!           └ lengths   how the body is framed; too large       lengths
-//!              └ body   silence, digests, chunks, spool         body, document, aws_chunked, spool
-//!                 └ s3s   signature → s3::guard → operation
-//!              answer   the error's XML, the status             answer, refusal
-//!     └ panic   is an InternalError
+//!        └ cors   preflights; headers for pages of other origins  cors, target, buckets
+//!           └ screen   method, host, path, query, scope         screen, access::claims
+//!              └ lengths   how the body is framed; too large    lengths
+//!                 └ body   silence, digests, chunks, spool      body, document, aws_chunked, spool
+//!                    └ s3s   signature → s3::guard → operation
+//!                 answer   the error's XML, the status          answer, refusal
+//!        └ panic   is an InternalError
 //! ```
 
 mod access_log;
 mod answer;
 mod aws_chunked;
 mod body;
+mod buckets;
 mod connection;
+mod cors;
 mod document;
 mod health;
 mod lengths;
@@ -27,6 +30,7 @@ mod request_id;
 mod screen;
 mod serve;
 mod spool;
+mod target;
 
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
@@ -38,7 +42,7 @@ use base64::Engine as _;
 use bytes::Bytes;
 use futures_util::FutureExt as _;
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body::Body;
 use percent_encoding::percent_decode_str;
 use s3s::service::{S3Service, S3ServiceBuilder};
@@ -54,12 +58,15 @@ use access_log::Entry;
 use answer::Asked;
 use aws_chunked::Reframed;
 use body::Watching;
+use cors::CrossOrigin;
 use lengths::Framing;
 use request_id::RequestIds;
 use spool::Spool;
+use target::Target;
 
 pub use access_log::{LoggedBody, TARGET as ACCESS_LOG};
 pub use body::{BodyFault, BodyWatch, BrokenBody};
+pub use buckets::Buckets;
 pub use health::{Health, Readiness};
 pub use refusal::{ErrorDetails, Refusal, StatusOverride};
 pub use request_id::RequestId;
@@ -115,6 +122,7 @@ pub struct Gateway(Arc<Inner>);
 struct Inner {
     s3: S3Service,
     health: Arc<dyn Health>,
+    buckets: Arc<dyn Buckets>,
     region: String,
     domains: Domains,
     spool: Spool,
@@ -130,6 +138,7 @@ impl Gateway {
         mut s3: S3ServiceBuilder,
         credentials: Credentials,
         health: Arc<dyn Health>,
+        buckets: Arc<dyn Buckets>,
         config: GatewayConfig,
     ) -> Self {
         s3.set_auth(Auth(credentials.clone()));
@@ -139,6 +148,7 @@ impl Gateway {
         Self(Arc::new(Inner {
             s3: s3.build(),
             health,
+            buckets,
             region: config.region,
             domains: config.domains,
             spool: Spool::new(config.spool),
@@ -173,17 +183,7 @@ impl Gateway {
         parts.extensions.insert(Peer(peer));
         parts.extensions.insert(watch.clone());
         let span = tracing::info_span!("request", request_id = %id);
-        let answered = AssertUnwindSafe(inner.answer(parts, body, &asked, &watch)).catch_unwind();
-        let response = match answered.instrument(span.clone()).await {
-            Ok(Ok(response)) => response,
-            Ok(Err(refusal)) => answer::refuse(&refusal, &asked, &inner.host_id),
-            Err(_) => {
-                // The panic's own message has gone to standard error by the panic hook.
-                tracing::error!(parent: &span, "an operation panicked");
-                let refusal = Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "InternalError");
-                answer::refuse(&refusal, &asked, &inner.host_id)
-            }
-        };
+        let response = inner.respond(parts, body, &asked, &watch).instrument(span.clone()).await;
         let response = answer::seal(response, &asked, &inner.host_id);
         let status = response.status();
         response.map(|body| LoggedBody::new(body, entry, status, span))
@@ -191,25 +191,55 @@ impl Gateway {
 }
 
 impl Inner {
+    /// Whatever comes of the request, with the headers for pages of other origins.
+    async fn respond<B>(&self, parts: Parts, body: B, asked: &Asked, watch: &BodyWatch) -> Response<s3s::Body>
+    where
+        B: Body<Data = Bytes> + Send + Unpin + 'static,
+    {
+        let (method, uri, headers) = (&parts.method, &parts.uri, &parts.headers);
+        if let Some(health) = health::answer(method, uri.path(), uri.query(), headers, &*self.health).await {
+            return health;
+        }
+        let target = Target::of(&parts, &self.domains);
+        // A preflight's headers are part of its answer.
+        let cross_origin = CrossOrigin::of(&parts).filter(|_| parts.method != Method::OPTIONS);
+        let granted = async { cors::granted(cross_origin.as_ref()?, target.bucket.as_deref(), &*self.buckets).await };
+        let answered = AssertUnwindSafe(self.answer(parts, body, &target, asked, watch)).catch_unwind();
+        let (answered, granted) = tokio::join!(answered, granted);
+        let mut response = match answered {
+            Ok(Ok(response)) => response,
+            Ok(Err(refusal)) => answer::refuse(&refusal, asked, &self.host_id),
+            Err(_) => {
+                // The panic's own message has gone to standard error by the panic hook.
+                tracing::error!("an operation panicked");
+                let refusal = Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "InternalError");
+                answer::refuse(&refusal, asked, &self.host_id)
+            }
+        };
+        if let Some(granted) = granted {
+            granted.put(response.headers_mut());
+        }
+        response
+    }
+
     async fn answer<B>(
         &self,
         mut parts: Parts,
         body: B,
+        target: &Target,
         asked: &Asked,
         watch: &BodyWatch,
     ) -> Result<Response<s3s::Body>, Refusal>
     where
         B: Body<Data = Bytes> + Send + Unpin + 'static,
     {
-        let (method, uri, headers) = (&parts.method, &parts.uri, &parts.headers);
-        if let Some(health) = health::answer(method, uri.path(), uri.query(), headers, &*self.health).await {
-            return Ok(health);
+        if parts.method == Method::OPTIONS {
+            return cors::preflight(&parts, target, &*self.buckets).await;
         }
         let (query, claims) = screen::screen(&parts, &self.region)?;
         screen::hoist(&mut parts, &query, claims.as_ref())?;
         let exact = body.size_hint().exact();
-        let of_object = self.is_of_object(&parts);
-        let plan = lengths::plan(&mut parts, of_object, &query, claims.as_ref(), exact)?;
+        let plan = lengths::plan(&mut parts, target.of_object, &query, claims.as_ref(), exact)?;
         let body = Watching::new(body, watch.clone(), self.silence, plan.announced);
         let body = match plan.framing {
             Framing::AwsChunked { signed, decoded } => {
@@ -249,24 +279,6 @@ impl Inner {
             response
         })
     }
-
-    /// Whether the request is for an object, rather than a bucket or all of them.
-    fn is_of_object(&self, parts: &Parts) -> bool {
-        let host = parts.headers.get(header::HOST).and_then(|host| host.to_str().ok());
-        let host = host.or_else(|| parts.uri.authority().map(http::uri::Authority::as_str));
-        let path = parts.uri.path();
-        match host.and_then(|host| self.domains.bucket(host)) {
-            Some(_) => !matches!(path, "" | "/"),
-            None => asked_key(path),
-        }
-    }
-}
-
-/// Whether a path-style path has a key behind the bucket. `%2F` counts as the slash it is decoded to.
-fn asked_key(path: &str) -> bool {
-    let path = percent_decode_str(path).decode_utf8_lossy();
-    let path = path.strip_prefix('/').unwrap_or(&path);
-    path.split_once('/').is_some_and(|(_, key)| !key.is_empty())
 }
 
 /// A small JSON answer.

@@ -118,7 +118,6 @@ fn legal_in_xml(c: char) -> bool {
 pub(super) fn default_message(code: &str) -> &'static str {
     match code {
         "AccessDenied" => "Access Denied",
-        "AccessForbidden" => "CORSResponse: CORS is not enabled for this bucket.",
         "BadDigest" => "The Content-MD5 or checksum value that you specified did not match what the server received.",
         "BucketAlreadyExists" => {
             "The requested bucket name is not available. The bucket namespace is shared by all users of the system. \

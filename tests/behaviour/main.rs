@@ -10,6 +10,7 @@ mod fixture;
 mod buckets;
 mod check;
 mod copying;
+mod cors;
 mod faults;
 mod healing;
 mod life;

@@ -1,5 +1,6 @@
 //! An S3 that does nothing but remember what reached it, behind the real server.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -11,10 +12,12 @@ use http::{HeaderMap, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use ninefold::access::{Credentials, Identity, RootCredentials, Secret};
+use ninefold::metadata;
+use ninefold::objects::{self, CorsRules};
 use ninefold::s3::guard::s3_error;
 use ninefold::s3::host::Domains;
 use ninefold::server::{
-    BodyFault, ErrorDetails, Gateway, GatewayConfig, Health, Limits, Readiness, RequestId, StatusOverride, run,
+    BodyFault, Buckets, ErrorDetails, Gateway, GatewayConfig, Health, Limits, Readiness, RequestId, StatusOverride, run,
 };
 use s3s::dto::*;
 use s3s::service::S3ServiceBuilder;
@@ -215,11 +218,32 @@ impl Health for Vitals {
     }
 }
 
+/// The buckets that there are, each with the rules that it has.
+#[derive(Default)]
+pub struct Configured {
+    pub cors: Mutex<BTreeMap<String, Option<CorsRules>>>,
+    pub away: AtomicBool,
+    pub asked: AtomicUsize,
+}
+
+#[async_trait::async_trait]
+impl Buckets for Configured {
+    async fn cors(&self, bucket: &str) -> objects::Result<Option<CorsRules>> {
+        self.asked.fetch_add(1, Ordering::SeqCst);
+        if self.away.load(Ordering::SeqCst) {
+            return Err(metadata::Error::Unavailable("away".into()).into());
+        }
+        let found = self.cors.lock().unwrap().get(bucket).cloned();
+        Ok(found.ok_or_else(|| metadata::Error::NoSuchBucket(bucket.into()))?)
+    }
+}
+
 /// A running server with a recording behind it; stops when dropped.
 pub struct Server {
     pub address: SocketAddr,
     pub recording: Arc<Recording>,
     pub vitals: Arc<Vitals>,
+    pub configured: Arc<Configured>,
     pub spool: tempfile::TempDir,
     pub stop: Option<oneshot::Sender<()>>,
     pub running: tokio::task::JoinHandle<usize>,
@@ -261,6 +285,11 @@ impl Answer {
 }
 
 impl Server {
+    /// Makes a bucket with these rules.
+    pub fn configure(&self, bucket: &str, rules: Option<CorsRules>) {
+        self.configured.cors.lock().unwrap().insert(bucket.to_owned(), rules);
+    }
+
     pub async fn start() -> Self {
         Self::with(Limits::default()).await
     }
@@ -268,6 +297,7 @@ impl Server {
     pub async fn with(limits: Limits) -> Self {
         let recording = Arc::new(Recording::default());
         let vitals = Arc::new(Vitals { database: true.into(), volumes: 9.into(), asked: 0.into() });
+        let configured = Arc::new(Configured::default());
         let spool = tempfile::tempdir().unwrap();
         let root = RootCredentials { access_key: ACCESS_KEY.into(), secret_key: Secret::new(SECRET) };
         let config = GatewayConfig {
@@ -280,6 +310,7 @@ impl Server {
             S3ServiceBuilder::new(Operations(Arc::clone(&recording))),
             Credentials::new(&root, "test"),
             Arc::clone(&vitals) as Arc<dyn Health>,
+            Arc::clone(&configured) as Arc<dyn Buckets>,
             config,
         );
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -289,7 +320,7 @@ impl Server {
             let _ = stopped.await;
         };
         let running = tokio::spawn(run(listener, gateway, shutdown, limits));
-        Self { address, recording, vitals, spool, stop: Some(stop), running }
+        Self { address, recording, vitals, configured, spool, stop: Some(stop), running }
     }
 
     pub fn signer(&self) -> Signer {
