@@ -15,7 +15,7 @@ use crate::clock::{Clock, random_bytes};
 use crate::layout::VolumeSlot;
 use crate::maintenance::{self, Heartbeat, MaintenanceConfig, Roster, VolumeOpenError};
 use crate::metadata::{self, ChangeFeed, DatabaseConfig, Metadata, VolumeRow, VolumeSpec};
-use crate::objects::{self, CorsRules, Lifeline, MetadataLedger, PackConfig, Store};
+use crate::objects::{self, CorsRules, Lifeline, MetadataLedger, PackConfig, Store, Website};
 use crate::server::{Buckets, Health, Readiness};
 use crate::snapshots::LogWriter;
 use crate::volumes::prober;
@@ -211,6 +211,10 @@ impl Health for StoreHealth {
 impl Buckets for Store {
     async fn cors(&self, bucket: &str) -> objects::Result<Option<CorsRules>> {
         self.bucket_cors(bucket).await
+    }
+
+    async fn website(&self, bucket: &str) -> objects::Result<Option<Website>> {
+        self.bucket_website(bucket).await
     }
 }
 

@@ -66,6 +66,8 @@ pub enum ConfigKind {
     Tagging,
     /// Its rules for pages of other origins, as JSON.
     Cors,
+    /// How it is a website, as JSON.
+    Website,
 }
 
 impl ConfigKind {
@@ -74,6 +76,7 @@ impl ConfigKind {
         match self {
             Self::Tagging => "tagging",
             Self::Cors => "cors",
+            Self::Website => "website",
         }
     }
 }

@@ -20,6 +20,7 @@ mod list;
 mod multipart;
 mod put;
 mod tagging;
+mod website;
 
 use std::future::Future;
 
@@ -44,6 +45,7 @@ pub use lanes::PackConfig;
 pub use ledger::{Lifeline, MetadataLedger};
 pub use multipart::{CompletePart, CompleteRequest, CompletedUpload, PartRequest, StartUpload, UploadedPart};
 pub use put::{PutRequest, Stored};
+pub use website::{Came, Pages, Replace, RoutingRule, WebProtocol, Website, directory};
 
 /// The largest object: 50 TiB would be today's limit at AWS; ours is the 5 TiB that its clients know.
 pub const MAX_OBJECT_LEN: u64 = 5 << 40;

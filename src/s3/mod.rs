@@ -16,6 +16,7 @@ mod multipart;
 mod objects;
 mod tagging;
 mod values;
+mod website;
 
 use s3s::dto::*;
 use s3s::{S3, S3Request, S3Response, S3Result};
@@ -112,4 +113,7 @@ operations! {
     get_bucket_cors: GetBucketCorsInput => GetBucketCorsOutput, cors;
     put_bucket_cors: PutBucketCorsInput => PutBucketCorsOutput, cors;
     delete_bucket_cors: DeleteBucketCorsInput => DeleteBucketCorsOutput, cors;
+    get_bucket_website: GetBucketWebsiteInput => GetBucketWebsiteOutput, website;
+    put_bucket_website: PutBucketWebsiteInput => PutBucketWebsiteOutput, website;
+    delete_bucket_website: DeleteBucketWebsiteInput => DeleteBucketWebsiteOutput, website;
 }

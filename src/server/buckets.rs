@@ -5,7 +5,7 @@ use http::StatusCode;
 
 use super::Refusal;
 use crate::metadata;
-use crate::objects::{self, CorsRules};
+use crate::objects::{self, CorsRules, Website};
 
 /// Knows the configurations of buckets.
 #[async_trait]
@@ -15,6 +15,12 @@ pub trait Buckets: Send + Sync + 'static {
     /// # Errors
     /// There is no such bucket; the database's.
     async fn cors(&self, bucket: &str) -> objects::Result<Option<CorsRules>>;
+
+    /// How a bucket is a website, if it is one. One round trip.
+    ///
+    /// # Errors
+    /// There is no such bucket; the database's.
+    async fn website(&self, bucket: &str) -> objects::Result<Option<Website>>;
 }
 
 /// Whether what could not be found out is that there is no such bucket.

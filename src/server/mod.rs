@@ -3,15 +3,17 @@
 //! The way of a request through [`Gateway::call`]:
 //!
 //! ```text
-//! connection   accept, limits, time-outs                        serve, connection
-//!  └ id, log   an id for log and client; one line at the end    request_id, access_log
-//!     └ health   /health/live, /health/ready                    health
-//!        └ cors   preflights; headers for pages of other origins  cors, target, buckets
-//!           └ screen   method, host, path, query, scope         screen, access::claims
-//!              └ lengths   how the body is framed; too large    lengths
-//!                 └ body   silence, digests, chunks, spool      body, document, aws_chunked, spool
+//! connection   accept, limits, time-outs                              serve, connection
+//!  └ id, log   an id for log and client; one line at the end          request_id, access_log
+//!     └ health   /health/live, /health/ready; not under websites      health
+//!        └ cors   preflights; headers for pages of other origins      cors, target, buckets
+//!           ├ website   under hosts of websites: pages for anybody,
+//!           │           which it reads from s3s                      website
+//!           └ screen   method, host, path, query, scope               screen, access::claims
+//!              └ lengths   how the body is framed; too large          lengths
+//!                 └ body   silence, digests, chunks, spool            body, document, aws_chunked, spool
 //!                    └ s3s   signature → s3::guard → operation
-//!                 answer   the error's XML, the status          answer, refusal
+//!                 answer   the error's XML, the status                answer, refusal
 //!        └ panic   is an InternalError
 //! ```
 
@@ -31,6 +33,7 @@ mod screen;
 mod serve;
 mod spool;
 mod target;
+mod website;
 
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
@@ -71,6 +74,7 @@ pub use health::{Health, Readiness};
 pub use refusal::{ErrorDetails, Refusal, StatusOverride};
 pub use request_id::RequestId;
 pub use serve::{Limits, run};
+pub use website::{WebsiteRead, Websites};
 
 /// Where a request comes from. In the extensions of every request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -109,6 +113,8 @@ pub struct GatewayConfig {
     pub region: String,
     /// The domains whose sub-domains are buckets.
     pub domains: Domains,
+    /// Which hosts are websites.
+    pub websites: Websites,
     /// An existing directory for bodies of unknown length.
     pub spool: PathBuf,
     /// How long a client may send nothing of a body.
@@ -117,7 +123,10 @@ pub struct GatewayConfig {
 
 /// All of S3 over HTTP, less the connections. Cheap to clone.
 #[derive(Clone)]
-pub struct Gateway(Arc<Inner>);
+pub struct Gateway {
+    inner: Arc<Inner>,
+    websites_only: bool,
+}
 
 struct Inner {
     s3: S3Service,
@@ -125,6 +134,7 @@ struct Inner {
     buckets: Arc<dyn Buckets>,
     region: String,
     domains: Domains,
+    websites: Websites,
     spool: Spool,
     silence: Duration,
     ids: RequestIds,
@@ -145,17 +155,24 @@ impl Gateway {
         s3.set_access(Guard::new(credentials, config.region.clone()));
         s3.set_host(config.domains.clone());
         let host_id = base64::engine::general_purpose::STANDARD.encode(random_bytes::<42>());
-        Self(Arc::new(Inner {
+        let inner = Arc::new(Inner {
             s3: s3.build(),
             health,
             buckets,
             region: config.region,
             domains: config.domains,
+            websites: config.websites,
             spool: Spool::new(config.spool),
             silence: config.silence,
             ids: RequestIds::new(),
             host_id: HeaderValue::try_from(host_id).unwrap_or_else(|_| HeaderValue::from_static("ninefold")),
-        }))
+        });
+        Self { inner, websites_only: false }
+    }
+
+    /// The same, where every request is for the website of the bucket that its host names.
+    pub fn websites(&self) -> Self {
+        Self { websites_only: true, ..self.clone() }
     }
 
     /// Answers one request.
@@ -164,7 +181,7 @@ impl Gateway {
         B: Body<Data = Bytes> + Send + Unpin + 'static,
     {
         let started = Instant::now();
-        let inner = &*self.0;
+        let inner = &*self.inner;
         let id = inner.ids.next();
         let watch = BodyWatch::default();
         let (mut parts, body) = request.into_parts();
@@ -183,7 +200,8 @@ impl Gateway {
         parts.extensions.insert(Peer(peer));
         parts.extensions.insert(watch.clone());
         let span = tracing::info_span!("request", request_id = %id);
-        let response = inner.respond(parts, body, &asked, &watch).instrument(span.clone()).await;
+        let site = inner.site(&parts, self.websites_only);
+        let response = inner.respond(parts, body, site, &asked, &watch).instrument(span.clone()).await;
         let response = answer::seal(response, &asked, &inner.host_id);
         let status = response.status();
         response.map(|body| LoggedBody::new(body, entry, status, span))
@@ -192,28 +210,50 @@ impl Gateway {
 
 impl Inner {
     /// Whatever comes of the request, with the headers for pages of other origins.
-    async fn respond<B>(&self, parts: Parts, body: B, asked: &Asked, watch: &BodyWatch) -> Response<s3s::Body>
+    async fn respond<B>(
+        &self,
+        parts: Parts,
+        body: B,
+        site: Option<String>,
+        asked: &Asked,
+        watch: &BodyWatch,
+    ) -> Response<s3s::Body>
     where
         B: Body<Data = Bytes> + Send + Unpin + 'static,
     {
         let (method, uri, headers) = (&parts.method, &parts.uri, &parts.headers);
-        if let Some(health) = health::answer(method, uri.path(), uri.query(), headers, &*self.health).await {
+        if site.is_none()
+            && let Some(health) = health::answer(method, uri.path(), uri.query(), headers, &*self.health).await
+        {
             return health;
         }
-        let target = Target::of(&parts, &self.domains);
+        let target = match &site {
+            Some(bucket) => Target::of_site(&parts, bucket),
+            None => Target::of(&parts, &self.domains),
+        };
         // A preflight's headers are part of its answer.
         let cross_origin = CrossOrigin::of(&parts).filter(|_| parts.method != Method::OPTIONS);
         let granted = async { cors::granted(cross_origin.as_ref()?, target.bucket.as_deref(), &*self.buckets).await };
-        let answered = AssertUnwindSafe(self.answer(parts, body, &target, asked, watch)).catch_unwind();
+        let answered = async {
+            match &site {
+                _ if parts.method == Method::OPTIONS => cors::preflight(&parts, &target, &*self.buckets).await,
+                Some(bucket) => self.website(&parts, bucket, asked, watch).await,
+                None => self.answer(parts, body, &target, asked, watch).await,
+            }
+        };
+        let answered = AssertUnwindSafe(answered).catch_unwind();
+        let refuse = |refusal: &Refusal| match &site {
+            Some(_) => self.error_page(refusal, asked),
+            None => answer::refuse(refusal, asked, &self.host_id),
+        };
         let (answered, granted) = tokio::join!(answered, granted);
         let mut response = match answered {
             Ok(Ok(response)) => response,
-            Ok(Err(refusal)) => answer::refuse(&refusal, asked, &self.host_id),
+            Ok(Err(refusal)) => refuse(&refusal),
             Err(_) => {
                 // The panic's own message has gone to standard error by the panic hook.
                 tracing::error!("an operation panicked");
-                let refusal = Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "InternalError");
-                answer::refuse(&refusal, asked, &self.host_id)
+                refuse(&Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "InternalError"))
             }
         };
         if let Some(granted) = granted {
@@ -233,9 +273,6 @@ impl Inner {
     where
         B: Body<Data = Bytes> + Send + Unpin + 'static,
     {
-        if parts.method == Method::OPTIONS {
-            return cors::preflight(&parts, target, &*self.buckets).await;
-        }
         let (query, claims) = screen::screen(&parts, &self.region)?;
         screen::hoist(&mut parts, &query, claims.as_ref())?;
         let exact = body.size_hint().exact();

@@ -29,6 +29,13 @@ impl Target {
     }
 }
 
+impl Target {
+    /// The same of a website.
+    pub(super) fn of_site(parts: &Parts, bucket: &str) -> Self {
+        Self { bucket: Some(bucket.to_owned()), of_object: !matches!(parts.uri.path(), "" | "/") }
+    }
+}
+
 /// The host that a request is sent to, with its port: the header, or what HTTP/2 has in its place.
 pub(super) fn host(parts: &Parts) -> Option<&str> {
     let host = parts.headers.get(header::HOST).and_then(|host| host.to_str().ok());

@@ -25,3 +25,4 @@ mod snapshots;
 mod sweep;
 mod tagging;
 mod volumes;
+mod website;

@@ -10,3 +10,4 @@ mod recording;
 mod serving;
 #[path = "../support/signing.rs"]
 mod signing;
+mod websites;
