@@ -101,7 +101,16 @@ pub struct Settings {
     /// Domain whose sub-domains are buckets. Repeatable
     #[arg(long, value_name = "DOMAIN")]
     pub domain: Vec<String>,
-    /// Connections of clients at most [default: 4096]
+    /// Domain whose sub-domains are buckets as websites. Repeatable
+    #[arg(long, value_name = "DOMAIN")]
+    pub website_domain: Vec<String>,
+    /// Address that nothing but websites is served at; hosts outside --website-domain are names of buckets there
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub website_listen: Option<String>,
+    /// Buckets that anybody may read through their websites; of all others nothing is served there [default: none]
+    #[arg(long, value_name = "BUCKET,...", value_delimiter = ',')]
+    pub website_public: Vec<String>,
+    /// Connections of clients at most, at each address [default: 4096]
     #[arg(long, value_name = "NUMBER")]
     pub max_connections: Option<usize>,
     /// How long a request's head may take, and a connection be without a request [default: 30s]
@@ -188,6 +197,12 @@ pub struct Config {
     pub region: String,
     /// Domains whose sub-domains are buckets.
     pub domains: Vec<String>,
+    /// Domains whose sub-domains are buckets as websites.
+    pub website_domains: Vec<String>,
+    /// Address to listen at for websites alone.
+    pub website_listen: Option<String>,
+    /// Buckets that anybody may read through their websites.
+    pub website_public: Vec<String>,
     /// What connections may take.
     pub limits: Limits,
     /// How long a read is waited for before the files of data that was deleted meanwhile go.
@@ -236,12 +251,8 @@ impl Config {
     ) -> Result<Self, ConfigError> {
         let data = settings.data.unwrap_or_else(|| PathBuf::from("data"));
         let data = std::path::absolute(&data).map_err(|error| wrong("data", error))?;
-        let listen = settings.listen.unwrap_or_else(|| "127.0.0.1:9000".to_owned());
-        // `:9000` is what other servers call "at every address".
-        let listen = if listen.starts_with(':') { format!("[::]{listen}") } else { listen };
-        if !listen.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok()) {
-            return Err(wrong("listen", format!("{listen:?} is not ADDR:PORT")));
-        }
+        let listen = address("listen", settings.listen.unwrap_or_else(|| "127.0.0.1:9000".to_owned()))?;
+        let website_listen = settings.website_listen.map(|listen| address("website_listen", listen)).transpose()?;
         let database_url = match (settings.database_url, settings.database_url_file) {
             (Some(url), _) => url,
             (None, Some(file)) => Secret::new(read_text(&file)?),
@@ -260,6 +271,10 @@ impl Config {
         }
         if let Some(name) = settings.domain.iter().find(|name| !is_domain(name)) {
             return Err(wrong("domain", format!("{name:?} is not a domain")));
+        }
+        website_domains(&settings.website_domain, &settings.domain)?;
+        if let Some(name) = settings.website_public.iter().find(|name| !is_bucket_name(name)) {
+            return Err(wrong("website_public", format!("{name:?} is not a bucket name")));
         }
         let entries = if settings.volume.is_empty() { volumes::defaults(&data) } else { settings.volume };
         let volumes = volumes::resolve(&entries, &region)?;
@@ -322,6 +337,9 @@ impl Config {
             buckets: settings.bucket,
             region,
             domains: settings.domain,
+            website_domains: settings.website_domain,
+            website_listen,
+            website_public: settings.website_public,
             limits,
             read_limit: settings.read_limit.map_or(Duration::from_secs(60 * 60), |span| span.0),
             maintenance,
@@ -378,6 +396,9 @@ impl Settings {
             bucket: list(self.bucket, others.bucket),
             region: self.region.or(others.region),
             domain: list(self.domain, others.domain),
+            website_domain: list(self.website_domain, others.website_domain),
+            website_listen: self.website_listen.or(others.website_listen),
+            website_public: list(self.website_public, others.website_public),
             max_connections: self.max_connections.or(others.max_connections),
             head_timeout: self.head_timeout.or(others.head_timeout),
             idle_timeout: self.idle_timeout.or(others.idle_timeout),
@@ -419,6 +440,9 @@ impl Variables<'_> {
             bucket: self.list(&["NINEFOLD_BUCKETS"], |c| c == ',')?,
             region: self.text("NINEFOLD_REGION")?,
             domain: self.list(&["NINEFOLD_DOMAINS", "MINIO_DOMAIN"], |c| c == ',')?,
+            website_domain: self.list(&["NINEFOLD_WEBSITE_DOMAINS"], |c| c == ',')?,
+            website_listen: self.text("NINEFOLD_WEBSITE_LISTEN")?,
+            website_public: self.list(&["NINEFOLD_WEBSITE_PUBLIC"], |c| c == ',')?,
             max_connections: self.value("NINEFOLD_MAX_CONNECTIONS")?,
             head_timeout: self.value("NINEFOLD_HEAD_TIMEOUT")?,
             idle_timeout: self.value("NINEFOLD_IDLE_TIMEOUT")?,
@@ -492,6 +516,30 @@ impl Variables<'_> {
 
 fn wrong(setting: &str, reason: impl std::fmt::Display) -> ConfigError {
     ConfigError::Value { setting: setting.to_owned(), reason: reason.to_string() }
+}
+
+fn address(setting: &str, text: String) -> Result<String, ConfigError> {
+    // `:9000` is what other servers call "at every address".
+    let text = if text.starts_with(':') { format!("[::]{text}") } else { text };
+    match text.rsplit_once(':') {
+        Some((host, port)) if !host.is_empty() && port.parse::<u16>().is_ok() => Ok(text),
+        _ => Err(wrong(setting, format!("{text:?} is not ADDR:PORT"))),
+    }
+}
+
+/// Hosts below a domain of websites are websites, so no domain of S3's may be one of them.
+fn website_domains(websites: &[String], domains: &[String]) -> Result<(), ConfigError> {
+    if let Some(name) = websites.iter().find(|name| !is_domain(name)) {
+        return Err(wrong("website_domain", format!("{name:?} is not a domain")));
+    }
+    for (website, domain) in websites.iter().flat_map(|website| domains.iter().map(move |domain| (website, domain))) {
+        let below = format!(".{}", website.to_ascii_lowercase());
+        if format!(".{}", domain.to_ascii_lowercase()).ends_with(&below) {
+            let reason = format!("{website:?} is, or holds, the domain {domain:?} that S3 is served under");
+            return Err(wrong("website_domain", reason));
+        }
+    }
+    Ok(())
 }
 
 fn positive(setting: &str, given: Option<usize>, usual: usize) -> Result<usize, ConfigError> {
@@ -602,6 +650,24 @@ mod tests {
     }
 
     #[test]
+    fn websites_are_nowhere_where_s3_is() {
+        let environment = [
+            ("NINEFOLD_DOMAINS", "s3.test"),
+            ("NINEFOLD_WEBSITE_DOMAINS", "web.s3.test,sites.test"),
+            ("NINEFOLD_WEBSITE_LISTEN", ":80"),
+            ("NINEFOLD_WEBSITE_PUBLIC", "one,two"),
+        ];
+        let config = load("", &environment, Settings::default()).unwrap();
+        assert_eq!(config.website_domains, ["web.s3.test", "sites.test"]);
+        assert_eq!((config.website_listen.as_deref(), config.website_public.len()), (Some("[::]:80"), 2));
+        assert!(load("", &[], Settings::default()).unwrap().website_public.is_empty());
+        for same in ["s3.test", "S3.Test", "test"] {
+            let environment = [("NINEFOLD_DOMAINS", "s3.test"), ("NINEFOLD_WEBSITE_DOMAINS", same)];
+            assert!(refused("", &environment).contains("that S3 is served under"), "{same}");
+        }
+    }
+
+    #[test]
     fn what_is_wrong_is_named() {
         assert!(refused("regoin = \"x\"", &[]).contains("regoin"));
         assert!(refused("[[volume]]\npath = \"/a\"\ncolour = \"red\"", &[]).contains("colour"));
@@ -613,6 +679,9 @@ mod tests {
             ("NINEFOLD_REGION", "EU West"),
             ("NINEFOLD_BUCKETS", "Good_Bucket"),
             ("NINEFOLD_DOMAINS", "no domain"),
+            ("NINEFOLD_WEBSITE_DOMAINS", "no domain"),
+            ("NINEFOLD_WEBSITE_LISTEN", "9001"),
+            ("NINEFOLD_WEBSITE_PUBLIC", "good,Bad_One"),
             ("NINEFOLD_DATABASE_URL", "mysql://x"),
             ("NINEFOLD_MAX_CONNECTIONS", "0"),
             ("NINEFOLD_MAX_CONNECTIONS", "many"),

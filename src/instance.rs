@@ -15,8 +15,8 @@ use crate::clock::{Clock, random_bytes};
 use crate::layout::VolumeSlot;
 use crate::maintenance::{self, Heartbeat, MaintenanceConfig, Roster, VolumeOpenError};
 use crate::metadata::{self, ChangeFeed, DatabaseConfig, Metadata, VolumeRow, VolumeSpec};
-use crate::objects::{Lifeline, MetadataLedger, PackConfig, Store};
-use crate::server::{Health, Readiness};
+use crate::objects::{self, CorsRules, Lifeline, MetadataLedger, PackConfig, Store, Website};
+use crate::server::{Buckets, Health, Readiness};
 use crate::snapshots::LogWriter;
 use crate::volumes::prober;
 use crate::volumes::{IoConfig, VolumeSet};
@@ -204,6 +204,17 @@ impl Health for StoreHealth {
         let members = self.0.chunks().volumes().members();
         let usable_volumes = members.values().filter(|member| member.takes_writes()).count();
         Readiness { database, usable_volumes }
+    }
+}
+
+#[async_trait]
+impl Buckets for Store {
+    async fn cors(&self, bucket: &str) -> objects::Result<Option<CorsRules>> {
+        self.bucket_cors(bucket).await
+    }
+
+    async fn website(&self, bucket: &str) -> objects::Result<Option<Website>> {
+        self.bucket_website(bucket).await
     }
 }
 

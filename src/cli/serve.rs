@@ -3,9 +3,11 @@
 use std::ffi::OsString;
 use std::future::Future;
 use std::io::{self, Write as _};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use futures_util::FutureExt as _;
 use s3s::service::S3ServiceBuilder;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -23,7 +25,7 @@ use crate::metadata;
 use crate::objects::{self, PackConfig, Store};
 use crate::s3::Api;
 use crate::s3::host::Domains;
-use crate::server::{self, Gateway, GatewayConfig};
+use crate::server::{self, Gateway, GatewayConfig, Websites};
 use crate::telemetry;
 use crate::volumes::IoConfig;
 
@@ -118,9 +120,11 @@ async fn serve(config: &Config, ground: Ground) -> Result<(), StartError> {
     // Before anything is opened that must be closed: an order to stop is obeyed from here on.
     let stop = stop_signal()?;
     // A taken port is the likeliest failure, so it comes before the database is touched; clients wait in the queue.
-    let listen = |source| StartError::Listen { address: config.listen.clone(), source };
-    let listener = TcpListener::bind(&config.listen).await.map_err(listen)?;
-    let address = listener.local_addr().map_err(listen)?;
+    let (listener, address) = listen(&config.listen).await?;
+    let websites = match &config.website_listen {
+        Some(address) => Some(listen(address).await?),
+        None => None,
+    };
 
     let instance = Instance::open(InstanceConfig {
         database: config.database(),
@@ -143,24 +147,48 @@ async fn serve(config: &Config, ground: Ground) -> Result<(), StartError> {
     let gateway_config = GatewayConfig {
         region: config.region.clone(),
         domains: Domains::new(config.domains.iter().cloned()),
+        websites: Websites {
+            domains: Domains::new(config.website_domains.iter().cloned()),
+            public: config.website_public.iter().cloned().collect(),
+        },
         spool: ground.spool,
         silence: config.limits.silence,
     };
     let operations = S3ServiceBuilder::new(Api::new(instance.store().clone(), config.region.clone()));
     let health = Arc::new(StoreHealth(instance.store().clone()));
-    let gateway = Gateway::new(operations, credentials, health, gateway_config);
+    let buckets = Arc::new(instance.store().clone());
+    let gateway = Gateway::new(operations, credentials, health, buckets, gateway_config);
     tracing::info!(%address, %deployment, data = %ground.data.path().display(), "serving");
     let bucket = config.buckets.first().map(String::as_str);
     let (root, source) = (&ground.root, &ground.source);
-    let welcome = Welcome { address, region: &config.region, root, source, bucket }.text();
+    let website_address = websites.as_ref().map(|(_, address)| *address);
+    if let Some(address) = website_address {
+        tracing::info!(%address, "serving websites");
+    }
+    let welcome = Welcome { address, websites: website_address, region: &config.region, root, source, bucket }.text();
     let mut out = io::stdout();
     // A closed standard output is no reason not to serve.
     let _ = out.write_all(welcome.as_bytes()).and_then(|()| out.flush());
 
-    let cut = server::run(listener, gateway, stop, config.limits.clone()).await;
+    let stop = stop.shared();
+    let for_websites = async {
+        match websites {
+            Some((listener, _)) => server::run(listener, gateway.websites(), stop.clone(), config.limits.clone()).await,
+            None => 0,
+        }
+    };
+    let s3 = server::run(listener, gateway.clone(), stop.clone(), config.limits.clone());
+    let (cut, websites_cut) = tokio::join!(s3, for_websites);
     instance.close().await;
-    tracing::info!(connections_cut = cut, "stopped");
+    tracing::info!(connections_cut = cut + websites_cut, "stopped");
     Ok(())
+}
+
+async fn listen(address: &str) -> Result<(TcpListener, SocketAddr), StartError> {
+    let refused = |source| StartError::Listen { address: address.to_owned(), source };
+    let listener = TcpListener::bind(address).await.map_err(refused)?;
+    let address = listener.local_addr().map_err(refused)?;
+    Ok((listener, address))
 }
 
 /// Completes at the first SIGINT or SIGTERM; the second ends the process at once.

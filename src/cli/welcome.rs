@@ -8,6 +8,8 @@ use crate::access::{RootCredentials, RootSource};
 /// What there is to tell.
 pub(super) struct Welcome<'a> {
     pub(super) address: SocketAddr,
+    /// Where websites alone are served.
+    pub(super) websites: Option<SocketAddr>,
     pub(super) region: &'a str,
     pub(super) root: &'a RootCredentials,
     pub(super) source: &'a RootSource,
@@ -17,7 +19,7 @@ pub(super) struct Welcome<'a> {
 impl Welcome<'_> {
     /// The secret is in it only if it has just been made: what is printed ends up in logs.
     pub(super) fn text(&self) -> String {
-        let endpoint = format!("http://{}", self.client_address());
+        let endpoint = format!("http://{}", client_address(self.address));
         let key = &self.root.access_key;
         let bucket = self.bucket.unwrap_or("my-bucket");
         let secret = match self.source {
@@ -27,6 +29,9 @@ impl Welcome<'_> {
         };
         let mut text = format!("Ninefold serves S3 at {endpoint}\n");
         // Writing to a String cannot fail.
+        if let Some(address) = self.websites {
+            let _ = writeln!(text, "Websites are at http://{}, each under its own host", client_address(address));
+        }
         let _ = match self.source {
             RootSource::Generated(path) => writeln!(
                 text,
@@ -64,18 +69,17 @@ impl Welcome<'_> {
         let _ = writeln!(text, "  aws --profile ninefold s3 cp FILE s3://{bucket}/\n");
         text
     }
+}
 
-    /// A server at every address is reached, from here, at the loopback one.
-    fn client_address(&self) -> SocketAddr {
-        let mut address = self.address;
-        if address.ip().is_unspecified() {
-            address.set_ip(match address {
-                SocketAddr::V4(_) => std::net::Ipv4Addr::LOCALHOST.into(),
-                SocketAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
-            });
-        }
-        address
+/// A server at every address is reached, from here, at the loopback one.
+fn client_address(mut address: SocketAddr) -> SocketAddr {
+    if address.ip().is_unspecified() {
+        address.set_ip(match address {
+            SocketAddr::V4(_) => std::net::Ipv4Addr::LOCALHOST.into(),
+            SocketAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
+        });
     }
+    address
 }
 
 #[cfg(test)]
@@ -88,7 +92,8 @@ mod tests {
     fn text(source: &RootSource, bucket: Option<&str>) -> String {
         let root = RootCredentials { access_key: "AKEY".into(), secret_key: Secret::new("sssshhhh") };
         let address = "0.0.0.0:1234".parse().unwrap();
-        Welcome { address, region: "us-east-1", root: &root, source, bucket }.text()
+        let websites = Some("0.0.0.0:80".parse().unwrap());
+        Welcome { address, websites, region: "us-east-1", root: &root, source, bucket }.text()
     }
 
     #[test]
@@ -98,6 +103,7 @@ mod tests {
         assert!(fresh.contains("endpoint_url = http://127.0.0.1:1234\n"), "{fresh}");
         // Version 1 of the AWS CLI presigns with version 2 of the signature unless it is told otherwise.
         assert!(fresh.contains("\ns3 =\n    signature_version = s3v4\n"), "{fresh}");
+        assert!(fresh.contains("Websites are at http://127.0.0.1:80,"), "{fresh}");
         assert!(fresh.contains("s3 cp FILE s3://photos/") && !fresh.contains("s3 mb"), "{fresh}");
         for source in [RootSource::File("/d/credentials".into()), RootSource::Configured] {
             let later = text(&source, None);

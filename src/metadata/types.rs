@@ -161,6 +161,10 @@ pub enum BucketChange {
 pub enum ConfigKind {
     /// Its tags, as a JSON object.
     Tagging,
+    /// Its rules for pages of other origins, as JSON.
+    Cors,
+    /// How it is a website, as JSON.
+    Website,
 }
 
 impl ConfigKind {
@@ -168,6 +172,8 @@ impl ConfigKind {
     pub fn name(self) -> &'static str {
         match self {
             Self::Tagging => "tagging",
+            Self::Cors => "cors",
+            Self::Website => "website",
         }
     }
 }

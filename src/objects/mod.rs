@@ -7,7 +7,9 @@ mod body;
 mod buckets;
 mod compact;
 mod conditions;
+mod configs;
 mod copy;
+mod cors;
 mod delete;
 pub mod digest;
 mod error;
@@ -19,6 +21,7 @@ mod multipart;
 mod put;
 mod tagging;
 mod versions;
+mod website;
 
 use std::future::Future;
 
@@ -35,6 +38,7 @@ pub use body::{Expected, LateChecksum};
 pub use compact::Compacted;
 pub use conditions::{ETagList, ReadConditions};
 pub use copy::{Copied, CopyPartRequest, CopyRequest, Directive};
+pub use cors::{CORS_METHODS, CorsGrant, CorsRequest, CorsRule, CorsRules};
 pub use delete::{DeleteOutcome, DeleteRequest};
 pub use error::{BodyProblem, Error, Result};
 pub use get::{Attributes, GetRequest, Got, PartsPage};
@@ -43,6 +47,7 @@ pub use ledger::{Lifeline, MetadataLedger};
 pub use multipart::{CompletePart, CompleteRequest, CompletedUpload, PartRequest, StartUpload, UploadedPart};
 pub use put::{PutRequest, Stored};
 pub use versions::VersionName;
+pub use website::{Came, Pages, Replace, RoutingRule, WebProtocol, Website, directory};
 
 /// The largest object: 50 TiB would be today's limit at AWS; ours is the 5 TiB that its clients know.
 pub const MAX_OBJECT_LEN: u64 = 5 << 40;

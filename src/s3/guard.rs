@@ -14,7 +14,7 @@ use s3s::{S3Error, S3ErrorCode, S3Result};
 use crate::access::Credentials;
 use crate::access::claims::{Claims, Mechanism};
 use crate::access::query::Query;
-use crate::server::{HoistedHeaders, LengthUnknown, Preflight, Refusal};
+use crate::server::{HoistedHeaders, LengthUnknown, Preflight, Refusal, WebsiteRead};
 
 /// Operations with the query parameters that each takes. An operation that is not here does not exist.
 const OPERATIONS: &[(&str, &[&str])] = &[
@@ -31,6 +31,12 @@ const OPERATIONS: &[(&str, &[&str])] = &[
     ("GetBucketTagging", &["tagging"]),
     ("PutBucketTagging", &["tagging"]),
     ("DeleteBucketTagging", &["tagging"]),
+    ("GetBucketCors", &["cors"]),
+    ("PutBucketCors", &["cors"]),
+    ("DeleteBucketCors", &["cors"]),
+    ("GetBucketWebsite", &["website"]),
+    ("PutBucketWebsite", &["website"]),
+    ("DeleteBucketWebsite", &["website"]),
     ("ListObjects", &["delimiter", "encoding-type", "marker", "max-keys", "prefix"]),
     (
         "ListObjectsV2",
@@ -175,7 +181,19 @@ impl Guard {
         Self { credentials, region: region.into() }
     }
 
+    /// A website reads objects for anybody; whose it reads was decided where the mark was put.
+    fn examine_website(&self, cx: &mut S3AccessContext<'_>) -> Result<(), Refusal> {
+        if !matches!(cx.s3_op().name(), "GetObject" | "HeadObject") {
+            return Err(Refusal::new(StatusCode::FORBIDDEN, "AccessDenied"));
+        }
+        cx.extensions_mut().insert(self.credentials.root().clone());
+        Ok(())
+    }
+
     fn examine(&self, cx: &mut S3AccessContext<'_>) -> Result<(), Refusal> {
+        if cx.extensions_mut().get::<WebsiteRead>().is_some() {
+            return self.examine_website(cx);
+        }
         // The layers in front have refused what is malformed; a request that came another way has its own answer here.
         let query = Query::parse(cx.uri().query())
             .map_err(|error| Refusal::new(StatusCode::BAD_REQUEST, "InvalidURI").saying(error.to_string()))?;

@@ -18,15 +18,28 @@ impl Domains {
 
     /// The bucket that a `Host` header names, if it names one.
     pub fn bucket(&self, host: &str) -> Option<String> {
-        let host = match host.rsplit_once(':') {
-            Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name,
-            _ => host,
-        };
-        let host = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
+        if self.0.is_empty() {
+            return None;
+        }
+        let host = Self::name(host);
         if self.0.contains(&host) {
             return None;
         }
         self.0.iter().find_map(|domain| host.strip_suffix(domain.as_str())?.strip_suffix('.').map(str::to_owned))
+    }
+
+    /// Whether a `Host` header names one of the domains itself.
+    pub fn contains(&self, host: &str) -> bool {
+        !self.0.is_empty() && self.0.contains(&Self::name(host))
+    }
+
+    /// The name in a `Host` header: in lower case, without port and final dot.
+    pub fn name(host: &str) -> String {
+        let name = match host.rsplit_once(':') {
+            Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name,
+            _ => host,
+        };
+        name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase()
     }
 }
 
@@ -81,6 +94,8 @@ mod tests {
         ] {
             assert_eq!(domains.bucket(host).as_deref(), bucket, "{host}");
         }
+        assert!(domains.contains("S3.example.com.:80") && !domains.contains("bkt.s3.example.com"));
+        assert_eq!(Domains::name("WWW.Example.com.:80"), "www.example.com");
         assert_eq!(Domains::default().bucket("bkt.s3.example.com"), None);
     }
 }

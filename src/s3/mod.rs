@@ -7,6 +7,7 @@ pub mod auth;
 mod body;
 mod buckets;
 mod copy;
+pub(crate) mod cors;
 mod error;
 pub mod guard;
 pub mod host;
@@ -17,6 +18,7 @@ mod objects;
 mod tagging;
 mod values;
 mod versioning;
+mod website;
 
 use s3s::dto::*;
 use s3s::{S3, S3Request, S3Response, S3Result};
@@ -119,4 +121,10 @@ operations! {
     get_bucket_tagging: GetBucketTaggingInput => GetBucketTaggingOutput, tagging;
     put_bucket_tagging: PutBucketTaggingInput => PutBucketTaggingOutput, tagging;
     delete_bucket_tagging: DeleteBucketTaggingInput => DeleteBucketTaggingOutput, tagging;
+    get_bucket_cors: GetBucketCorsInput => GetBucketCorsOutput, cors;
+    put_bucket_cors: PutBucketCorsInput => PutBucketCorsOutput, cors;
+    delete_bucket_cors: DeleteBucketCorsInput => DeleteBucketCorsOutput, cors;
+    get_bucket_website: GetBucketWebsiteInput => GetBucketWebsiteOutput, website;
+    put_bucket_website: PutBucketWebsiteInput => PutBucketWebsiteOutput, website;
+    delete_bucket_website: DeleteBucketWebsiteInput => DeleteBucketWebsiteOutput, website;
 }

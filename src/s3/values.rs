@@ -397,6 +397,17 @@ pub(super) fn signed32<T: TryInto<i32>>(value: T) -> i32 {
     value.try_into().unwrap_or(i32::MAX)
 }
 
+/// Documents that S3 limits more narrowly than others.
+pub(super) fn document_limit(headers: &HeaderMap, max: u64) -> S3Result<()> {
+    let length = headers.get("x-amz-decoded-content-length").or_else(|| headers.get(http::header::CONTENT_LENGTH));
+    let length = length.and_then(|value| value.to_str().ok()).and_then(|text| text.parse::<u64>().ok());
+    if length.is_none_or(|length| length <= max) {
+        return Ok(());
+    }
+    let error = s3_error("MaxMessageLengthExceeded", http::StatusCode::BAD_REQUEST, "Your request was too big.");
+    Err(super::error::with_detail(error, "MaxMessageLengthBytes", max.to_string()))
+}
+
 /// Keys: 1 to 1,024 bytes, without NUL, which PostgreSQL has no text for.
 pub(super) fn check_key(key: &str) -> Result<(), S3Error> {
     if key.len() > 1024 {

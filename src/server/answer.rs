@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use bytes::Bytes;
 use http::{HeaderValue, Method, Response, StatusCode, header};
 use s3s::Body;
 
@@ -35,26 +36,36 @@ pub(super) fn complete(
     watch: &BodyWatch,
     host_id: &HeaderValue,
 ) -> Response<Body> {
+    if let Some(refusal) = refusal(&mut response, watch) {
+        let xml = refusal.xml(&asked.resource, asked.id.as_str(), host_id.to_str().unwrap_or_default());
+        *response.status_mut() = refusal.status;
+        *response.body_mut() = Body::from(xml);
+        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/xml"));
+    } else if asked.attributes
+        && let Some(xml) = xml(&response)
+    {
+        *response.body_mut() = Body::from(bare_etag(&String::from_utf8_lossy(&xml)).into_owned());
+    }
+    response
+}
+
+/// The error that `s3s` answered, if it did, with what the operation said besides; the answer gets the status that was meant.
+pub(super) fn refusal(response: &mut Response<Body>, watch: &BodyWatch) -> Option<Refusal> {
     if let Some(StatusOverride(status)) = response.extensions_mut().remove() {
         *response.status_mut() = status;
     }
     let details = ErrorDetails::take(response.headers_mut());
-    // By its content: the headers that an error brings take the place of all others, its content type's too.
-    let xml = response.body().bytes().filter(|bytes| bytes.starts_with(b"<?xml"));
-    let text = xml.as_deref().map(String::from_utf8_lossy);
-    let failed = response.status().as_u16() >= 300;
-    if let Some(text) = text {
-        if failed {
-            let refusal = error(&response, &text, details, watch);
-            let xml = refusal.xml(&asked.resource, asked.id.as_str(), host_id.to_str().unwrap_or_default());
-            *response.status_mut() = refusal.status;
-            *response.body_mut() = Body::from(xml);
-            response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/xml"));
-        } else if asked.attributes {
-            *response.body_mut() = Body::from(bare_etag(&text).into_owned());
-        }
+    if response.status().as_u16() < 300 {
+        return None;
     }
-    response
+    let xml = xml(response)?;
+    Some(error(response, &String::from_utf8_lossy(&xml), details, watch))
+}
+
+/// The XML in an answer. It is known by its content: the headers that an error brings take the place of all others, its content
+/// type's too.
+fn xml(response: &Response<Body>) -> Option<Bytes> {
+    response.body().bytes().filter(|bytes| bytes.starts_with(b"<?xml"))
 }
 
 /// What every answer has, and what some may not have.

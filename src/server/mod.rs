@@ -3,22 +3,27 @@
 //! The way of a request through [`Gateway::call`]:
 //!
 //! ```text
-//! connection   accept, limits, time-outs                        serve, connection
-//!  └ id, log   an id for log and client; one line at the end    request_id, access_log
-//!     └ health   /health/live, /health/ready                    health
-//!        └ screen   method, host, path, query, scope            screen, access::claims
-//!           └ lengths   how the body is framed; too large       lengths
-//!              └ body   silence, digests, chunks, spool         body, document, aws_chunked, spool
-//!                 └ s3s   signature → s3::guard → operation
-//!              answer   the error's XML, the status             answer, refusal
-//!     └ panic   is an InternalError
+//! connection   accept, limits, time-outs                              serve, connection
+//!  └ id, log   an id for log and client; one line at the end          request_id, access_log
+//!     └ health   /health/live, /health/ready; not under websites      health
+//!        └ cors   preflights; headers for pages of other origins      cors, target, buckets
+//!           ├ website   under hosts of websites: pages for anybody,
+//!           │           which it reads from s3s                      website
+//!           └ screen   method, host, path, query, scope               screen, access::claims
+//!              └ lengths   how the body is framed; too large          lengths
+//!                 └ body   silence, digests, chunks, spool            body, document, aws_chunked, spool
+//!                    └ s3s   signature → s3::guard → operation
+//!                 answer   the error's XML, the status                answer, refusal
+//!        └ panic   is an InternalError
 //! ```
 
 mod access_log;
 mod answer;
 mod aws_chunked;
 mod body;
+mod buckets;
 mod connection;
+mod cors;
 mod document;
 mod health;
 mod lengths;
@@ -27,6 +32,8 @@ mod request_id;
 mod screen;
 mod serve;
 mod spool;
+mod target;
+mod website;
 
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
@@ -38,7 +45,7 @@ use base64::Engine as _;
 use bytes::Bytes;
 use futures_util::FutureExt as _;
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Version, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version, header};
 use http_body::Body;
 use percent_encoding::percent_decode_str;
 use s3s::service::{S3Service, S3ServiceBuilder};
@@ -54,16 +61,20 @@ use access_log::Entry;
 use answer::Asked;
 use aws_chunked::Reframed;
 use body::Watching;
+use cors::CrossOrigin;
 use lengths::Framing;
 use request_id::RequestIds;
 use spool::Spool;
+use target::Target;
 
 pub use access_log::{LoggedBody, TARGET as ACCESS_LOG};
 pub use body::{BodyFault, BodyWatch, BrokenBody};
+pub use buckets::Buckets;
 pub use health::{Health, Readiness};
 pub use refusal::{ErrorDetails, Refusal, StatusOverride};
 pub use request_id::RequestId;
 pub use serve::{Limits, run};
+pub use website::{WebsiteRead, Websites};
 
 /// Where a request comes from. In the extensions of every request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -102,6 +113,8 @@ pub struct GatewayConfig {
     pub region: String,
     /// The domains whose sub-domains are buckets.
     pub domains: Domains,
+    /// Which hosts are websites.
+    pub websites: Websites,
     /// An existing directory for bodies of unknown length.
     pub spool: PathBuf,
     /// How long a client may send nothing of a body.
@@ -110,13 +123,18 @@ pub struct GatewayConfig {
 
 /// All of S3 over HTTP, less the connections. Cheap to clone.
 #[derive(Clone)]
-pub struct Gateway(Arc<Inner>);
+pub struct Gateway {
+    inner: Arc<Inner>,
+    websites_only: bool,
+}
 
 struct Inner {
     s3: S3Service,
     health: Arc<dyn Health>,
+    buckets: Arc<dyn Buckets>,
     region: String,
     domains: Domains,
+    websites: Websites,
     spool: Spool,
     silence: Duration,
     ids: RequestIds,
@@ -130,22 +148,31 @@ impl Gateway {
         mut s3: S3ServiceBuilder,
         credentials: Credentials,
         health: Arc<dyn Health>,
+        buckets: Arc<dyn Buckets>,
         config: GatewayConfig,
     ) -> Self {
         s3.set_auth(Auth(credentials.clone()));
         s3.set_access(Guard::new(credentials, config.region.clone()));
         s3.set_host(config.domains.clone());
         let host_id = base64::engine::general_purpose::STANDARD.encode(random_bytes::<42>());
-        Self(Arc::new(Inner {
+        let inner = Arc::new(Inner {
             s3: s3.build(),
             health,
+            buckets,
             region: config.region,
             domains: config.domains,
+            websites: config.websites,
             spool: Spool::new(config.spool),
             silence: config.silence,
             ids: RequestIds::new(),
             host_id: HeaderValue::try_from(host_id).unwrap_or_else(|_| HeaderValue::from_static("ninefold")),
-        }))
+        });
+        Self { inner, websites_only: false }
+    }
+
+    /// The same, where every request is for the website of the bucket that its host names.
+    pub fn websites(&self) -> Self {
+        Self { websites_only: true, ..self.clone() }
     }
 
     /// Answers one request.
@@ -154,7 +181,7 @@ impl Gateway {
         B: Body<Data = Bytes> + Send + Unpin + 'static,
     {
         let started = Instant::now();
-        let inner = &*self.0;
+        let inner = &*self.inner;
         let id = inner.ids.next();
         let watch = BodyWatch::default();
         let (mut parts, body) = request.into_parts();
@@ -175,17 +202,8 @@ impl Gateway {
         parts.extensions.insert(Peer(peer));
         parts.extensions.insert(watch.clone());
         let span = tracing::info_span!("request", request_id = %id);
-        let answered = AssertUnwindSafe(inner.answer(parts, body, &asked, &watch)).catch_unwind();
-        let response = match answered.instrument(span.clone()).await {
-            Ok(Ok(response)) => response,
-            Ok(Err(refusal)) => answer::refuse(&refusal, &asked, &inner.host_id),
-            Err(_) => {
-                // The panic's own message has gone to standard error by the panic hook.
-                tracing::error!(parent: &span, "an operation panicked");
-                let refusal = Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "InternalError");
-                answer::refuse(&refusal, &asked, &inner.host_id)
-            }
-        };
+        let site = inner.site(&parts, self.websites_only);
+        let response = inner.respond(parts, body, site, &asked, &watch).instrument(span.clone()).await;
         let mut response = answer::seal(response, &asked, &inner.host_id);
         // What is left of a body that nobody wanted lies in the way of the next request: a client that does not know would send that
         // in vain.
@@ -198,25 +216,74 @@ impl Gateway {
 }
 
 impl Inner {
+    /// Whatever comes of the request, with the headers for pages of other origins.
+    async fn respond<B>(
+        &self,
+        parts: Parts,
+        body: B,
+        site: Option<String>,
+        asked: &Asked,
+        watch: &BodyWatch,
+    ) -> Response<s3s::Body>
+    where
+        B: Body<Data = Bytes> + Send + Unpin + 'static,
+    {
+        let (method, uri, headers) = (&parts.method, &parts.uri, &parts.headers);
+        if site.is_none()
+            && let Some(health) = health::answer(method, uri.path(), uri.query(), headers, &*self.health).await
+        {
+            return health;
+        }
+        let target = match &site {
+            Some(bucket) => Target::of_site(&parts, bucket),
+            None => Target::of(&parts, &self.domains),
+        };
+        // A preflight's headers are part of its answer.
+        let cross_origin = CrossOrigin::of(&parts).filter(|_| parts.method != Method::OPTIONS);
+        let granted = async { cors::granted(cross_origin.as_ref()?, target.bucket.as_deref(), &*self.buckets).await };
+        let answered = async {
+            match &site {
+                _ if parts.method == Method::OPTIONS => cors::preflight(&parts, &target, &*self.buckets).await,
+                Some(bucket) => self.website(&parts, bucket, asked, watch).await,
+                None => self.answer(parts, body, &target, asked, watch).await,
+            }
+        };
+        let answered = AssertUnwindSafe(answered).catch_unwind();
+        let refuse = |refusal: &Refusal| match &site {
+            Some(_) => self.error_page(refusal, asked),
+            None => answer::refuse(refusal, asked, &self.host_id),
+        };
+        let (answered, granted) = tokio::join!(answered, granted);
+        let mut response = match answered {
+            Ok(Ok(response)) => response,
+            Ok(Err(refusal)) => refuse(&refusal),
+            Err(_) => {
+                // The panic's own message has gone to standard error by the panic hook.
+                tracing::error!("an operation panicked");
+                refuse(&Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "InternalError"))
+            }
+        };
+        if let Some(granted) = granted {
+            granted.put(response.headers_mut());
+        }
+        response
+    }
+
     async fn answer<B>(
         &self,
         mut parts: Parts,
         body: B,
+        target: &Target,
         asked: &Asked,
         watch: &BodyWatch,
     ) -> Result<Response<s3s::Body>, Refusal>
     where
         B: Body<Data = Bytes> + Send + Unpin + 'static,
     {
-        let (method, uri, headers) = (&parts.method, &parts.uri, &parts.headers);
-        if let Some(health) = health::answer(method, uri.path(), uri.query(), headers, &*self.health).await {
-            return Ok(health);
-        }
         let (query, claims) = screen::screen(&parts, &self.region)?;
         screen::hoist(&mut parts, &query, claims.as_ref())?;
         let exact = body.size_hint().exact();
-        let of_object = self.is_of_object(&parts);
-        let plan = lengths::plan(&mut parts, of_object, &query, claims.as_ref(), exact)?;
+        let plan = lengths::plan(&mut parts, target.of_object, &query, claims.as_ref(), exact)?;
         let body = Watching::new(body, watch.clone(), self.silence, plan.announced);
         let body = match plan.framing {
             Framing::AwsChunked { signed, decoded } => {
@@ -256,24 +323,6 @@ impl Inner {
             response
         })
     }
-
-    /// Whether the request is for an object, rather than a bucket or all of them.
-    fn is_of_object(&self, parts: &Parts) -> bool {
-        let host = parts.headers.get(header::HOST).and_then(|host| host.to_str().ok());
-        let host = host.or_else(|| parts.uri.authority().map(http::uri::Authority::as_str));
-        let path = parts.uri.path();
-        match host.and_then(|host| self.domains.bucket(host)) {
-            Some(_) => !matches!(path, "" | "/"),
-            None => asked_key(path),
-        }
-    }
-}
-
-/// Whether a path-style path has a key behind the bucket. `%2F` counts as the slash it is decoded to.
-fn asked_key(path: &str) -> bool {
-    let path = percent_decode_str(path).decode_utf8_lossy();
-    let path = path.strip_prefix('/').unwrap_or(&path);
-    path.split_once('/').is_some_and(|(_, key)| !key.is_empty())
 }
 
 /// A small JSON answer.

@@ -75,13 +75,17 @@ impl Refusal {
         self
     }
 
+    /// What it says.
+    pub(super) fn message(&self) -> &str {
+        if self.message.is_empty() { default_message(&self.code) } else { &self.message }
+    }
+
     /// The XML. `resource` is the path, `host_id` which server answered.
     pub(super) fn xml(&self, resource: &str, request_id: &str, host_id: &str) -> String {
-        let message = if self.message.is_empty() { default_message(&self.code) } else { &self.message };
         let mut xml = String::with_capacity(320);
         xml.push_str("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error>");
         element(&mut xml, "Code", &self.code);
-        element(&mut xml, "Message", message);
+        element(&mut xml, "Message", self.message());
         for (name, value) in &self.details.0 {
             element(&mut xml, name, value);
         }
@@ -118,7 +122,6 @@ fn legal_in_xml(c: char) -> bool {
 pub(super) fn default_message(code: &str) -> &'static str {
     match code {
         "AccessDenied" => "Access Denied",
-        "AccessForbidden" => "CORSResponse: CORS is not enabled for this bucket.",
         "BadDigest" => "The Content-MD5 or checksum value that you specified did not match what the server received.",
         "BucketAlreadyExists" => {
             "The requested bucket name is not available. The bucket namespace is shared by all users of the system. \
@@ -130,6 +133,8 @@ pub(super) fn default_message(code: &str) -> &'static str {
         "BucketNotEmpty" => "The bucket you tried to delete is not empty",
         "EntityTooLarge" => "Your proposed upload exceeds the maximum allowed size",
         "EntityTooSmall" => "Your proposed upload is smaller than the minimum allowed size",
+        // Of websites alone.
+        "Found" => "Resource Found",
         "IllegalLocationConstraintException" => {
             "The specified location constraint is incompatible for the region specific endpoint this request was sent to."
         }
@@ -166,6 +171,7 @@ pub(super) fn default_message(code: &str) -> &'static str {
              completed."
         }
         "NoSuchVersion" => "The specified version does not exist.",
+        "NoSuchWebsiteConfiguration" => "The specified bucket does not have a website configuration",
         "NotImplemented" => "A header you provided implies functionality that is not implemented",
         "NotModified" => "Not Modified",
         "OperationAborted" => {

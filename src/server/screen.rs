@@ -23,9 +23,6 @@ const OF_THE_SIGNATURE: [&str; 8] = [
 /// Checks method, host, path, query and what the request claims about its signature; answers query and claims.
 pub(super) fn screen(parts: &Parts, region: &str) -> Result<(Query, Option<Claims>), Refusal> {
     let bad = |code, message: &'static str| Refusal::new(StatusCode::BAD_REQUEST, code).saying(message);
-    if parts.method == Method::OPTIONS {
-        return Err(preflight_without_cors(parts));
-    }
     if !matches!(parts.method, Method::GET | Method::HEAD | Method::PUT | Method::POST | Method::DELETE) {
         return Err(Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed")
             .with("Method", parts.method.as_str())
@@ -87,18 +84,6 @@ pub(super) fn hoist(parts: &mut Parts, query: &Query, claims: Option<&Claims>) -
     }
     parts.extensions.insert(hoisted);
     Ok(())
-}
-
-/// A browser asks whether it may; no bucket has rules that allow it.
-fn preflight_without_cors(parts: &Parts) -> Refusal {
-    let bad = |message| Refusal::new(StatusCode::BAD_REQUEST, "BadRequest").saying(message);
-    if !parts.headers.contains_key(header::ORIGIN) {
-        return bad("Insufficient information. Origin request header needed.");
-    }
-    let Some(method) = parts.headers.get(header::ACCESS_CONTROL_REQUEST_METHOD).and_then(|m| m.to_str().ok()) else {
-        return bad("Invalid Access-Control-Request-Method: null");
-    };
-    Refusal::new(StatusCode::FORBIDDEN, "AccessForbidden").with("Method", method).with("ResourceType", "BUCKET")
 }
 
 fn is_form(content_type: Option<&HeaderValue>) -> bool {

@@ -4,8 +4,10 @@
 mod answers;
 mod bodies;
 mod command;
+mod cors;
 mod guards;
 mod recording;
 mod serving;
 #[path = "../support/signing.rs"]
 mod signing;
+mod websites;

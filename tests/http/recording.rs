@@ -1,5 +1,6 @@
 //! An S3 that does nothing but remember what reached it, behind the real server.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -11,10 +12,13 @@ use http::{HeaderMap, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use ninefold::access::{Credentials, Identity, RootCredentials, Secret};
+use ninefold::metadata;
+use ninefold::objects::{self, CorsRules, Website};
 use ninefold::s3::guard::s3_error;
 use ninefold::s3::host::Domains;
 use ninefold::server::{
-    BodyFault, ErrorDetails, Gateway, GatewayConfig, Health, Limits, Readiness, RequestId, StatusOverride, run,
+    BodyFault, Buckets, ErrorDetails, Gateway, GatewayConfig, Health, Limits, Readiness, RequestId, StatusOverride,
+    Websites, run,
 };
 use s3s::dto::*;
 use s3s::service::S3ServiceBuilder;
@@ -28,6 +32,9 @@ pub const ACCESS_KEY: &str = "AKIDROOT";
 pub const SECRET: &str = "a secret that nobody knows";
 pub const REGION: &str = "eu-test-1";
 pub const DOMAIN: &str = "s3.test";
+pub const WEBSITES: &str = "web.s3.test";
+/// The bucket whose website anybody may read.
+pub const PUBLIC: &str = "site";
 
 /// An operation that was reached.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -122,7 +129,7 @@ impl S3 for Operations {
         self.0.note("GetObject", &req.input.bucket, &req.input.key, Bytes::new());
         match req.input.key.as_str() {
             "panic" => panic!("asked to"),
-            "absent" => {
+            key if key == "absent" || key.contains("missing") => {
                 let mut error = s3_error!(NoSuchKey);
                 let mut headers = HeaderMap::new();
                 ErrorDetails(vec![("Key".into(), "a<b>\u{1}".into())]).put(&mut headers);
@@ -139,6 +146,14 @@ impl S3 for Operations {
             "slow" => {
                 self.0.entered.notify_one();
                 self.0.released.notified().await;
+            }
+            "moved" => {
+                let website_redirect_location = Some("/elsewhere?a=b".to_owned());
+                return Ok(S3Response::new(GetObjectOutput { website_redirect_location, ..Default::default() }));
+            }
+            "ranged" => {
+                let range = format!("{:?}", req.input.range);
+                return Ok(S3Response::new(GetObjectOutput { body: Some(blob(range)), ..Default::default() }));
             }
             "accepted" => {
                 let mut response = S3Response::new(GetObjectOutput::default());
@@ -160,7 +175,7 @@ impl S3 for Operations {
 
     async fn head_object(&self, req: S3Request<HeadObjectInput>) -> S3Result<S3Response<HeadObjectOutput>> {
         self.0.note("HeadObject", &req.input.bucket, &req.input.key, Bytes::new());
-        if req.input.key == "absent" {
+        if req.input.key == "absent" || req.input.key.contains("missing") {
             return Err(s3_error!(NoSuchKey));
         }
         Ok(S3Response::new(HeadObjectOutput { content_length: Some(5), ..Default::default() }))
@@ -215,14 +230,48 @@ impl Health for Vitals {
     }
 }
 
+/// The buckets that there are, each with the rules that it has.
+#[derive(Default)]
+pub struct Configured {
+    pub cors: Mutex<BTreeMap<String, Option<CorsRules>>>,
+    pub websites: Mutex<BTreeMap<String, Option<Website>>>,
+    pub away: AtomicBool,
+    pub asked: AtomicUsize,
+}
+
+#[async_trait::async_trait]
+impl Buckets for Configured {
+    async fn cors(&self, bucket: &str) -> objects::Result<Option<CorsRules>> {
+        self.asked.fetch_add(1, Ordering::SeqCst);
+        if self.away.load(Ordering::SeqCst) {
+            return Err(metadata::Error::Unavailable("away".into()).into());
+        }
+        let found = self.cors.lock().unwrap().get(bucket).cloned();
+        Ok(found.ok_or_else(|| metadata::Error::NoSuchBucket(bucket.into()))?)
+    }
+
+    async fn website(&self, bucket: &str) -> objects::Result<Option<Website>> {
+        self.asked.fetch_add(1, Ordering::SeqCst);
+        if self.away.load(Ordering::SeqCst) {
+            return Err(metadata::Error::Unavailable("away".into()).into());
+        }
+        let found = self.websites.lock().unwrap().get(bucket).cloned();
+        Ok(found.ok_or_else(|| metadata::Error::NoSuchBucket(bucket.into()))?)
+    }
+}
+
 /// A running server with a recording behind it; stops when dropped.
 pub struct Server {
     pub address: SocketAddr,
+    /// Where nothing but websites is served.
+    pub websites: SocketAddr,
     pub recording: Arc<Recording>,
     pub vitals: Arc<Vitals>,
+    pub configured: Arc<Configured>,
     pub spool: tempfile::TempDir,
     pub stop: Option<oneshot::Sender<()>>,
     pub running: tokio::task::JoinHandle<usize>,
+    serving_websites: tokio::task::JoinHandle<usize>,
 }
 
 /// An answer, read to its end.
@@ -261,6 +310,11 @@ impl Answer {
 }
 
 impl Server {
+    /// Makes a bucket with these rules.
+    pub fn configure(&self, bucket: &str, rules: Option<CorsRules>) {
+        self.configured.cors.lock().unwrap().insert(bucket.to_owned(), rules);
+    }
+
     pub async fn start() -> Self {
         Self::with(Limits::default()).await
     }
@@ -268,11 +322,16 @@ impl Server {
     pub async fn with(limits: Limits) -> Self {
         let recording = Arc::new(Recording::default());
         let vitals = Arc::new(Vitals { database: true.into(), volumes: 9.into(), asked: 0.into() });
+        let configured = Arc::new(Configured::default());
         let spool = tempfile::tempdir().unwrap();
         let root = RootCredentials { access_key: ACCESS_KEY.into(), secret_key: Secret::new(SECRET) };
         let config = GatewayConfig {
             region: REGION.into(),
             domains: Domains::new([DOMAIN.to_owned()]),
+            websites: Websites {
+                domains: Domains::new([WEBSITES.to_owned()]),
+                public: BTreeSet::from([PUBLIC.to_owned(), "www.example.test".to_owned()]),
+            },
             spool: spool.path().to_owned(),
             silence: limits.silence,
         };
@@ -280,6 +339,7 @@ impl Server {
             S3ServiceBuilder::new(Operations(Arc::clone(&recording))),
             Credentials::new(&root, "test"),
             Arc::clone(&vitals) as Arc<dyn Health>,
+            Arc::clone(&configured) as Arc<dyn Buckets>,
             config,
         );
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -288,8 +348,13 @@ impl Server {
         let shutdown = async move {
             let _ = stopped.await;
         };
+        let listener_of_websites = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let websites = listener_of_websites.local_addr().unwrap();
+        let serving = run(listener_of_websites, gateway.websites(), std::future::pending(), limits.clone());
+        let serving_websites = tokio::spawn(serving);
         let running = tokio::spawn(run(listener, gateway, shutdown, limits));
-        Self { address, recording, vitals, spool, stop: Some(stop), running }
+        let stop = Some(stop);
+        Self { address, websites, recording, vitals, configured, spool, stop, running, serving_websites }
     }
 
     pub fn signer(&self) -> Signer {
@@ -307,14 +372,27 @@ impl Server {
         self.send_body(request).await
     }
 
-    pub async fn send_body<B>(&self, mut request: Request<B>) -> Answer
+    /// The same to where nothing but websites is served.
+    pub async fn send_to_websites(&self, request: Request<Full<Bytes>>) -> Answer {
+        Self::send_to(self.websites, request).await
+    }
+
+    pub async fn send_body<B>(&self, request: Request<B>) -> Answer
     where
         B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        let host = self.address.to_string();
+        Self::send_to(self.address, request).await
+    }
+
+    async fn send_to<B>(address: SocketAddr, mut request: Request<B>) -> Answer
+    where
+        B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let host = address.to_string();
         request.headers_mut().entry("host").or_insert(host.parse().unwrap());
-        let stream = TcpStream::connect(self.address).await.unwrap();
+        let stream = TcpStream::connect(address).await.unwrap();
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
         let connection = tokio::spawn(connection);
         let answer = Answer::of(sender.send_request(request).await.unwrap()).await;
@@ -350,5 +428,11 @@ impl Server {
     /// What was reached since the last time.
     pub fn reached(&self) -> Vec<&'static str> {
         self.recording.take().into_iter().map(|reached| reached.operation).collect()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.serving_websites.abort();
     }
 }
