@@ -101,6 +101,9 @@ pub struct Settings {
     /// Domain whose sub-domains are buckets. Repeatable
     #[arg(long, value_name = "DOMAIN")]
     pub domain: Vec<String>,
+    /// Accept signature version 2, which is weak; so far only uploads by form can be signed with it [default: false]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub allow_sigv2: Option<bool>,
     /// Connections of clients at most [default: 4096]
     #[arg(long, value_name = "NUMBER")]
     pub max_connections: Option<usize>,
@@ -188,6 +191,8 @@ pub struct Config {
     pub region: String,
     /// Domains whose sub-domains are buckets.
     pub domains: Vec<String>,
+    /// Whether signature version 2 is accepted.
+    pub allow_sigv2: bool,
     /// What connections may take.
     pub limits: Limits,
     /// How long a read is waited for before the files of data that was deleted meanwhile go.
@@ -322,6 +327,7 @@ impl Config {
             buckets: settings.bucket,
             region,
             domains: settings.domain,
+            allow_sigv2: settings.allow_sigv2.unwrap_or(false),
             limits,
             read_limit: settings.read_limit.map_or(Duration::from_secs(60 * 60), |span| span.0),
             maintenance,
@@ -378,6 +384,7 @@ impl Settings {
             bucket: list(self.bucket, others.bucket),
             region: self.region.or(others.region),
             domain: list(self.domain, others.domain),
+            allow_sigv2: self.allow_sigv2.or(others.allow_sigv2),
             max_connections: self.max_connections.or(others.max_connections),
             head_timeout: self.head_timeout.or(others.head_timeout),
             idle_timeout: self.idle_timeout.or(others.idle_timeout),
@@ -419,6 +426,7 @@ impl Variables<'_> {
             bucket: self.list(&["NINEFOLD_BUCKETS"], |c| c == ',')?,
             region: self.text("NINEFOLD_REGION")?,
             domain: self.list(&["NINEFOLD_DOMAINS", "MINIO_DOMAIN"], |c| c == ',')?,
+            allow_sigv2: self.value("NINEFOLD_ALLOW_SIGV2")?,
             max_connections: self.value("NINEFOLD_MAX_CONNECTIONS")?,
             head_timeout: self.value("NINEFOLD_HEAD_TIMEOUT")?,
             idle_timeout: self.value("NINEFOLD_IDLE_TIMEOUT")?,
@@ -548,7 +556,7 @@ mod tests {
     fn nothing_configured_is_a_working_server() {
         let config = load("", &[], Settings::default()).unwrap();
         assert_eq!(config.listen, "127.0.0.1:9000");
-        assert_eq!(config.region, "us-east-1");
+        assert_eq!((config.region.as_str(), config.allow_sigv2), ("us-east-1", false));
         assert!(config.data.is_absolute() && config.data.ends_with("data"));
         assert!(config.database_url.expose().starts_with("sqlite:/"));
         assert!(config.database_url.expose().ends_with("data/metadata.sqlite"));
@@ -560,7 +568,7 @@ mod tests {
 
     #[test]
     fn flags_count_more_than_the_environment_and_that_more_than_the_file() {
-        let file = "region = \"file-1\"\nlisten = \"127.0.0.1:1\"\ndata = \"/file\"\nmax_connections = 5\n";
+        let file = "allow_sigv2 = true\nregion = \"file-1\"\nlisten = \"127.0.0.1:1\"\ndata = \"/file\"\nmax_connections = 5\n";
         let environment =
             [("NINEFOLD_REGION", "env-1"), ("NINEFOLD_LISTEN", "127.0.0.1:2"), ("NINEFOLD_IDLE_TIMEOUT", "5s")];
         let flags = Settings { region: Some("flag-1".into()), ..Settings::default() };
@@ -568,6 +576,8 @@ mod tests {
         assert_eq!((config.region.as_str(), config.listen.as_str()), ("flag-1", "127.0.0.1:2"));
         assert_eq!((config.data.as_path(), config.limits.connections), (Path::new("/file"), 5));
         assert_eq!(config.limits.silence, Duration::from_secs(5));
+        assert!(config.allow_sigv2);
+        assert!(!load(file, &[("NINEFOLD_ALLOW_SIGV2", "false")], Settings::default()).unwrap().allow_sigv2);
     }
 
     #[test]
@@ -616,6 +626,7 @@ mod tests {
             ("NINEFOLD_DATABASE_URL", "mysql://x"),
             ("NINEFOLD_MAX_CONNECTIONS", "0"),
             ("NINEFOLD_MAX_CONNECTIONS", "many"),
+            ("NINEFOLD_ALLOW_SIGV2", "perhaps"),
             ("NINEFOLD_IDLE_TIMEOUT", "0s"),
             ("NINEFOLD_GC_GRACE", "a day"),
             ("NINEFOLD_HEAL_RATE", "fast"),

@@ -13,6 +13,7 @@ pub mod host;
 mod listing;
 mod multipart;
 mod objects;
+pub mod post;
 mod tagging;
 mod values;
 

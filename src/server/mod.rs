@@ -7,6 +7,7 @@
 //!  └ id, log   an id for log and client; one line at the end    request_id, access_log
 //!     └ health   /health/live, /health/ready                    health
 //!        └ screen   method, host, path, query, scope            screen, access::claims
+//!           ├ form     an upload by form becomes a PutObject  post, form, access::form, s3::post
 //!           └ lengths   how the body is framed; too large       lengths
 //!              └ body   silence, digests, chunks, spool         body, document, aws_chunked, spool
 //!                 └ s3s   signature → s3::guard → operation
@@ -20,8 +21,10 @@ mod aws_chunked;
 mod body;
 mod connection;
 mod document;
+mod form;
 mod health;
 mod lengths;
+mod post;
 mod refusal;
 mod request_id;
 mod screen;
@@ -46,6 +49,7 @@ use s3s::{S3Error, S3ErrorCode};
 use tracing::Instrument as _;
 
 use crate::access::Credentials;
+use crate::access::form::FormAccess;
 use crate::clock::random_bytes;
 use crate::s3::auth::Auth;
 use crate::s3::guard::Guard;
@@ -106,6 +110,8 @@ pub struct GatewayConfig {
     pub spool: PathBuf,
     /// How long a client may send nothing of a body.
     pub silence: Duration,
+    /// Whether signature version 2 counts. So far it only does in forms.
+    pub allow_sigv2: bool,
 }
 
 /// All of S3 over HTTP, less the connections. Cheap to clone.
@@ -117,6 +123,7 @@ struct Inner {
     health: Arc<dyn Health>,
     region: String,
     domains: Domains,
+    forms: FormAccess,
     spool: Spool,
     silence: Duration,
     ids: RequestIds,
@@ -133,12 +140,13 @@ impl Gateway {
         config: GatewayConfig,
     ) -> Self {
         s3.set_auth(Auth(credentials.clone()));
-        s3.set_access(Guard::new(credentials, config.region.clone()));
+        s3.set_access(Guard::new(credentials.clone(), config.region.clone()));
         s3.set_host(config.domains.clone());
         let host_id = base64::engine::general_purpose::STANDARD.encode(random_bytes::<42>());
         Self(Arc::new(Inner {
             s3: s3.build(),
             health,
+            forms: FormAccess { credentials, region: config.region.clone(), version2: config.allow_sigv2 },
             region: config.region,
             domains: config.domains,
             spool: Spool::new(config.spool),
@@ -206,6 +214,9 @@ impl Inner {
             return Ok(health);
         }
         let (query, claims) = screen::screen(&parts, &self.region)?;
+        if let Some(target) = self.form_target(&parts, &query, claims.as_ref())? {
+            return self.post(target, parts, body, asked, watch).await;
+        }
         screen::hoist(&mut parts, &query, claims.as_ref())?;
         let exact = body.size_hint().exact();
         let of_object = self.is_of_object(&parts);
@@ -252,13 +263,18 @@ impl Inner {
 
     /// Whether the request is for an object, rather than a bucket or all of them.
     fn is_of_object(&self, parts: &Parts) -> bool {
-        let host = parts.headers.get(header::HOST).and_then(|host| host.to_str().ok());
-        let host = host.or_else(|| parts.uri.authority().map(http::uri::Authority::as_str));
         let path = parts.uri.path();
-        match host.and_then(|host| self.domains.bucket(host)) {
+        match self.host_bucket(parts) {
             Some(_) => !matches!(path, "" | "/"),
             None => asked_key(path),
         }
+    }
+
+    /// The bucket that the host's name has.
+    fn host_bucket(&self, parts: &Parts) -> Option<String> {
+        let host = parts.headers.get(header::HOST).and_then(|host| host.to_str().ok());
+        let host = host.or_else(|| parts.uri.authority().map(http::uri::Authority::as_str));
+        host.and_then(|host| self.domains.bucket(host))
     }
 }
 

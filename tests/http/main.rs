@@ -4,6 +4,7 @@
 mod answers;
 mod bodies;
 mod command;
+mod forms;
 mod guards;
 mod recording;
 mod serving;
