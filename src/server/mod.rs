@@ -24,6 +24,7 @@ mod document;
 mod form;
 mod health;
 mod lengths;
+mod lingering;
 mod post;
 mod refusal;
 mod request_id;

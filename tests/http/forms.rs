@@ -406,6 +406,44 @@ async fn a_client_that_leaves_stores_nothing() {
 }
 
 #[tokio::test]
+async fn who_sends_all_before_he_listens_hears_why_he_was_refused() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let server = Server::start().await;
+    let large = vec![1; 20_000_000];
+    for (form, code) in [
+        (form(&server).signed_for(-1), "AccessDenied"),
+        (form(&server).condition(r#"["content-length-range", 0, 10]"#).signed(), "EntityTooLarge"),
+        (form(&server).with("tagging", "no xml").signed(), "MalformedXML"),
+    ] {
+        let body = form.content(&large).body();
+        let head = format!(
+            "POST /bkt HTTP/1.1\r\nHost: {}\r\nConnection: close\r\nContent-Type: multipart/form-data; boundary=XX\r\nContent-Length: {}\r\n\r\n",
+            server.address,
+            body.len()
+        );
+        let mut stream = tokio::net::TcpStream::connect(server.address).await.unwrap();
+        stream.write_all(head.as_bytes()).await.unwrap();
+        stream.write_all(&body).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.contains(&format!("<Code>{code}</Code>")), "{answer}");
+    }
+    assert_eq!(server.reached(), NOTHING);
+}
+
+#[tokio::test]
+async fn a_form_may_come_in_chunks() {
+    let server = Server::start().await;
+    let pieces: Vec<_> =
+        form(&server).content(&[3; 300_000]).signed().body().chunks(70_000).map(Bytes::copy_from_slice).collect();
+    let frames =
+        futures_util::stream::iter(pieces.into_iter().map(|piece| Ok::<_, std::io::Error>(Frame::data(piece))));
+    let answer = server.send_body(post("/bkt", "").map(|_| StreamBody::new(frames))).await;
+    assert_eq!(answer.status, 204, "{}", answer.body);
+    assert!(server.recording.take()[0].body == vec![3; 300_000]);
+}
+
+#[tokio::test]
 async fn only_buckets_take_forms_and_only_forms() {
     let server = Server::start().await;
     let body = form(&server).signed().body();
