@@ -2,11 +2,13 @@
 
 import hashlib
 import http.client
+import itertools
 import os
 import time
 
 import pytest
 from boto3.s3.transfer import TransferConfig
+from urllib3.filepost import encode_multipart_formdata
 
 from support import raw
 from support.clients import boto
@@ -78,6 +80,28 @@ def test_a_multipart_upload(measured, capsys):
         boto(measured).upload_fileobj(Stream(SIZE), "big", "k", Config=config)
         speed("multipart upload", SIZE, start)
         equals_the_stream(measured, SIZE)
+
+
+@pytest.mark.timeout(3600)
+def test_a_form(measured, capsys):
+    """The file of a form streams like the body of a PUT."""
+    size = min(SIZE, 200 * MIB)
+    form = boto(measured).generate_presigned_post("big", "k")
+    whole, content_type = encode_multipart_formdata([*form["fields"].items(), ("file", ("a", b"<file>"))])
+    head, tail = whole.split(b"<file>")
+    stream = Stream(size)
+    body = itertools.chain([head], iter(lambda: stream.read(MIB), b""), [tail])
+    length = len(head) + size + len(tail)
+    with capsys.disabled():
+        start = time.monotonic()
+        connection = http.client.HTTPConnection("127.0.0.1", measured.port, timeout=300)
+        headers = {"Content-Type": content_type, "Content-Length": str(length)}
+        connection.request("POST", "/big", body=body, headers=headers)
+        answer = raw.Answer(connection.getresponse())
+        connection.close()
+        assert answer.status == 204, answer
+        speed("form", size, start)
+        equals_the_stream(measured, size)
 
 
 @pytest.mark.timeout(3600)

@@ -110,6 +110,9 @@ pub struct Settings {
     /// Buckets that anybody may read through their websites; of all others nothing is served there [default: none]
     #[arg(long, value_name = "BUCKET,...", value_delimiter = ',')]
     pub website_public: Vec<String>,
+    /// Accept signature version 2, which is weak; so far only uploads by form can be signed with it [default: false]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub allow_sigv2: Option<bool>,
     /// Connections of clients at most, at each address [default: 4096]
     #[arg(long, value_name = "NUMBER")]
     pub max_connections: Option<usize>,
@@ -203,6 +206,8 @@ pub struct Config {
     pub website_listen: Option<String>,
     /// Buckets that anybody may read through their websites.
     pub website_public: Vec<String>,
+    /// Whether signature version 2 is accepted.
+    pub allow_sigv2: bool,
     /// What connections may take.
     pub limits: Limits,
     /// How long a read is waited for before the files of data that was deleted meanwhile go.
@@ -340,6 +345,7 @@ impl Config {
             website_domains: settings.website_domain,
             website_listen,
             website_public: settings.website_public,
+            allow_sigv2: settings.allow_sigv2.unwrap_or(false),
             limits,
             read_limit: settings.read_limit.map_or(Duration::from_secs(60 * 60), |span| span.0),
             maintenance,
@@ -399,6 +405,7 @@ impl Settings {
             website_domain: list(self.website_domain, others.website_domain),
             website_listen: self.website_listen.or(others.website_listen),
             website_public: list(self.website_public, others.website_public),
+            allow_sigv2: self.allow_sigv2.or(others.allow_sigv2),
             max_connections: self.max_connections.or(others.max_connections),
             head_timeout: self.head_timeout.or(others.head_timeout),
             idle_timeout: self.idle_timeout.or(others.idle_timeout),
@@ -443,6 +450,7 @@ impl Variables<'_> {
             website_domain: self.list(&["NINEFOLD_WEBSITE_DOMAINS"], |c| c == ',')?,
             website_listen: self.text("NINEFOLD_WEBSITE_LISTEN")?,
             website_public: self.list(&["NINEFOLD_WEBSITE_PUBLIC"], |c| c == ',')?,
+            allow_sigv2: self.value("NINEFOLD_ALLOW_SIGV2")?,
             max_connections: self.value("NINEFOLD_MAX_CONNECTIONS")?,
             head_timeout: self.value("NINEFOLD_HEAD_TIMEOUT")?,
             idle_timeout: self.value("NINEFOLD_IDLE_TIMEOUT")?,
@@ -596,7 +604,7 @@ mod tests {
     fn nothing_configured_is_a_working_server() {
         let config = load("", &[], Settings::default()).unwrap();
         assert_eq!(config.listen, "127.0.0.1:9000");
-        assert_eq!(config.region, "us-east-1");
+        assert_eq!((config.region.as_str(), config.allow_sigv2), ("us-east-1", false));
         assert!(config.data.is_absolute() && config.data.ends_with("data"));
         assert!(config.database_url.expose().starts_with("sqlite:/"));
         assert!(config.database_url.expose().ends_with("data/metadata.sqlite"));
@@ -608,7 +616,7 @@ mod tests {
 
     #[test]
     fn flags_count_more_than_the_environment_and_that_more_than_the_file() {
-        let file = "region = \"file-1\"\nlisten = \"127.0.0.1:1\"\ndata = \"/file\"\nmax_connections = 5\n";
+        let file = "allow_sigv2 = true\nregion = \"file-1\"\nlisten = \"127.0.0.1:1\"\ndata = \"/file\"\nmax_connections = 5\n";
         let environment =
             [("NINEFOLD_REGION", "env-1"), ("NINEFOLD_LISTEN", "127.0.0.1:2"), ("NINEFOLD_IDLE_TIMEOUT", "5s")];
         let flags = Settings { region: Some("flag-1".into()), ..Settings::default() };
@@ -616,6 +624,8 @@ mod tests {
         assert_eq!((config.region.as_str(), config.listen.as_str()), ("flag-1", "127.0.0.1:2"));
         assert_eq!((config.data.as_path(), config.limits.connections), (Path::new("/file"), 5));
         assert_eq!(config.limits.silence, Duration::from_secs(5));
+        assert!(config.allow_sigv2);
+        assert!(!load(file, &[("NINEFOLD_ALLOW_SIGV2", "false")], Settings::default()).unwrap().allow_sigv2);
     }
 
     #[test]
@@ -685,6 +695,7 @@ mod tests {
             ("NINEFOLD_DATABASE_URL", "mysql://x"),
             ("NINEFOLD_MAX_CONNECTIONS", "0"),
             ("NINEFOLD_MAX_CONNECTIONS", "many"),
+            ("NINEFOLD_ALLOW_SIGV2", "perhaps"),
             ("NINEFOLD_IDLE_TIMEOUT", "0s"),
             ("NINEFOLD_GC_GRACE", "a day"),
             ("NINEFOLD_HEAL_RATE", "fast"),

@@ -10,7 +10,7 @@ use super::query::Query;
 /// Seconds that a presigned URL may be valid.
 pub const MAX_EXPIRES: i64 = 7 * 24 * 60 * 60;
 
-const ALGORITHM: &str = "AWS4-HMAC-SHA256";
+pub(super) const ALGORITHM: &str = "AWS4-HMAC-SHA256";
 
 /// The query parameters that make a presigned URL; all of them are needed.
 const PRESIGNED: [&str; 6] =

@@ -1,6 +1,7 @@
 //! Who may do what: credentials, and what a request claims about who sent it.
 
 pub mod claims;
+pub mod form;
 pub mod query;
 mod root;
 mod secret;

@@ -153,6 +153,7 @@ async fn serve(config: &Config, ground: Ground) -> Result<(), StartError> {
         },
         spool: ground.spool,
         silence: config.limits.silence,
+        allow_sigv2: config.allow_sigv2,
     };
     let operations = S3ServiceBuilder::new(Api::new(instance.store().clone(), config.region.clone()));
     let health = Arc::new(StoreHealth(instance.store().clone()));

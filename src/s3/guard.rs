@@ -14,6 +14,7 @@ use s3s::{S3Error, S3ErrorCode, S3Result};
 use crate::access::Credentials;
 use crate::access::claims::{Claims, Mechanism};
 use crate::access::query::Query;
+use crate::s3::post::VerifiedForm;
 use crate::server::{HoistedHeaders, LengthUnknown, Preflight, Refusal, WebsiteRead};
 
 /// Operations with the query parameters that each takes. An operation that is not here does not exist.
@@ -193,6 +194,11 @@ impl Guard {
     fn examine(&self, cx: &mut S3AccessContext<'_>) -> Result<(), Refusal> {
         if cx.extensions_mut().get::<WebsiteRead>().is_some() {
             return self.examine_website(cx);
+        }
+        // The PutObject of a form: the form's own signature was verified, and its policy covers what the request says.
+        if let Some(VerifiedForm(identity)) = cx.extensions_mut().get::<VerifiedForm>().cloned() {
+            cx.extensions_mut().insert(identity);
+            return Ok(());
         }
         // The layers in front have refused what is malformed; a request that came another way has its own answer here.
         let query = Query::parse(cx.uri().query())

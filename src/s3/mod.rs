@@ -15,6 +15,7 @@ mod listing;
 mod locking;
 mod multipart;
 mod objects;
+pub mod post;
 mod tagging;
 mod values;
 mod versioning;

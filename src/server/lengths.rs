@@ -4,6 +4,7 @@ use http::request::Parts;
 use http::{HeaderValue, StatusCode, Version, header};
 
 use super::document::{Announced, is_document};
+use super::form::MAX_FIELDS;
 use super::{LengthUnknown, Refusal};
 use crate::access::claims::{Claims, Mechanism};
 use crate::access::query::Query;
@@ -107,6 +108,28 @@ pub(super) fn plan(
         _ => Announced::default(),
     };
     Ok(Plan { framing, limit, announced })
+}
+
+/// Checks what is said of the length of a form, of which `exact` is what the connection knows.
+pub(super) fn check_form(parts: &Parts, exact: Option<u64>) -> Result<(), Refusal> {
+    let limit = MAX_UPLOAD + 2 * MAX_FIELDS as u64;
+    let announced = match parts.headers.get(header::CONTENT_LENGTH) {
+        Some(value) => Some(number(value).ok_or_else(|| invalid("The Content-Length header is not a number"))?),
+        None => None,
+    };
+    match (announced, exact) {
+        (Some(announced), _) if Some(announced) != exact => {
+            Err(invalid("The request's length is given in more than one way"))
+        }
+        (Some(len), _) if len > limit => Err(Refusal::new(StatusCode::BAD_REQUEST, "EntityTooLarge")
+            .with("ProposedSize", len.to_string())
+            .with("MaxSizeAllowed", MAX_UPLOAD.to_string())),
+        (None, Some(_)) if parts.version < Version::HTTP_2 => {
+            Err(Refusal::new(StatusCode::LENGTH_REQUIRED, "MissingContentLength"))
+        }
+        // What has no length is counted as it comes.
+        _ => Ok(()),
+    }
 }
 
 /// What `x-amz-content-sha256` says.

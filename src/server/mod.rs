@@ -10,6 +10,7 @@
 //!           ├ website   under hosts of websites: pages for anybody,
 //!           │           which it reads from s3s                      website
 //!           └ screen   method, host, path, query, scope               screen, access::claims
+//!              ├ form      an upload by form becomes a PutObject    post, form, access::form, s3::post
 //!              └ lengths   how the body is framed; too large          lengths
 //!                 └ body   silence, digests, chunks, spool            body, document, aws_chunked, spool
 //!                    └ s3s   signature → s3::guard → operation
@@ -25,8 +26,11 @@ mod buckets;
 mod connection;
 mod cors;
 mod document;
+mod form;
 mod health;
 mod lengths;
+mod lingering;
+mod post;
 mod refusal;
 mod request_id;
 mod screen;
@@ -53,6 +57,7 @@ use s3s::{S3Error, S3ErrorCode};
 use tracing::Instrument as _;
 
 use crate::access::Credentials;
+use crate::access::form::FormAccess;
 use crate::clock::random_bytes;
 use crate::s3::auth::Auth;
 use crate::s3::guard::Guard;
@@ -119,6 +124,8 @@ pub struct GatewayConfig {
     pub spool: PathBuf,
     /// How long a client may send nothing of a body.
     pub silence: Duration,
+    /// Whether signature version 2 counts. So far it only does in forms.
+    pub allow_sigv2: bool,
 }
 
 /// All of S3 over HTTP, less the connections. Cheap to clone.
@@ -135,6 +142,7 @@ struct Inner {
     region: String,
     domains: Domains,
     websites: Websites,
+    forms: FormAccess,
     spool: Spool,
     silence: Duration,
     ids: RequestIds,
@@ -152,13 +160,14 @@ impl Gateway {
         config: GatewayConfig,
     ) -> Self {
         s3.set_auth(Auth(credentials.clone()));
-        s3.set_access(Guard::new(credentials, config.region.clone()));
+        s3.set_access(Guard::new(credentials.clone(), config.region.clone()));
         s3.set_host(config.domains.clone());
         let host_id = base64::engine::general_purpose::STANDARD.encode(random_bytes::<42>());
         let inner = Arc::new(Inner {
             s3: s3.build(),
             health,
             buckets,
+            forms: FormAccess { credentials, region: config.region.clone(), version2: config.allow_sigv2 },
             region: config.region,
             domains: config.domains,
             websites: config.websites,
@@ -281,6 +290,9 @@ impl Inner {
         B: Body<Data = Bytes> + Send + Unpin + 'static,
     {
         let (query, claims) = screen::screen(&parts, &self.region)?;
+        if let Some(bucket) = Self::form_target(&parts, target, &query, claims.as_ref())? {
+            return self.post((bucket, target.by_host), parts, body, asked, watch).await;
+        }
         screen::hoist(&mut parts, &query, claims.as_ref())?;
         let exact = body.size_hint().exact();
         let plan = lengths::plan(&mut parts, target.of_object, &query, claims.as_ref(), exact)?;

@@ -7,6 +7,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
 use crate::access::claims::ClaimError;
+use crate::access::form::FormError;
 
 /// Carries [`ErrorDetails`] through `s3s`, whose errors can hold headers but no further elements. Taken off every answer.
 static DETAIL: HeaderName = HeaderName::from_static("x-ninefold-error-detail");
@@ -97,6 +98,13 @@ impl Refusal {
     }
 }
 
+impl From<FormError> for Refusal {
+    fn from(error: FormError) -> Self {
+        let refusal = Self::new(error.status(), error.code()).saying(error.to_string());
+        error.details().into_iter().fold(refusal, |refusal, (name, value)| refusal.with(name, value))
+    }
+}
+
 impl From<ClaimError> for Refusal {
     fn from(error: ClaimError) -> Self {
         let refusal = Self::new(error.status(), error.code()).saying(error.to_string());
@@ -159,8 +167,11 @@ pub(super) fn default_message(code: &str) -> &'static str {
         "InvalidToken" => "The provided token is malformed or otherwise invalid.",
         "InvalidURI" => "Couldn't parse the specified URI.",
         "KeyTooLongError" => "Your key is too long",
+        "MalformedPOSTRequest" => "The body of your POST request is not well-formed multipart/form-data.",
         "MalformedXML" => "The XML you provided was not well-formed or did not validate against our published schema",
         "MaxMessageLengthExceeded" => "Your request was too big.",
+        // The spelling is S3's.
+        "MaxPostPreDataLengthExceeded" => "Your POST request fields preceeding the upload file was too large.",
         "MetadataTooLarge" => "Your metadata headers exceed the maximum allowed metadata size",
         "MethodNotAllowed" => "The specified method is not allowed against this resource.",
         "MissingContentLength" => "You must provide the Content-Length HTTP header.",

@@ -40,11 +40,6 @@ pub(super) fn screen(parts: &Parts, region: &str) -> Result<(Query, Option<Claim
         QueryError::Nul => bad("InvalidArgument", "A query parameter holds a NUL"),
         QueryError::Duplicate => bad("InvalidArgument", "A query parameter occurs more than once"),
     })?;
-    if parts.method == Method::POST && is_form(parts.headers.get(header::CONTENT_TYPE)) {
-        // `s3s` would read the whole form into memory before it looks at who sent it.
-        let refusal = Refusal::new(StatusCode::NOT_IMPLEMENTED, "NotImplemented");
-        return Err(refusal.saying("Uploads by form are not implemented"));
-    }
     let claims = Claims::parse(&parts.headers, &query)?;
     if let Some(claims) = &claims {
         claims.check_scope(region)?;
@@ -84,14 +79,6 @@ pub(super) fn hoist(parts: &mut Parts, query: &Query, claims: Option<&Claims>) -
     }
     parts.extensions.insert(hoisted);
     Ok(())
-}
-
-fn is_form(content_type: Option<&HeaderValue>) -> bool {
-    let form = b"multipart/form-data";
-    content_type
-        .map(|value| value.as_bytes().trim_ascii_start())
-        .and_then(|value| value.get(..form.len()))
-        .is_some_and(|start| start.eq_ignore_ascii_case(form))
 }
 
 fn has_nul(copy_source: Option<&HeaderValue>) -> bool {

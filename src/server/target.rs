@@ -12,6 +12,8 @@ pub(super) struct Target {
     /// As it is written; it may be none that can exist.
     pub(super) bucket: Option<String>,
     pub(super) of_object: bool,
+    /// Whether the host's name has the bucket.
+    pub(super) by_host: bool,
 }
 
 impl Target {
@@ -20,10 +22,11 @@ impl Target {
         // `%2F` counts as the slash it is decoded to.
         let path = path.strip_prefix('/').unwrap_or(&path);
         match host(parts).and_then(|host| domains.bucket(host)) {
-            Some(bucket) => Self { bucket: Some(bucket), of_object: !path.is_empty() },
+            Some(bucket) => Self { bucket: Some(bucket), of_object: !path.is_empty(), by_host: true },
             None => {
                 let (bucket, key) = path.split_once('/').unwrap_or((path, ""));
-                Self { bucket: Some(bucket.to_owned()).filter(|name| !name.is_empty()), of_object: !key.is_empty() }
+                let bucket = Some(bucket.to_owned()).filter(|name| !name.is_empty());
+                Self { bucket, of_object: !key.is_empty(), by_host: false }
             }
         }
     }
@@ -32,7 +35,8 @@ impl Target {
 impl Target {
     /// The same of a website.
     pub(super) fn of_site(parts: &Parts, bucket: &str) -> Self {
-        Self { bucket: Some(bucket.to_owned()), of_object: !matches!(parts.uri.path(), "" | "/") }
+        let of_object = !matches!(parts.uri.path(), "" | "/");
+        Self { bucket: Some(bucket.to_owned()), of_object, by_host: true }
     }
 }
 
@@ -63,10 +67,10 @@ mod tests {
             ("s3.test", "/bkt/a", Some("bkt"), true),
         ] {
             let (parts, ()) = http::Request::get(uri).header("host", host).body(()).unwrap().into_parts();
-            let expected = Target { bucket: bucket.map(str::to_owned), of_object };
+            let expected = Target { bucket: bucket.map(str::to_owned), of_object, by_host: host == "bkt.s3.test" };
             assert_eq!(Target::of(&parts, &domains), expected, "{host} {uri}");
         }
         let (parts, ()) = http::Request::get("http://bkt.s3.test/a").body(()).unwrap().into_parts();
-        assert_eq!(Target::of(&parts, &domains), Target { bucket: Some("bkt".into()), of_object: true });
+        assert_eq!(Target::of(&parts, &domains), Target { bucket: Some("bkt".into()), of_object: true, by_host: true });
     }
 }

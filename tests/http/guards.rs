@@ -283,8 +283,5 @@ async fn methods_that_s3_does_not_have() {
     let asked = options.header("origin", "http://a.test").header("access-control-request-method", "PUT");
     let answer = server.send(signer.header(asked, None)).await;
     assert_eq!((answer.status, answer.code(), answer.element("Method")), (403, "AccessForbidden", Some("PUT")));
-    let form = call(&server, Method::POST, "/bkt").header("content-type", "multipart/form-data; boundary=x");
-    let answer = server.send(signer.header(form, None)).await;
-    assert_eq!((answer.status, answer.code()), (501, "NotImplemented"));
     assert_eq!(server.reached(), NOTHING);
 }

@@ -5,6 +5,7 @@ mod answers;
 mod bodies;
 mod command;
 mod cors;
+mod forms;
 mod guards;
 mod recording;
 mod serving;

@@ -16,6 +16,7 @@ use ninefold::metadata;
 use ninefold::objects::{self, CorsRules, Website};
 use ninefold::s3::guard::s3_error;
 use ninefold::s3::host::Domains;
+use ninefold::s3::post::VerifiedForm;
 use ninefold::server::{
     BodyFault, Buckets, ErrorDetails, Gateway, GatewayConfig, Health, Limits, Readiness, RequestId, StatusOverride,
     Websites, run,
@@ -110,14 +111,18 @@ impl S3 for Operations {
 
     async fn put_object(&self, req: S3Request<PutObjectInput>) -> S3Result<S3Response<PutObjectOutput>> {
         let announced = req.input.content_length;
+        // A form says how long it is, not how long its file is.
+        let of_form = req.extensions.get::<VerifiedForm>().is_some();
         let body = read(req.input.body).await?;
-        assert_eq!(announced, Some(body.len() as i64), "the length is always known, and right");
+        let len = (!of_form).then_some(body.len() as i64);
+        assert_eq!(announced, len, "the length is always known, and right");
         self.0.note("PutObject", &req.input.bucket, &req.input.key, body);
         let checksum = req.trailing_headers.and_then(|trailers| trailers.take());
         let checksum_crc32 =
             checksum.and_then(|trailers| Some(trailers.get("x-amz-checksum-crc32")?.to_str().ok()?.to_owned()));
         let checksum_crc32 = checksum_crc32.or(req.input.checksum_crc32);
-        Ok(S3Response::new(PutObjectOutput { checksum_crc32, ..Default::default() }))
+        let e_tag = Some(ETag::Strong("abc".into()));
+        Ok(S3Response::new(PutObjectOutput { checksum_crc32, e_tag, ..Default::default() }))
     }
 
     async fn copy_object(&self, req: S3Request<CopyObjectInput>) -> S3Result<S3Response<CopyObjectOutput>> {
@@ -320,6 +325,15 @@ impl Server {
     }
 
     pub async fn with(limits: Limits) -> Self {
+        Self::build(limits, false).await
+    }
+
+    /// One that accepts signature version 2.
+    pub async fn with_sigv2() -> Self {
+        Self::build(Limits::default(), true).await
+    }
+
+    async fn build(limits: Limits, allow_sigv2: bool) -> Self {
         let recording = Arc::new(Recording::default());
         let vitals = Arc::new(Vitals { database: true.into(), volumes: 9.into(), asked: 0.into() });
         let configured = Arc::new(Configured::default());
@@ -334,6 +348,7 @@ impl Server {
             },
             spool: spool.path().to_owned(),
             silence: limits.silence,
+            allow_sigv2,
         };
         let gateway = Gateway::new(
             S3ServiceBuilder::new(Operations(Arc::clone(&recording))),

@@ -96,16 +96,16 @@ fn canonical_query(query: &[(String, String)]) -> String {
 }
 
 impl Signer {
-    fn date(&self) -> String {
+    pub fn date(&self) -> String {
         let time = time::OffsetDateTime::from(self.time);
         time.format(time::macros::format_description!("[year][month][day]T[hour][minute][second]Z")).unwrap()
     }
 
-    fn scope(&self) -> String {
+    pub fn scope(&self) -> String {
         format!("{}/{}/{}/aws4_request", &self.date()[..8], self.region, self.service)
     }
 
-    fn sign(&self, string_to_sign: &str) -> String {
+    pub fn sign(&self, string_to_sign: &str) -> String {
         let key = generate_signing_key(&self.secret, self.time, &self.region, &self.service);
         calculate_signature(key, string_to_sign.as_bytes())
     }
