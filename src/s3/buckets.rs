@@ -9,7 +9,11 @@ use s3s::{S3Request, S3Response, S3Result};
 use super::error::{from_objects, invalid_argument, s3_error, with_detail};
 use super::values::{refuse_unbuilt, timestamp};
 use super::{Api, check_owner, identity};
-use crate::metadata::BucketQuery;
+use crate::metadata::{self, BucketQuery};
+use crate::objects::Error;
+
+/// The region that S3 began with.
+const FIRST_REGION: &str = "us-east-1";
 
 const MAX_BUCKETS: i32 = 10_000;
 
@@ -87,7 +91,12 @@ pub(super) async fn create_bucket(
         return Err(with_detail(error, "BucketName", name));
     }
     let location = format!("/{name}");
-    api.store.create_bucket(name, api.region.clone(), owner, lock).await.map_err(from_objects)?;
+    match api.store.create_bucket(name, api.region.clone(), owner.clone(), lock).await {
+        // In S3's first region who has a bucket may create it once more, as clients of old do.
+        Err(Error::Metadata(metadata::Error::BucketExists(bucket)))
+            if bucket.owner == owner && api.region == FIRST_REGION => {}
+        other => _ = other.map_err(from_objects)?,
+    }
     Ok(S3Response::new(CreateBucketOutput { location: Some(location) }))
 }
 
@@ -127,6 +136,6 @@ pub(super) async fn get_bucket_location(
     check_owner(&request, request.input.expected_bucket_owner.as_ref())?;
     let bucket = api.store.bucket(&request.input.bucket).await.map_err(from_objects)?;
     // S3's first region has no name here.
-    let constraint = if bucket.region == "us-east-1" { String::new() } else { bucket.region };
+    let constraint = if bucket.region == FIRST_REGION { String::new() } else { bucket.region };
     Ok(S3Response::new(GetBucketLocationOutput { location_constraint: Some(constraint.into()) }))
 }
