@@ -186,7 +186,7 @@ impl ChunkStore {
                 walk.load(&mut window, ask).await;
                 let (stripes, stop) = walk.stripes(&window, position, enough).await?;
                 position = self.write_stripes(chunk, stripes, writing, &mut digest, position, pace).await?;
-                let Stop::TooFew { position: at, good } = stop else { break };
+                let Stop::TooFew { position: at, good, .. } = stop else { break };
                 if unasked.is_empty() {
                     return Err(self.too_few(chunk, walk, at, good));
                 }

@@ -16,6 +16,7 @@ mod faults;
 mod healing;
 mod life;
 mod listing;
+mod moving;
 mod multipart;
 mod objects;
 mod oracle;
