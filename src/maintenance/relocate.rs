@@ -212,7 +212,14 @@ impl Relocate {
             return Ok(false);
         };
         let done = rows.len() as u64;
-        let page = self.put(rows, |chunk| (self.store.chunks().misplaced(chunk), 0)).await?;
+        let chunks = self.store.chunks();
+        // By the volumes as they are at this page.
+        let ring = chunks.ring_of_staying();
+        let misplaced = |chunk: &StoredChunk| {
+            let (moves, stuck) = chunks.misplaced(chunk, &ring);
+            (moves, stuck as u64)
+        };
+        let page = self.put(rows, misplaced).await?;
         position.after = Some(last);
         position.failed += page.failed;
         let progress = Progress {

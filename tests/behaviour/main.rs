@@ -23,6 +23,7 @@ mod oracle;
 mod outage;
 mod packing;
 mod power;
+mod rebalancing;
 mod snapshots;
 mod sweep;
 mod tagging;
