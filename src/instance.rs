@@ -12,6 +12,7 @@ use tokio::task::JoinSet;
 use crate::chunks::codec::CodecError;
 use crate::chunks::{ChunkConfig, ChunkStore};
 use crate::clock::{Clock, random_bytes};
+use crate::crash;
 use crate::layout::VolumeSlot;
 use crate::maintenance::{self, Heartbeat, MaintenanceConfig, Roster, VolumeOpenError};
 use crate::metadata::{self, ChangeFeed, DatabaseConfig, Metadata, VolumeRow, VolumeSpec};
@@ -80,8 +81,15 @@ impl Instance {
     pub async fn open(config: InstanceConfig) -> Result<Self, OpenError> {
         let metadata = Metadata::connect(&config.database).await?;
         let feed = log_changes(&metadata, &config.maintenance).await?;
-        let deployment = metadata.deployment(&hex::encode(random_bytes::<16>())).await?;
-        let rows = metadata.register_volumes(&config.volumes).await?;
+        let (deployment, rows) = loop {
+            let deployment = metadata.deployment(&hex::encode(random_bytes::<16>())).await?;
+            crash::point("start.named");
+            let rows = metadata.register_volumes(&config.volumes).await?;
+            // A restore into the empty database, which came between the two, has given it another name, and volumes to go with it.
+            if metadata.deployment_id().await?.as_ref() == Some(&deployment) {
+                break (deployment, rows);
+            }
+        };
         let (rows, retired) = retire_unnamed(&metadata, rows, &config.volumes).await?;
         Self::start(metadata, feed, deployment, (rows, retired), config).await
     }
