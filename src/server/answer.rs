@@ -7,7 +7,7 @@ use http::{HeaderValue, Method, Response, StatusCode, header};
 use s3s::Body;
 
 use super::body::BodyWatch;
-use super::{ErrorDetails, Refusal, RequestId, StatusOverride};
+use super::{ErrorDetails, Refusal, RequestId, StatusOverride, VersionOrder};
 
 /// What of the request is needed to answer it.
 #[derive(Debug, Clone)]
@@ -36,6 +36,7 @@ pub(super) fn complete(
     watch: &BodyWatch,
     host_id: &HeaderValue,
 ) -> Response<Body> {
+    let order: Option<VersionOrder> = response.extensions_mut().remove();
     if let Some(refusal) = refusal(&mut response, watch) {
         let xml = refusal.xml(&asked.resource, asked.id.as_str(), host_id.to_str().unwrap_or_default());
         *response.status_mut() = refusal.status;
@@ -45,6 +46,10 @@ pub(super) fn complete(
         && let Some(xml) = xml(&response)
     {
         *response.body_mut() = Body::from(bare_etag(&String::from_utf8_lossy(&xml)).into_owned());
+    } else if let Some(order) = order
+        && let Some(xml) = xml(&response)
+    {
+        *response.body_mut() = Body::from(order.apply(&String::from_utf8_lossy(&xml)).into_owned());
     }
     response
 }

@@ -37,6 +37,7 @@ mod screen;
 mod serve;
 mod spool;
 mod target;
+mod version_order;
 mod website;
 
 use std::net::SocketAddr;
@@ -79,6 +80,7 @@ pub use health::{Health, Readiness};
 pub use refusal::{ErrorDetails, Refusal, StatusOverride};
 pub use request_id::RequestId;
 pub use serve::{Limits, run};
+pub use version_order::VersionOrder;
 pub use website::{WebsiteRead, Websites};
 
 /// Where a request comes from. In the extensions of every request.
