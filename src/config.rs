@@ -110,7 +110,7 @@ pub struct Settings {
     /// Buckets that anybody may read through their websites; of all others nothing is served there [default: none]
     #[arg(long, value_name = "BUCKET,...", value_delimiter = ',')]
     pub website_public: Vec<String>,
-    /// Accept signature version 2, which is weak; so far only uploads by form can be signed with it [default: false]
+    /// Accept signature version 2, which is weak [default: false]
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub allow_sigv2: Option<bool>,
     /// Connections of clients at most, at each address [default: 4096]

@@ -143,6 +143,15 @@ enum Payload {
 impl Payload {
     fn of(parts: &Parts, claims: Option<&Claims>) -> Result<Self, Refusal> {
         let Some(claims) = claims else { return Ok(Self::Other) };
+        if claims.version2 {
+            // It knows of no hash; chunks would be signed with version 4.
+            return match parts.headers.get("x-amz-content-sha256") {
+                Some(value) if value.as_bytes().starts_with(b"STREAMING-") => {
+                    Err(invalid("Signature version 2 has no signed chunks"))
+                }
+                _ => Ok(Self::Other),
+            };
+        }
         let in_header = claims.mechanism == Mechanism::Header;
         let Some(value) = parts.headers.get("x-amz-content-sha256") else {
             let missing = "Missing required header for this request: x-amz-content-sha256";

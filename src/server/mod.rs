@@ -59,7 +59,8 @@ use tracing::Instrument as _;
 
 use crate::access::Credentials;
 use crate::access::form::FormAccess;
-use crate::clock::random_bytes;
+use crate::access::version2;
+use crate::clock::{Clock, random_bytes};
 use crate::s3::auth::Auth;
 use crate::s3::guard::Guard;
 use crate::s3::host::Domains;
@@ -90,6 +91,10 @@ pub struct Peer(pub SocketAddr);
 /// Headers that a presigned URL's signed parameters stand for. In the extensions of every request.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct HoistedHeaders(pub Vec<HeaderName>);
+
+/// In the extensions of a request whose signature of version 2 was verified.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Version2Verified;
 
 /// In the extensions of a request that said nothing about a body's length.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -291,7 +296,15 @@ impl Inner {
     where
         B: Body<Data = Bytes> + Send + Unpin + 'static,
     {
-        let (query, claims) = screen::screen(&parts, &self.region)?;
+        let (query, claims) = screen::screen(&parts, &self.region, self.forms.version2)?;
+        if let Some(claims) = claims.as_ref().filter(|claims| claims.version2) {
+            let bucket = target.bucket.as_deref().filter(|_| target.by_host);
+            let now = Clock::system().now();
+            let path = version2::verify(&parts, &query, claims, bucket, &self.forms.credentials, now)?;
+            // s3s knows one way to sign a path: the one that it sees.
+            screen::set_path(&mut parts, &path)?;
+            parts.extensions.insert(Version2Verified);
+        }
         if let Some(bucket) = Self::form_target(&parts, target, &query, claims.as_ref())? {
             return self.post((bucket, target.by_host), parts, body, asked, watch).await;
         }
