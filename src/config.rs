@@ -14,7 +14,7 @@ use crate::access::Secret;
 use crate::maintenance::{MaintenanceConfig, MoverConfig, SweepConfig};
 use crate::metadata::{DatabaseConfig, VolumeSpec};
 use crate::s3::host::{is_bucket_name, is_domain};
-use crate::server::Limits;
+use crate::server::{Limits, TlsFiles};
 use crate::snapshots::{ChangeLogging, SnapshotConfig};
 use crate::telemetry::LogFormat;
 use values::{Size, Span};
@@ -73,6 +73,12 @@ pub struct Settings {
     /// Address that S3 is served at; port 0 takes any free one [default: 127.0.0.1:9000]
     #[arg(long, value_name = "ADDR:PORT")]
     pub listen: Option<String>,
+    /// Certificate to serve HTTPS with, PEM, followed by its chain; read again when it changes [default: plain HTTP]
+    #[arg(long, value_name = "FILE")]
+    pub tls_cert: Option<PathBuf>,
+    /// The certificate's private key, PEM
+    #[arg(long, value_name = "FILE")]
+    pub tls_key: Option<PathBuf>,
     /// postgres://... or sqlite:PATH [default: sqlite, in the data directory]
     #[arg(long, value_name = "URL")]
     pub database_url: Option<Secret>,
@@ -172,6 +178,8 @@ pub struct Config {
     pub data: PathBuf,
     /// Address to listen at.
     pub listen: String,
+    /// Certificate and key, where HTTPS is served.
+    pub tls: Option<TlsFiles>,
     /// The database's URL.
     pub database_url: Secret,
     /// Connections to the database at most.
@@ -242,6 +250,12 @@ impl Config {
         if !listen.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok()) {
             return Err(wrong("listen", format!("{listen:?} is not ADDR:PORT")));
         }
+        let tls = match (settings.tls_cert, settings.tls_key) {
+            (Some(certificate), Some(key)) => Some(TlsFiles::new(certificate, key)),
+            (None, None) => None,
+            (Some(_), None) => return Err(wrong("tls_cert", "it needs tls_key as well")),
+            (None, Some(_)) => return Err(wrong("tls_key", "it needs tls_cert as well")),
+        };
         let database_url = match (settings.database_url, settings.database_url_file) {
             (Some(url), _) => url,
             (None, Some(file)) => Secret::new(read_text(&file)?),
@@ -306,6 +320,7 @@ impl Config {
         Ok(Self {
             data,
             listen,
+            tls,
             database_url,
             database_connections: u32::try_from(connections).unwrap_or(u32::MAX),
             database_connect_timeout: lasting(
@@ -369,6 +384,8 @@ impl Settings {
         Self {
             data: self.data.or(others.data),
             listen: self.listen.or(others.listen),
+            tls_cert: self.tls_cert.or(others.tls_cert),
+            tls_key: self.tls_key.or(others.tls_key),
             database_url,
             database_url_file,
             database_connections: self.database_connections.or(others.database_connections),
@@ -410,6 +427,8 @@ impl Variables<'_> {
         Ok(Settings {
             data: self.text("NINEFOLD_DATA")?.map(PathBuf::from),
             listen: self.text("NINEFOLD_LISTEN")?,
+            tls_cert: self.text("NINEFOLD_TLS_CERT")?.map(PathBuf::from),
+            tls_key: self.text("NINEFOLD_TLS_KEY")?.map(PathBuf::from),
             database_url: self.secret(&["NINEFOLD_DATABASE_URL"])?,
             database_url_file: None,
             database_connections: self.value("NINEFOLD_DATABASE_CONNECTIONS")?,
@@ -571,6 +590,14 @@ mod tests {
     }
 
     #[test]
+    fn certificate_and_key_may_come_from_different_sources() {
+        assert_eq!(load("", &[], Settings::default()).unwrap().tls, None);
+        let flags = Settings { tls_cert: Some("/flag/cert".into()), ..Settings::default() };
+        let config = load("tls_cert = \"/file/cert\"\n", &[("NINEFOLD_TLS_KEY", "/env/key")], flags).unwrap();
+        assert_eq!(config.tls, Some(TlsFiles::new("/flag/cert".into(), "/env/key".into())));
+    }
+
+    #[test]
     fn volumes_come_whole_from_one_source() {
         let file = "[[volume]]\npath = \"/file{1...9}\"\nnode = \"a\"\nweight = 2.0\ncapacity = \"1TiB\"\n";
         let config = load(file, &[], Settings::default()).unwrap();
@@ -610,6 +637,8 @@ mod tests {
         for (name, value) in [
             ("NINEFOLD_LISTEN", "9000"),
             ("NINEFOLD_LISTEN", "127.0.0.1:99999"),
+            ("NINEFOLD_TLS_CERT", "/cert-without-key.pem"),
+            ("NINEFOLD_TLS_KEY", "/key-without-cert.pem"),
             ("NINEFOLD_REGION", "EU West"),
             ("NINEFOLD_BUCKETS", "Good_Bucket"),
             ("NINEFOLD_DOMAINS", "no domain"),

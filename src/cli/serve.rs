@@ -23,7 +23,7 @@ use crate::metadata;
 use crate::objects::{self, PackConfig, Store};
 use crate::s3::Api;
 use crate::s3::host::Domains;
-use crate::server::{self, Gateway, GatewayConfig};
+use crate::server::{self, Gateway, GatewayConfig, Listener, Tls, TlsError};
 use crate::telemetry;
 use crate::volumes::IoConfig;
 
@@ -48,6 +48,9 @@ pub enum StartError {
     /// The data directory cannot be used.
     #[error(transparent)]
     Data(#[from] DataError),
+    /// Certificate and key cannot be used.
+    #[error("TLS: {0}")]
+    Tls(#[from] TlsError),
     /// There are no usable root credentials.
     #[error(transparent)]
     Root(#[from] RootError),
@@ -89,6 +92,7 @@ struct Ground {
     root: RootCredentials,
     source: RootSource,
     spool: PathBuf,
+    tls: Option<Tls>,
 }
 
 pub(super) fn run(arguments: Arguments) -> Result<(), StartError> {
@@ -105,7 +109,8 @@ pub(super) fn run(arguments: Arguments) -> Result<(), StartError> {
     }
     let data = DataDirectory::open(&config.data)?;
     let (root, source) = RootCredentials::load(config.root_user.clone(), config.root_password.clone(), data.path())?;
-    let ground = Ground { spool: data.spool()?, data, root, source };
+    let tls = config.tls.clone().map(Tls::load).transpose()?;
+    let ground = Ground { spool: data.spool()?, data, root, source, tls };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .thread_name("ninefold")
@@ -152,11 +157,16 @@ async fn serve(config: &Config, ground: Ground) -> Result<(), StartError> {
     tracing::info!(%address, %deployment, data = %ground.data.path().display(), "serving");
     let bucket = config.buckets.first().map(String::as_str);
     let (root, source) = (&ground.root, &ground.source);
-    let welcome = Welcome { address, region: &config.region, root, source, bucket }.text();
+    let secure = ground.tls.is_some();
+    let welcome = Welcome { address, secure, region: &config.region, root, source, bucket }.text();
     let mut out = io::stdout();
     // A closed standard output is no reason not to serve.
     let _ = out.write_all(welcome.as_bytes()).and_then(|()| out.flush());
 
+    let listener = match ground.tls {
+        Some(tls) => Listener::encrypted(listener, tls),
+        None => listener.into(),
+    };
     let cut = server::run(listener, gateway, stop, config.limits.clone()).await;
     instance.close().await;
     tracing::info!(connections_cut = cut, "stopped");

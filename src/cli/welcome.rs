@@ -8,6 +8,8 @@ use crate::access::{RootCredentials, RootSource};
 /// What there is to tell.
 pub(super) struct Welcome<'a> {
     pub(super) address: SocketAddr,
+    /// Whether it is served over TLS.
+    pub(super) secure: bool,
     pub(super) region: &'a str,
     pub(super) root: &'a RootCredentials,
     pub(super) source: &'a RootSource,
@@ -17,7 +19,8 @@ pub(super) struct Welcome<'a> {
 impl Welcome<'_> {
     /// The secret is in it only if it has just been made: what is printed ends up in logs.
     pub(super) fn text(&self) -> String {
-        let endpoint = format!("http://{}", self.client_address());
+        let scheme = if self.secure { "https" } else { "http" };
+        let endpoint = format!("{scheme}://{}", self.client_address());
         let key = &self.root.access_key;
         let bucket = self.bucket.unwrap_or("my-bucket");
         let secret = match self.source {
@@ -88,7 +91,15 @@ mod tests {
     fn text(source: &RootSource, bucket: Option<&str>) -> String {
         let root = RootCredentials { access_key: "AKEY".into(), secret_key: Secret::new("sssshhhh") };
         let address = "0.0.0.0:1234".parse().unwrap();
-        Welcome { address, region: "us-east-1", root: &root, source, bucket }.text()
+        Welcome { address, secure: false, region: "us-east-1", root: &root, source, bucket }.text()
+    }
+
+    #[test]
+    fn over_tls_it_is_https() {
+        let root = RootCredentials { access_key: "AKEY".into(), secret_key: Secret::new("sssshhhh") };
+        let (address, source) = ("127.0.0.1:1234".parse().unwrap(), &RootSource::Configured);
+        let text = Welcome { address, secure: true, region: "us-east-1", root: &root, source, bucket: None }.text();
+        assert!(text.contains("endpoint = https://127.0.0.1:1234\n") && !text.contains("http://"), "{text}");
     }
 
     #[test]

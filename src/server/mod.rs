@@ -3,7 +3,7 @@
 //! The way of a request through [`Gateway::call`]:
 //!
 //! ```text
-//! connection   accept, limits, time-outs                        serve, connection
+//! connection   accept, TLS, limits, time-outs                   serve, tls, connection
 //!  └ id, log   an id for log and client; one line at the end    request_id, access_log
 //!     └ health   /health/live, /health/ready                    health
 //!        └ screen   method, host, path, query, scope            screen, access::claims
@@ -27,6 +27,7 @@ mod request_id;
 mod screen;
 mod serve;
 mod spool;
+mod tls;
 
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
@@ -63,11 +64,16 @@ pub use body::{BodyFault, BodyWatch, BrokenBody};
 pub use health::{Health, Readiness};
 pub use refusal::{ErrorDetails, Refusal, StatusOverride};
 pub use request_id::RequestId;
-pub use serve::{Limits, run};
+pub use serve::{Limits, Listener, run};
+pub use tls::{PinnedCertificate, Tls, TlsError, TlsFiles};
 
 /// Where a request comes from. In the extensions of every request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Peer(pub SocketAddr);
+
+/// In the extensions of a request that came over TLS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OverTls;
 
 /// Headers that a presigned URL's signed parameters stand for. In the extensions of every request.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -9,3 +9,4 @@ mod recording;
 mod serving;
 #[path = "../support/signing.rs"]
 mod signing;
+mod tls;

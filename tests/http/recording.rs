@@ -14,7 +14,8 @@ use ninefold::access::{Credentials, Identity, RootCredentials, Secret};
 use ninefold::s3::guard::s3_error;
 use ninefold::s3::host::Domains;
 use ninefold::server::{
-    BodyFault, ErrorDetails, Gateway, GatewayConfig, Health, Limits, Readiness, RequestId, StatusOverride, run,
+    BodyFault, ErrorDetails, Gateway, GatewayConfig, Health, Limits, Listener, OverTls, Readiness, RequestId,
+    StatusOverride, Tls, run,
 };
 use s3s::dto::*;
 use s3s::service::S3ServiceBuilder;
@@ -145,6 +146,10 @@ impl S3 for Operations {
                 response.extensions.insert(StatusOverride(StatusCode::ACCEPTED));
                 return Ok(response);
             }
+            "secure" => {
+                let text = if req.extensions.get::<OverTls>().is_some() { "over TLS" } else { "in the clear" };
+                return Ok(S3Response::new(GetObjectOutput { body: Some(blob(text)), ..Default::default() }));
+            }
             "id" => {
                 let id = req.extensions.get::<RequestId>().unwrap().to_string();
                 return Ok(S3Response::new(GetObjectOutput { body: Some(blob(id)), ..Default::default() }));
@@ -266,6 +271,14 @@ impl Server {
     }
 
     pub async fn with(limits: Limits) -> Self {
+        Self::listening(limits, Listener::from).await
+    }
+
+    pub async fn over_tls(limits: Limits, tls: Tls) -> Self {
+        Self::listening(limits, |listener| Listener::encrypted(listener, tls)).await
+    }
+
+    async fn listening(limits: Limits, how: impl FnOnce(TcpListener) -> Listener) -> Self {
         let recording = Arc::new(Recording::default());
         let vitals = Arc::new(Vitals { database: true.into(), volumes: 9.into(), asked: 0.into() });
         let spool = tempfile::tempdir().unwrap();
@@ -288,7 +301,7 @@ impl Server {
         let shutdown = async move {
             let _ = stopped.await;
         };
-        let running = tokio::spawn(run(listener, gateway, shutdown, limits));
+        let running = tokio::spawn(run(how(listener), gateway, shutdown, limits));
         Self { address, recording, vitals, spool, stop: Some(stop), running }
     }
 
