@@ -13,7 +13,7 @@ use serde::Deserialize;
 use crate::access::Secret;
 use crate::maintenance::{MaintenanceConfig, MoverConfig, SweepConfig};
 use crate::metadata::{DatabaseConfig, VolumeSpec};
-use crate::s3::host::{is_bucket_name, is_domain};
+use crate::s3::host::{is_bucket_name, is_domain, is_reserved};
 use crate::server::{Limits, TlsFiles};
 use crate::snapshots::{ChangeLogging, SnapshotConfig};
 use crate::telemetry::LogFormat;
@@ -269,7 +269,7 @@ impl Config {
         if region.is_empty() || region.len() > 63 || !region.bytes().all(legible) {
             return Err(wrong("region", format!("{region:?} is not a region: lower-case letters, digits and '-'")));
         }
-        if let Some(name) = settings.bucket.iter().find(|name| !is_bucket_name(name)) {
+        if let Some(name) = settings.bucket.iter().find(|name| !is_bucket_name(name) || is_reserved(name)) {
             return Err(wrong("bucket", format!("{name:?} is not a bucket name")));
         }
         if let Some(name) = settings.domain.iter().find(|name| !is_domain(name)) {
@@ -641,6 +641,7 @@ mod tests {
             ("NINEFOLD_TLS_KEY", "/key-without-cert.pem"),
             ("NINEFOLD_REGION", "EU West"),
             ("NINEFOLD_BUCKETS", "Good_Bucket"),
+            ("NINEFOLD_BUCKETS", "minio"),
             ("NINEFOLD_DOMAINS", "no domain"),
             ("NINEFOLD_DATABASE_URL", "mysql://x"),
             ("NINEFOLD_MAX_CONNECTIONS", "0"),

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
 use std::time::Duration;
 
-use async_trait::async_trait;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -16,7 +15,6 @@ use crate::layout::VolumeSlot;
 use crate::maintenance::{self, Heartbeat, MaintenanceConfig, Roster, VolumeOpenError};
 use crate::metadata::{self, ChangeFeed, DatabaseConfig, Metadata, VolumeRow, VolumeSpec};
 use crate::objects::{Lifeline, MetadataLedger, PackConfig, Store};
-use crate::server::{Health, Readiness};
 use crate::snapshots::LogWriter;
 use crate::volumes::prober;
 use crate::volumes::{IoConfig, VolumeSet};
@@ -191,20 +189,6 @@ impl Instance {
 /// From now on what is committed is logged, if snapshots are made that a log can go on from.
 async fn log_changes(metadata: &Metadata, config: &MaintenanceConfig) -> metadata::Result<Option<ChangeFeed>> {
     if config.snapshots.interval.is_zero() { Ok(None) } else { metadata.log_changes().await }
-}
-
-/// Whether a store can serve: its database answers and enough volumes take writes.
-#[derive(Debug, Clone)]
-pub struct StoreHealth(pub Store);
-
-#[async_trait]
-impl Health for StoreHealth {
-    async fn ready(&self) -> Readiness {
-        let database = self.0.metadata().ping().await.is_ok();
-        let members = self.0.chunks().volumes().members();
-        let usable_volumes = members.values().filter(|member| member.takes_writes()).count();
-        Readiness { database, usable_volumes }
-    }
 }
 
 /// Leaves out the volumes that are not named any more and that nothing is on; answers which of the others are to take no more.

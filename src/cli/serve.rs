@@ -17,7 +17,7 @@ use crate::chunks::ChunkConfig;
 use crate::clock::Clock;
 use crate::config::volumes::VolumeEntry;
 use crate::config::{Config, ConfigError, Settings};
-use crate::instance::{Instance, InstanceConfig, OpenError, StoreHealth};
+use crate::instance::{Instance, InstanceConfig, OpenError};
 use crate::layout::SHARDS;
 use crate::metadata;
 use crate::objects::{self, PackConfig, Store};
@@ -25,6 +25,7 @@ use crate::s3::Api;
 use crate::s3::host::Domains;
 use crate::server::{self, Gateway, GatewayConfig, Listener, Tls, TlsError};
 use crate::telemetry;
+use crate::vitals::Vitals;
 use crate::volumes::IoConfig;
 
 #[derive(Debug, clap::Args)]
@@ -152,7 +153,8 @@ async fn serve(config: &Config, ground: Ground) -> Result<(), StartError> {
         silence: config.limits.silence,
     };
     let operations = S3ServiceBuilder::new(Api::new(instance.store().clone(), config.region.clone()));
-    let health = Arc::new(StoreHealth(instance.store().clone()));
+    let timeout = config.maintenance.instance_timeout;
+    let health = Arc::new(Vitals::new(instance.store().clone(), address.to_string(), timeout));
     let gateway = Gateway::new(operations, credentials, health, gateway_config);
     tracing::info!(%address, %deployment, data = %ground.data.path().display(), "serving");
     let bucket = config.buckets.first().map(String::as_str);

@@ -5,7 +5,7 @@
 //! ```text
 //! connection   accept, TLS, limits, time-outs                   serve, tls, connection
 //!  └ id, log   an id for log and client; one line at the end    request_id, access_log
-//!     └ health   /health/live, /health/ready                    health
+//!     └ health   /health, /minio/health, /minio/v2/metrics      health, minio (which counts the others, too)
 //!        └ screen   method, host, path, query, scope            screen, access::claims
 //!           └ lengths   how the body is framed; too large       lengths
 //!              └ body   silence, digests, chunks, spool         body, document, aws_chunked, spool
@@ -22,6 +22,7 @@ mod connection;
 mod document;
 mod health;
 mod lengths;
+mod minio;
 mod refusal;
 mod request_id;
 mod screen;
@@ -29,6 +30,7 @@ mod serve;
 mod spool;
 mod tls;
 
+use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
@@ -56,12 +58,13 @@ use answer::Asked;
 use aws_chunked::Reframed;
 use body::Watching;
 use lengths::Framing;
+use minio::{Api, Counters, Counting, Scope};
 use request_id::RequestIds;
 use spool::Spool;
 
 pub use access_log::{LoggedBody, TARGET as ACCESS_LOG};
 pub use body::{BodyFault, BodyWatch, BrokenBody};
-pub use health::{Health, Readiness};
+pub use health::{ClusterState, Drive, Health, Readiness, Spare, Usage};
 pub use refusal::{ErrorDetails, Refusal, StatusOverride};
 pub use request_id::RequestId;
 pub use serve::{Limits, Listener, run};
@@ -121,6 +124,8 @@ pub struct Gateway(Arc<Inner>);
 struct Inner {
     s3: S3Service,
     health: Arc<dyn Health>,
+    credentials: Credentials,
+    counters: Arc<Counters>,
     region: String,
     domains: Domains,
     spool: Spool,
@@ -139,12 +144,14 @@ impl Gateway {
         config: GatewayConfig,
     ) -> Self {
         s3.set_auth(Auth(credentials.clone()));
-        s3.set_access(Guard::new(credentials, config.region.clone()));
+        s3.set_access(Guard::new(credentials.clone(), config.region.clone()));
         s3.set_host(config.domains.clone());
         let host_id = base64::engine::general_purpose::STANDARD.encode(random_bytes::<42>());
         Self(Arc::new(Inner {
             s3: s3.build(),
             health,
+            credentials,
+            counters: Arc::default(),
             region: config.region,
             domains: config.domains,
             spool: Spool::new(config.spool),
@@ -174,12 +181,24 @@ impl Gateway {
             id,
         };
         let path = parts.uri.path().to_owned();
-        let entry = Entry { id, method: parts.method.clone(), path, peer, started, watch: watch.clone() };
+        let aside = inner.aside(&parts);
+        // Who asks how we are is not one of those whom we serve.
+        let counting = aside.is_none().then(|| Counting::begin(&inner.counters, inner.api(&parts)));
+        let entry = Entry { id, method: parts.method.clone(), path, peer, started, watch: watch.clone(), counting };
         parts.extensions.insert(id);
         parts.extensions.insert(Peer(peer));
         parts.extensions.insert(watch.clone());
         let span = tracing::info_span!("request", request_id = %id);
-        let answered = AssertUnwindSafe(inner.answer(parts, body, &asked, &watch)).catch_unwind();
+        let answering = async {
+            match aside {
+                Some(Aside::Health(ask)) => Ok(health::answer(ask, &*inner.health).await),
+                Some(Aside::Minio(ask)) => {
+                    minio::answer(ask, &parts.headers, &*inner.health, &inner.credentials, &inner.counters).await
+                }
+                None => inner.answer(parts, body, &asked, &watch).await,
+            }
+        };
+        let answered = AssertUnwindSafe(answering).catch_unwind();
         let response = match answered.instrument(span.clone()).await {
             Ok(Ok(response)) => response,
             Ok(Err(refusal)) => answer::refuse(&refusal, &asked, &inner.host_id),
@@ -190,8 +209,12 @@ impl Gateway {
                 answer::refuse(&refusal, &asked, &inner.host_id)
             }
         };
-        let response = answer::seal(response, &asked, &inner.host_id);
+        let mut response = answer::seal(response, &asked, &inner.host_id);
         let status = response.status();
+        if let Some(counting) = &entry.counting {
+            let code = response.extensions_mut().remove::<ErrorCode>();
+            counting.answered(status, code.as_ref().map(|code| &*code.0), started.elapsed());
+        }
         response.map(|body| LoggedBody::new(body, entry, status, span))
     }
 }
@@ -207,10 +230,6 @@ impl Inner {
     where
         B: Body<Data = Bytes> + Send + Unpin + 'static,
     {
-        let (method, uri, headers) = (&parts.method, &parts.uri, &parts.headers);
-        if let Some(health) = health::answer(method, uri.path(), uri.query(), headers, &*self.health).await {
-            return Ok(health);
-        }
         let (query, claims) = screen::screen(&parts, &self.region)?;
         screen::hoist(&mut parts, &query, claims.as_ref())?;
         let exact = body.size_hint().exact();
@@ -258,14 +277,54 @@ impl Inner {
 
     /// Whether the request is for an object, rather than a bucket or all of them.
     fn is_of_object(&self, parts: &Parts) -> bool {
+        let path = parts.uri.path();
+        if self.host_names_bucket(parts) { !matches!(path, "" | "/") } else { asked_key(path) }
+    }
+
+    fn host_names_bucket(&self, parts: &Parts) -> bool {
         let host = parts.headers.get(header::HOST).and_then(|host| host.to_str().ok());
         let host = host.or_else(|| parts.uri.authority().map(http::uri::Authority::as_str));
-        let path = parts.uri.path();
-        match host.and_then(|host| self.domains.bucket(host)) {
-            Some(_) => !matches!(path, "" | "/"),
-            None => asked_key(path),
-        }
+        host.and_then(|host| self.domains.bucket(host)).is_some()
     }
+
+    /// What is asked beside S3, if it is that.
+    fn aside(&self, parts: &Parts) -> Option<Aside> {
+        let (method, path, query) = (&parts.method, parts.uri.path(), parts.uri.query());
+        if !path.starts_with("/health/") && !path.starts_with("/minio/") || self.host_names_bucket(parts) {
+            return None;
+        }
+        let signed = is_signed_for_s3(&parts.headers, query);
+        let health = health::Ask::of(method, path, query, signed).map(Aside::Health);
+        health.or_else(|| minio::Ask::of(method, path, query, signed).map(Aside::Minio))
+    }
+
+    /// The operation that is asked for, for the metrics.
+    fn api(&self, parts: &Parts) -> Option<Api> {
+        let scope = match parts.uri.path() {
+            _ if self.is_of_object(parts) => Scope::Object,
+            "" | "/" if !self.host_names_bucket(parts) => Scope::Service,
+            _ => Scope::Bucket,
+        };
+        Api::of(&parts.method, scope, parts.uri.query().unwrap_or_default(), &parts.headers)
+    }
+}
+
+/// A request that is answered without S3.
+#[derive(Debug, Clone, Copy)]
+enum Aside {
+    Health(health::Ask),
+    Minio(minio::Ask),
+}
+
+/// The code of an error, in the extensions of its answer until it is counted.
+#[derive(Debug, Clone)]
+struct ErrorCode(Cow<'static, str>);
+
+/// Whether a request has a signature of S3, of either version, whatever it is worth.
+fn is_signed_for_s3(headers: &HeaderMap, query: Option<&str>) -> bool {
+    let header = headers.get(header::AUTHORIZATION).is_some_and(|value| value.as_bytes().starts_with(b"AWS"));
+    let names = || query.unwrap_or_default().split('&').map(|piece| piece.split('=').next().unwrap_or_default());
+    header || names().any(|name| matches!(name, "X-Amz-Signature" | "X-Amz-Credential" | "Signature"))
 }
 
 /// Whether a path-style path has a key behind the bucket. `%2F` counts as the slash it is decoded to.

@@ -5,6 +5,7 @@ mod answers;
 mod bodies;
 mod command;
 mod guards;
+mod minio;
 mod recording;
 mod serving;
 #[path = "../support/signing.rs"]

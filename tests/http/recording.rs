@@ -11,11 +11,12 @@ use http::{HeaderMap, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use ninefold::access::{Credentials, Identity, RootCredentials, Secret};
+use ninefold::metadata::BucketUsage;
 use ninefold::s3::guard::s3_error;
 use ninefold::s3::host::Domains;
 use ninefold::server::{
-    BodyFault, ErrorDetails, Gateway, GatewayConfig, Health, Limits, Listener, OverTls, Readiness, RequestId,
-    StatusOverride, Tls, run,
+    BodyFault, ClusterState, Drive, ErrorDetails, Gateway, GatewayConfig, Health, Limits, Listener, OverTls, Readiness,
+    RequestId, Spare, StatusOverride, Tls, Usage, run,
 };
 use s3s::dto::*;
 use s3s::service::S3ServiceBuilder;
@@ -207,16 +208,52 @@ pub struct Vitals {
     pub database: AtomicBool,
     pub volumes: AtomicUsize,
     pub asked: AtomicUsize,
+    /// Other servers, and volumes without a node.
+    pub others: AtomicUsize,
+    pub spare: AtomicUsize,
 }
 
 #[async_trait::async_trait]
 impl Health for Vitals {
     async fn ready(&self) -> Readiness {
         self.asked.fetch_add(1, Ordering::SeqCst);
+        let usable_volumes = self.volumes.load(Ordering::SeqCst);
         Readiness {
             database: self.database.load(Ordering::SeqCst),
-            usable_volumes: self.volumes.load(Ordering::SeqCst),
+            usable_volumes,
+            // One can be read and not written.
+            readable_volumes: usable_volumes + 1,
         }
+    }
+
+    fn server(&self) -> &str {
+        "test:1"
+    }
+
+    async fn without_a_node(&self) -> Spare {
+        Spare { servers: self.others.load(Ordering::SeqCst), usable_volumes: self.spare.load(Ordering::SeqCst) }
+    }
+
+    fn drives(&self) -> Vec<Drive> {
+        let drive = |number| Drive {
+            name: format!("v{number}"),
+            online: number < 9,
+            capacity: 900,
+            used: 300,
+            read_latency: (number == 1).then_some(Duration::from_millis(2)),
+        };
+        (1..=9).map(drive).collect()
+    }
+
+    async fn cluster(&self) -> Option<ClusterState> {
+        let state = ClusterState { servers_online: 2, servers_silent: 1, buckets: 3, heal_queue: 5, heal_failed: 4 };
+        self.database.load(Ordering::SeqCst).then_some(state)
+    }
+
+    async fn usage(&self) -> Option<Usage> {
+        let bucket = |name: &str, objects, bytes| BucketUsage { name: name.into(), objects, bytes };
+        let buckets = vec![bucket("first", 2, 20), bucket("second", 0, 0)].into();
+        self.database.load(Ordering::SeqCst).then_some(Usage { buckets, age: Duration::from_secs(3) })
     }
 }
 
@@ -280,7 +317,13 @@ impl Server {
 
     async fn listening(limits: Limits, how: impl FnOnce(TcpListener) -> Listener) -> Self {
         let recording = Arc::new(Recording::default());
-        let vitals = Arc::new(Vitals { database: true.into(), volumes: 9.into(), asked: 0.into() });
+        let vitals = Arc::new(Vitals {
+            database: true.into(),
+            volumes: 9.into(),
+            asked: 0.into(),
+            others: 0.into(),
+            spare: 0.into(),
+        });
         let spool = tempfile::tempdir().unwrap();
         let root = RootCredentials { access_key: ACCESS_KEY.into(), secret_key: Secret::new(SECRET) };
         let config = GatewayConfig {
