@@ -55,11 +55,16 @@ impl Vitals {
         let db = self.0.store.metadata();
         let (buckets, heal_queue) = (db.bucket_count().await?, db.heal_queue_len().await?);
         let heal_failed = db.heal_queue_failed().await?;
+        let (servers_online, servers_silent) = self.servers().await?;
+        Ok(ClusterState { servers_online, servers_silent, buckets, heal_queue, heal_failed })
+    }
+
+    /// How many servers were heard of in time, and how many were not.
+    async fn servers(&self) -> metadata::Result<(u64, u64)> {
         let timeout = i64::try_from(self.0.instance_timeout.as_millis()).unwrap_or(i64::MAX);
-        let instances = db.instances().await?;
-        let online = instances.iter().filter(|instance| instance.silent < timeout).count() as u64;
-        let servers_silent = (instances.len() as u64).saturating_sub(online);
-        Ok(ClusterState { servers_online: online, servers_silent, buckets, heal_queue, heal_failed })
+        let instances = self.0.store.metadata().instances().await?;
+        let online = instances.iter().filter(|instance| instance.silent < timeout).count();
+        Ok((online as u64, (instances.len() - online) as u64))
     }
 
     /// Begins to count, unless somebody does already or it is too early.
@@ -109,17 +114,14 @@ impl Health for Vitals {
     }
 
     async fn without_a_node(&self) -> Spare {
-        let instances = self.state().await.map_or(0, |state| state.servers_online);
+        let servers = self.servers().await.map_or(0, |(online, _)| online);
         // Which node this server is part of is not known to it, so it may be any.
         let mut by_node: BTreeMap<Arc<str>, usize> = BTreeMap::new();
         for member in self.members().values().filter(|member| member.takes_writes()) {
             *by_node.entry(Arc::clone(&member.location().node)).or_default() += 1;
         }
         let (all, most) = (by_node.values().sum::<usize>(), by_node.values().max().copied().unwrap_or(0));
-        Spare {
-            servers: usize::try_from(instances).unwrap_or(usize::MAX).saturating_sub(1),
-            usable_volumes: all - most,
-        }
+        Spare { servers: usize::try_from(servers).unwrap_or(usize::MAX).saturating_sub(1), usable_volumes: all - most }
     }
 
     fn drives(&self) -> Vec<Drive> {
