@@ -76,7 +76,13 @@ def test_metrics_are_what_is_there(own_server):
 
 
 def test_metrics_are_not_for_everyone(server):
-    for token in (None, "x", bearer(server, exp=int(time.time()) - 1), bearer(server, sub="somebody"), bearer(server, iss="x")):
+    for token in (
+        None,
+        "x",
+        bearer(server, exp=int(time.time()) - 1),
+        bearer(server, sub="somebody"),
+        bearer(server, iss="x"),
+    ):
         assert get(server, "/minio/v2/metrics/cluster", token)[0] == 403
 
 

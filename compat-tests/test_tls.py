@@ -1,4 +1,4 @@
-"""HTTPS. Clients do other things than over HTTP: HTTP/2, and uploads whose checksums come in trailers of chunks that nobody signed."""
+"""HTTPS. Clients do other things than over HTTP: HTTP/2, and uploads with checksums in trailers of unsigned chunks."""
 
 import ssl
 import subprocess

@@ -110,7 +110,7 @@ pub struct Settings {
     /// Connections of clients at most [default: 4096]
     #[arg(long, value_name = "NUMBER")]
     pub max_connections: Option<usize>,
-    /// How long a request's head may take, and a connection be without a request [default: 30s]
+    /// How long a TLS handshake and a request's head may take, each, and a connection be without a request [default: 30s]
     #[arg(long, value_name = "TIME")]
     pub head_timeout: Option<Span>,
     /// How long a client may neither send nor take anything [default: 60s]
