@@ -17,7 +17,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
-use super::connection::Timed;
+use super::connection::{Abandoned, Noticed, Timed};
 use super::tls::Tls;
 use super::{Gateway, OverTls};
 
@@ -177,15 +177,17 @@ impl Server {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let gateway = self.gateway.clone();
-        let service = service_fn(move |mut request: http::Request<hyper::body::Incoming>| {
+        let (gateway, abandoned) = (self.gateway.clone(), Abandoned::default());
+        let noticed = abandoned.clone();
+        let service = service_fn(move |request: http::Request<hyper::body::Incoming>| {
             let gateway = gateway.clone();
+            let mut request = request.map(|body| Noticed::new(body, noticed.clone()));
             if secure {
                 request.extensions_mut().insert(OverTls);
             }
             async move { Ok::<_, Infallible>(gateway.call(request, peer).await) }
         });
-        let stream = TokioIo::new(Timed::new(stream, self.limits.head, self.limits.silence));
+        let stream = TokioIo::new(Timed::new(stream, self.limits.head, self.limits.silence, abandoned));
         let connection = watcher.watch(self.http.serve_connection(stream, service).into_owned());
         if let Err(error) = connection.await {
             tracing::debug!(%peer, error = %error, "a connection ended with an error");

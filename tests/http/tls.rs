@@ -184,6 +184,18 @@ async fn who_connects_and_says_nothing_is_cut_off_and_delays_nobody() {
 }
 
 #[tokio::test]
+async fn who_is_refused_while_sending_reads_why_afterwards() {
+    let certificate = Certificate::new();
+    let server = secured(Limits::default(), &certificate).await;
+    let mut stream = connect(&server, &certificate.der(), &["http/1.1"]).await.unwrap();
+    stream.write_all(b"PUT /bkt/key HTTP/1.1\r\nHost: x\r\nContent-Length: 20000000\r\n\r\n").await.unwrap();
+    stream.write_all(&vec![0; 20_000_000]).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 403") && answer.contains("AccessDenied"), "{answer}");
+}
+
+#[tokio::test]
 async fn plain_http_is_refused_and_ends_nothing_else() {
     let certificate = Certificate::new();
     let server = secured(Limits::default(), &certificate).await;
