@@ -17,7 +17,7 @@ use crate::layout::VolumeSlot;
 use crate::maintenance::{self, Heartbeat, MaintenanceConfig, Roster, VolumeOpenError};
 use crate::metadata::{self, ChangeFeed, DatabaseConfig, Metadata, VolumeRow, VolumeSpec};
 use crate::objects::{self, CorsRules, Lifeline, MetadataLedger, PackConfig, Store, Website};
-use crate::server::{Buckets, Health, Readiness};
+use crate::server::Buckets;
 use crate::snapshots::LogWriter;
 use crate::volumes::prober;
 use crate::volumes::{IoConfig, VolumeSet};
@@ -199,20 +199,6 @@ impl Instance {
 /// From now on what is committed is logged, if snapshots are made that a log can go on from.
 async fn log_changes(metadata: &Metadata, config: &MaintenanceConfig) -> metadata::Result<Option<ChangeFeed>> {
     if config.snapshots.interval.is_zero() { Ok(None) } else { metadata.log_changes().await }
-}
-
-/// Whether a store can serve: its database answers and enough volumes take writes.
-#[derive(Debug, Clone)]
-pub struct StoreHealth(pub Store);
-
-#[async_trait]
-impl Health for StoreHealth {
-    async fn ready(&self) -> Readiness {
-        let database = self.0.metadata().ping().await.is_ok();
-        let members = self.0.chunks().volumes().members();
-        let usable_volumes = members.values().filter(|member| member.takes_writes()).count();
-        Readiness { database, usable_volumes }
-    }
 }
 
 #[async_trait]

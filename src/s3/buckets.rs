@@ -7,6 +7,7 @@ use s3s::dto::*;
 use s3s::{S3Request, S3Response, S3Result};
 
 use super::error::{from_objects, invalid_argument, s3_error, with_detail};
+use super::host::is_reserved;
 use super::values::{refuse_unbuilt, timestamp};
 use super::{Api, check_owner, identity};
 use crate::metadata::{self, BucketQuery};
@@ -98,17 +99,6 @@ pub(super) async fn create_bucket(
         other => _ = other.map_err(from_objects)?,
     }
     Ok(S3Response::new(CreateBucketOutput { location: Some(location) }))
-}
-
-/// Names that are well-formed to s3s but that S3 refuses or keeps for itself ("General purpose bucket naming rules", Amazon S3 user guide).
-fn is_reserved(name: &str) -> bool {
-    const PREFIXES: [&str; 3] = ["xn--", "sthree-", "amzn-s3-demo-"];
-    const SUFFIXES: [&str; 5] = ["-s3alias", "--ol-s3", ".mrap", "--x-s3", "--table-s3"];
-    // No label of a host name begins or ends with a hyphen.
-    const LABELS: [&str; 2] = [".-", "-."];
-    PREFIXES.iter().any(|prefix| name.starts_with(prefix))
-        || SUFFIXES.iter().any(|suffix| name.ends_with(suffix))
-        || LABELS.iter().any(|label| name.contains(label))
 }
 
 pub(super) async fn head_bucket(

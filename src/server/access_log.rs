@@ -1,4 +1,4 @@
-//! One line in the log for each request, written when its answer is over.
+//! One line in the log for each request, and its place in the metrics, once its answer is over.
 
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -12,6 +12,7 @@ use tracing::Span;
 
 use super::RequestId;
 use super::body::BodyWatch;
+use super::minio::Counting;
 
 /// The log's name for filters.
 pub const TARGET: &str = "ninefold::access";
@@ -25,6 +26,8 @@ pub(super) struct Entry {
     pub(super) peer: SocketAddr,
     pub(super) started: Instant,
     pub(super) watch: BodyWatch,
+    /// Where it is counted, if it is.
+    pub(super) counting: Option<Counting>,
 }
 
 /// An answer's body that writes the log entry when it has been sent or given up.
@@ -76,6 +79,10 @@ impl Body for LoggedBody {
 
 impl Drop for LoggedBody {
     fn drop(&mut self) {
+        let received = self.entry.watch.received();
+        if let Some(counting) = &mut self.entry.counting {
+            counting.over(received, self.sent, self.whole);
+        }
         let entry = &self.entry;
         tracing::info!(
             target: TARGET,
@@ -83,7 +90,7 @@ impl Drop for LoggedBody {
             method = %entry.method,
             path = %entry.path,
             status = self.status.as_u16(),
-            received = entry.watch.received(),
+            received,
             sent = self.sent,
             whole = self.whole,
             duration_us = entry.started.elapsed().as_micros() as u64,

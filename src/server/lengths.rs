@@ -168,6 +168,10 @@ impl Payload {
             text => {
                 let mut hash = [0; 32];
                 hex::decode_to_slice(text, &mut hash).map_err(|_| {
+                    if !in_header {
+                        // A URL is signed with UNSIGNED-PAYLOAD, or with what it says itself.
+                        return Refusal::new(StatusCode::FORBIDDEN, "SignatureDoesNotMatch");
+                    }
                     Refusal::new(StatusCode::BAD_REQUEST, "InvalidArgument")
                         .saying(
                             "x-amz-content-sha256 must be UNSIGNED-PAYLOAD, STREAMING-UNSIGNED-PAYLOAD-TRAILER, \

@@ -3,10 +3,11 @@
 //! The way of a request through [`Gateway::call`]:
 //!
 //! ```text
-//! connection   accept, limits, time-outs                              serve, connection
+//! connection   accept, TLS, limits, time-outs                         serve, tls, connection
 //!  └ id, log   an id for log and client; one line at the end          request_id, access_log
-//!     └ health   /health/live, /health/ready; not under websites      health
-//!        └ cors   preflights; headers for pages of other origins      cors, target, buckets
+//!     └ way      whose answer it is; S3's and pages' are counted      minio::count, target
+//!        ├ health   /health, /minio/health, /minio/v2/metrics         health, minio
+//!        └ cors     preflights; headers for pages of other origins    cors, target, buckets
 //!           ├ website   under hosts of websites: pages for anybody,
 //!           │           which it reads from s3s                      website
 //!           └ screen   method, host, path, query, scope               screen, access::claims
@@ -30,6 +31,7 @@ mod form;
 mod health;
 mod lengths;
 mod lingering;
+mod minio;
 mod post;
 mod refusal;
 mod request_id;
@@ -37,9 +39,11 @@ mod screen;
 mod serve;
 mod spool;
 mod target;
+mod tls;
 mod version_order;
 mod website;
 
+use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
@@ -70,6 +74,7 @@ use aws_chunked::Reframed;
 use body::Watching;
 use cors::CrossOrigin;
 use lengths::Framing;
+use minio::{Api, Counters, Counting, Scope};
 use request_id::RequestIds;
 use spool::Spool;
 use target::Target;
@@ -77,16 +82,28 @@ use target::Target;
 pub use access_log::{LoggedBody, TARGET as ACCESS_LOG};
 pub use body::{BodyFault, BodyWatch, BrokenBody};
 pub use buckets::Buckets;
-pub use health::{Health, Readiness};
+pub use health::{ClusterState, Drive, Health, Readiness, Spare, Usage};
 pub use refusal::{ErrorDetails, Refusal, StatusOverride};
 pub use request_id::RequestId;
-pub use serve::{Limits, run};
+pub use serve::{Limits, Listener, run};
+pub use tls::{PinnedCertificate, Tls, TlsError, TlsFiles};
 pub use version_order::VersionOrder;
 pub use website::{WebsiteRead, Websites};
 
 /// Where a request comes from. In the extensions of every request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Peer(pub SocketAddr);
+
+/// In the extensions of a request that came over TLS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OverTls;
+
+impl OverTls {
+    /// The scheme of the address that a request with these extensions was sent to.
+    pub fn scheme(extensions: &http::Extensions) -> &'static str {
+        if extensions.get::<Self>().is_some() { "https" } else { "http" }
+    }
+}
 
 /// Headers that a presigned URL's signed parameters stand for. In the extensions of every request.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -146,6 +163,8 @@ struct Inner {
     s3: S3Service,
     health: Arc<dyn Health>,
     buckets: Arc<dyn Buckets>,
+    credentials: Credentials,
+    counters: Arc<Counters>,
     region: String,
     domains: Domains,
     websites: Websites,
@@ -174,6 +193,8 @@ impl Gateway {
             s3: s3.build(),
             health,
             buckets,
+            credentials: credentials.clone(),
+            counters: Arc::default(),
             forms: FormAccess { credentials, region: config.region.clone(), version2: config.allow_sigv2 },
             region: config.region,
             domains: config.domains,
@@ -213,13 +234,14 @@ impl Gateway {
             id,
         };
         let path = parts.uri.path().to_owned();
-        let entry = Entry { id, method: parts.method.clone(), path, peer, started, watch: watch.clone() };
+        let way = inner.way(&parts, self.websites_only);
+        let counting = way.count(&parts, &inner.counters);
+        let entry = Entry { id, method: parts.method.clone(), path, peer, started, watch: watch.clone(), counting };
         parts.extensions.insert(id);
         parts.extensions.insert(Peer(peer));
         parts.extensions.insert(watch.clone());
         let span = tracing::info_span!("request", request_id = %id);
-        let site = inner.site(&parts, self.websites_only);
-        let response = inner.respond(parts, body, site, &asked, &watch).instrument(span.clone()).await;
+        let response = inner.respond(&way, parts, body, &asked, &watch).instrument(span.clone()).await;
         let mut response = answer::seal(response, &asked, &inner.host_id);
         // What is left of a body that nobody wanted lies in the way of the next request: a client that does not know would send that
         // in vain.
@@ -227,6 +249,10 @@ impl Gateway {
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         let status = response.status();
+        if let Some(counting) = &entry.counting {
+            let code = response.extensions_mut().remove::<ErrorCode>();
+            counting.answered(status, code.as_ref().map(|code| &*code.0), started.elapsed());
+        }
         response.map(|body| LoggedBody::new(body, entry, status, span))
     }
 }
@@ -235,39 +261,39 @@ impl Inner {
     /// Whatever comes of the request, with the headers for pages of other origins.
     async fn respond<B>(
         &self,
+        way: &Way,
         parts: Parts,
         body: B,
-        site: Option<String>,
         asked: &Asked,
         watch: &BodyWatch,
     ) -> Response<s3s::Body>
     where
         B: Body<Data = Bytes> + Send + Unpin + 'static,
     {
-        let (method, uri, headers) = (&parts.method, &parts.uri, &parts.headers);
-        if site.is_none()
-            && let Some(health) = health::answer(method, uri.path(), uri.query(), headers, &*self.health).await
-        {
-            return health;
-        }
-        let target = match &site {
-            Some(bucket) => Target::of_site(&parts, bucket),
-            None => Target::of(&parts, &self.domains),
-        };
+        let is_preflight = parts.method == Method::OPTIONS;
         // A preflight's headers are part of its answer.
-        let cross_origin = CrossOrigin::of(&parts).filter(|_| parts.method != Method::OPTIONS);
-        let granted = async { cors::granted(cross_origin.as_ref()?, target.bucket.as_deref(), &*self.buckets).await };
+        let cross_origin = CrossOrigin::of(&parts).filter(|_| !is_preflight);
+        let granted = async {
+            let bucket = way.target()?.bucket.as_deref();
+            cors::granted(cross_origin.as_ref()?, bucket, &*self.buckets).await
+        };
         let answered = async {
-            match &site {
-                _ if parts.method == Method::OPTIONS => cors::preflight(&parts, &target, &*self.buckets).await,
-                Some(bucket) => self.website(&parts, bucket, asked, watch).await,
-                None => self.answer(parts, body, &target, asked, watch).await,
+            match way {
+                Way::Health(ask) => Ok(health::answer(*ask, &*self.health).await),
+                Way::Minio(ask) => {
+                    minio::answer(*ask, &parts.headers, &*self.health, &self.credentials, &self.counters).await
+                }
+                Way::Website(_, target) | Way::S3(target) if is_preflight => {
+                    cors::preflight(&parts, target, &*self.buckets).await
+                }
+                Way::Website(bucket, _) => self.website(&parts, bucket, asked, watch).await,
+                Way::S3(target) => self.answer(parts, body, target, asked, watch).await,
             }
         };
         let answered = AssertUnwindSafe(answered).catch_unwind();
-        let refuse = |refusal: &Refusal| match &site {
-            Some(_) => self.error_page(refusal, asked),
-            None => answer::refuse(refusal, asked, &self.host_id),
+        let refuse = |refusal: &Refusal| match way {
+            Way::Website(..) => self.error_page(refusal, asked),
+            _ => answer::refuse(refusal, asked, &self.host_id),
         };
         let (answered, granted) = tokio::join!(answered, granted);
         let mut response = match answered {
@@ -350,6 +376,71 @@ impl Inner {
             response
         })
     }
+
+    /// Whose answer a request gets; `websites_only` where there are no others.
+    fn way(&self, parts: &Parts, websites_only: bool) -> Way {
+        if let Some(bucket) = self.site(parts, websites_only) {
+            let target = Target::of_site(parts, &bucket);
+            return Way::Website(bucket, target);
+        }
+        let target = Target::of(parts, &self.domains);
+        let path = parts.uri.path();
+        if !target.by_host && (path.starts_with("/health/") || path.starts_with("/minio/")) {
+            let (method, query) = (&parts.method, parts.uri.query());
+            let signed = is_signed_for_s3(&parts.headers, query);
+            if let Some(ask) = health::Ask::of(method, path, query, signed) {
+                return Way::Health(ask);
+            }
+            if let Some(ask) = minio::Ask::of(method, path, query, signed) {
+                return Way::Minio(ask);
+            }
+        }
+        Way::S3(target)
+    }
+}
+
+/// Whose answer a request gets.
+#[derive(Debug)]
+enum Way {
+    Health(health::Ask),
+    Minio(minio::Ask),
+    /// The website's of this bucket.
+    Website(String, Target),
+    S3(Target),
+}
+
+impl Way {
+    /// What it is about, for S3 and websites.
+    fn target(&self) -> Option<&Target> {
+        match self {
+            Self::Health(_) | Self::Minio(_) => None,
+            Self::Website(_, target) | Self::S3(target) => Some(target),
+        }
+    }
+
+    /// Begins to count the request. Who asks how we are is not one of those whom we serve.
+    fn count(&self, parts: &Parts, counters: &Arc<Counters>) -> Option<Counting> {
+        let api = match self {
+            Self::Health(_) | Self::Minio(_) => return None,
+            Self::Website(..) => Api::of_page(&parts.method),
+            Self::S3(target) => {
+                let query = parts.uri.query().unwrap_or_default();
+                Api::of(&parts.method, Scope::of(target), query, &parts.headers)
+            }
+        };
+        Some(Counting::begin(counters, api))
+    }
+}
+
+/// The code of an error, in the extensions of its answer until it is counted.
+#[derive(Debug, Clone)]
+struct ErrorCode(Cow<'static, str>);
+
+/// Whether a request has a signature of S3, of either version, whatever it is worth.
+fn is_signed_for_s3(headers: &HeaderMap, query: Option<&str>) -> bool {
+    let header = headers.get(header::AUTHORIZATION).is_some_and(|value| value.as_bytes().starts_with(b"AWS"));
+    let names = || query.unwrap_or_default().split('&').map(|piece| piece.split('=').next().unwrap_or_default());
+    header || names().any(|name| matches!(name, "X-Amz-Signature" | "X-Amz-Credential" | "Signature"))
 }
 
 /// A small JSON answer.
