@@ -119,7 +119,7 @@ impl Metadata {
     /// Gives a bucket a configuration in place of the one of that kind that it has, or takes it away.
     ///
     /// # Errors
-    /// [`Error::NoSuchBucket`].
+    /// [`Error::NoSuchBucket`]; [`Error::NotVersioned`] of a replication.
     pub fn set_bucket_config<'a>(&'a self, name: &'a str, kind: ConfigKind, body: Option<&'a str>) -> Answer<'a, ()> {
         Box::pin(async move {
             let batch = fresh_batch();
@@ -132,11 +132,33 @@ impl Metadata {
         })
     }
 
+    /// The same, if the configuration still is `old`; answers whether it was.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchBucket`].
+    pub fn swap_bucket_config<'a>(
+        &'a self,
+        name: &'a str,
+        kind: ConfigKind,
+        old: Option<&'a str>,
+        new: Option<&'a str>,
+    ) -> Answer<'a, bool> {
+        Box::pin(async move {
+            let batch = fresh_batch();
+            retrying(|| async {
+                let mut tx = self.db.begin(Some(batch)).await?;
+                let result = swap_config(&mut tx, name, kind, old, new).await;
+                tx.end(result).await
+            })
+            .await
+        })
+    }
+
     /// Changes whether a bucket keeps versions, or how it locks them. Writes that are under way are committed before, or see it.
     ///
     /// # Errors
     /// [`Error::NoSuchBucket`]; [`Error::BucketState`]: versioning stays enabled where objects are locked, and must be where they are
-    /// to be.
+    /// to be; [`Error::Replicated`]: it stays enabled there, too.
     pub fn change_bucket<'a>(&'a self, name: &'a str, to: &'a BucketChange) -> Answer<'a, ()> {
         Box::pin(async move {
             let batch = fresh_batch();
@@ -193,7 +215,12 @@ async fn delete(tx: &mut Tx, name: &str, now: Millis) -> Result<()> {
 }
 
 async fn set_config(tx: &mut Tx, name: &str, kind: ConfigKind, body: Option<&str>) -> Result<()> {
-    let bucket = hold(tx, name).await?.id.0;
+    let held = hold(tx, name).await?;
+    // Versioning cannot change while the bucket is held.
+    if kind == ConfigKind::Replication && body.is_some() && held.versioning != Versioning::Enabled {
+        return Err(Error::NotVersioned(held.name));
+    }
+    let bucket = held.id.0;
     match body {
         Some(body) => {
             let sql = "INSERT INTO bucket_configs (bucket_id, kind, body) VALUES ($1, $2, $3) \
@@ -206,6 +233,27 @@ async fn set_config(tx: &mut Tx, name: &str, kind: ConfigKind, body: Option<&str
         }
     }
     Ok(())
+}
+
+async fn swap_config(tx: &mut Tx, name: &str, kind: ConfigKind, old: Option<&str>, new: Option<&str>) -> Result<bool> {
+    let bucket = hold(tx, name).await?.id.0;
+    let changed = match (old, new) {
+        (None, None) => return Ok(true),
+        (None, Some(new)) => {
+            let sql = "INSERT INTO bucket_configs (bucket_id, kind, body) VALUES ($1, $2, $3) \
+                       ON CONFLICT (bucket_id, kind) DO NOTHING";
+            tx.execute(sql, values![bucket, kind.name(), new]).await?
+        }
+        (Some(old), Some(new)) => {
+            let sql = "UPDATE bucket_configs SET body = $4 WHERE bucket_id = $1 AND kind = $2 AND body = $3";
+            tx.execute(sql, values![bucket, kind.name(), old, new]).await?
+        }
+        (Some(old), None) => {
+            let sql = "DELETE FROM bucket_configs WHERE bucket_id = $1 AND kind = $2 AND body = $3";
+            tx.execute(sql, values![bucket, kind.name(), old]).await?
+        }
+    };
+    Ok(changed > 0)
 }
 
 /// Holds a bucket against deletion (and against changes of what writes depend on) until the transaction ends.
@@ -224,6 +272,12 @@ async fn change(tx: &mut Tx, name: &str, change: &BucketChange) -> Result<()> {
         BucketChange::Versioning(versioning) => {
             if bucket.lock.is_some() && *versioning != Versioning::Enabled {
                 return Err(Error::BucketState(name.into()));
+            }
+            let replicated = "SELECT kind FROM bucket_configs WHERE bucket_id = $1 AND kind = $2";
+            if *versioning != Versioning::Enabled
+                && tx.first(replicated, values![bucket.id.0, ConfigKind::Replication.name()]).await?.is_some()
+            {
+                return Err(Error::Replicated(name.into()));
             }
             let sql = "UPDATE buckets SET versioning = $2 WHERE bucket_id = $1";
             tx.execute(sql, values![bucket.id.0, versioning.name()]).await?;

@@ -108,6 +108,12 @@ pub enum Error {
     /// The bucket's versioning does not allow this: it must stay enabled where objects are locked, and be enabled before they can be.
     #[error("the state of bucket {0} does not allow this")]
     BucketState(String),
+    /// The bucket does not keep versions, without which it cannot be replicated.
+    #[error("bucket {0} does not keep versions")]
+    NotVersioned(String),
+    /// The bucket is replicated, so it must go on keeping versions.
+    #[error("bucket {0} is replicated")]
+    Replicated(String),
     /// There is no such upload (any more).
     #[error("there is no upload {upload} of {key} in bucket {bucket}")]
     NoSuchUpload {

@@ -165,6 +165,14 @@ pub enum ConfigKind {
     Cors,
     /// How it is a website, as JSON.
     Website,
+    /// How its objects are encrypted, as JSON.
+    Encryption,
+    /// What becomes of its objects with time, as JSON.
+    Lifecycle,
+    /// Where its objects are copied to, as JSON. Only while it keeps versions.
+    Replication,
+    /// The lists that are made of its objects, as a JSON object.
+    Inventory,
 }
 
 impl ConfigKind {
@@ -174,6 +182,10 @@ impl ConfigKind {
             Self::Tagging => "tagging",
             Self::Cors => "cors",
             Self::Website => "website",
+            Self::Encryption => "encryption",
+            Self::Lifecycle => "lifecycle",
+            Self::Replication => "replication",
+            Self::Inventory => "inventory",
         }
     }
 }

@@ -104,6 +104,12 @@ pub enum Error {
         /// What is wrong.
         message: String,
     },
+    /// The bucket has no configuration of that name.
+    #[error("the specified configuration does not exist")]
+    NoSuchConfiguration,
+    /// The bucket has as many configurations of this kind as it may have.
+    #[error("there are too many configurations")]
+    TooManyConfigurations,
     /// A task of ours ended early.
     #[error("a worker ended before its work was done")]
     Worker,

@@ -137,8 +137,19 @@ pub(super) fn from_objects(error: Error) -> S3Error {
         ),
         Error::InvalidRequest(message) => invalid_request(message),
         Error::InvalidArgument { name, value, message } => invalid_argument(&name, &value, message),
+        Error::NoSuchConfiguration => no_such_configuration(),
+        Error::TooManyConfigurations => s3_error(
+            "TooManyConfigurations",
+            StatusCode::BAD_REQUEST,
+            "You are attempting to create a new configuration but have already reached the 1,000-configuration limit.",
+        ),
         Error::Worker => internal(&error),
     }
+}
+
+/// 404 `NoSuchConfiguration`.
+pub(super) fn no_such_configuration() -> S3Error {
+    s3_error("NoSuchConfiguration", StatusCode::NOT_FOUND, "The specified configuration does not exist.")
 }
 
 fn precondition_failed(header: &str) -> S3Error {
@@ -212,6 +223,19 @@ pub(super) fn from_metadata(error: MetadataError) -> S3Error {
                 "InvalidBucketState",
                 StatusCode::CONFLICT,
                 "The request is not valid with the current state of the bucket.",
+            ),
+            "BucketName",
+            bucket,
+        ),
+        MetadataError::NotVersioned(_) => {
+            invalid_request("Versioning must be 'Enabled' on the bucket to apply a replication configuration")
+        }
+        MetadataError::Replicated(bucket) => with_detail(
+            s3_error(
+                "InvalidBucketState",
+                StatusCode::CONFLICT,
+                "A replication configuration is present on this bucket, so you cannot change the versioning state. To change \
+                 the versioning state, first remove the replication configuration.",
             ),
             "BucketName",
             bucket,

@@ -29,7 +29,7 @@ fn is_allowed(c: char) -> bool {
 }
 
 /// Adds a tag, if it may be one.
-fn add(tags: &mut Tags, key: String, value: String) -> S3Result<()> {
+pub(super) fn add(tags: &mut Tags, key: String, value: String) -> S3Result<()> {
     if key.is_empty() || key.chars().count() > 128 || !key.chars().all(is_allowed) {
         return Err(invalid("The TagKey you have provided is invalid", &key));
     }

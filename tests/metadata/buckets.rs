@@ -5,7 +5,9 @@ use crate::fixture::*;
 on_both!(
     created_once_listed_in_order_and_deleted_when_empty,
     deleting_a_bucket_aborts_its_uploads,
-    what_buckets_hold_is_counted
+    what_buckets_hold_is_counted,
+    a_configuration_is_swapped_if_it_still_is_what_was_read,
+    what_is_replicated_keeps_versions,
 );
 
 async fn created_once_listed_in_order_and_deleted_when_empty(f: &Fixture) {
@@ -73,4 +75,37 @@ async fn what_buckets_hold_is_counted(f: &Fixture) {
     f.delete("two").await;
     assert_eq!(f.meta.bucket_usage().await.unwrap()[0], bucket(BUCKET, 2, 5, 1, 52));
     assert_eq!(f.meta.bucket_count().await.unwrap(), 2);
+}
+
+async fn a_configuration_is_swapped_if_it_still_is_what_was_read(f: &Fixture) {
+    let kind = ConfigKind::Inventory;
+    let swap = |old, new| f.meta.swap_bucket_config(BUCKET, kind, old, new);
+    assert!(!swap(Some("1"), Some("2")).await.unwrap());
+    assert!(swap(None, Some("1")).await.unwrap());
+    assert!(!swap(None, Some("2")).await.unwrap());
+    assert!(!swap(Some("0"), Some("2")).await.unwrap());
+    assert!(!swap(Some("0"), None).await.unwrap());
+    assert!(swap(Some("1"), Some("2")).await.unwrap());
+    assert_eq!(f.meta.bucket_config(BUCKET, kind).await.unwrap().as_deref(), Some("2"));
+    assert!(swap(Some("2"), None).await.unwrap());
+    assert_eq!(f.meta.bucket_config(BUCKET, kind).await.unwrap(), None);
+    assert!(matches!(f.meta.swap_bucket_config("none", kind, None, Some("1")).await, Err(Error::NoSuchBucket(_))));
+}
+
+async fn what_is_replicated_keeps_versions(f: &Fixture) {
+    let replicate = |body| f.meta.set_bucket_config(BUCKET, ConfigKind::Replication, body);
+    let versioning = |to| {
+        let change = BucketChange::Versioning(to);
+        async move { f.meta.change_bucket(BUCKET, &change).await }
+    };
+    assert!(matches!(replicate(Some("{}")).await, Err(Error::NotVersioned(_))));
+    versioning(Versioning::Suspended).await.unwrap();
+    assert!(matches!(replicate(Some("{}")).await, Err(Error::NotVersioned(_))));
+    replicate(None).await.unwrap();
+    versioning(Versioning::Enabled).await.unwrap();
+    replicate(Some("{}")).await.unwrap();
+    assert!(matches!(versioning(Versioning::Suspended).await, Err(Error::Replicated(_))));
+    versioning(Versioning::Enabled).await.unwrap();
+    replicate(None).await.unwrap();
+    versioning(Versioning::Suspended).await.unwrap();
 }
