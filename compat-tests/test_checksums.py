@@ -10,6 +10,7 @@ from awscrt import checksums as crt
 from boto3.s3.transfer import TransferConfig
 from botocore.exceptions import ClientError
 
+from support import raw
 from support.clients import boto
 from support.data import MIB, md5, noise
 from test_objects import read, refused
@@ -90,6 +91,13 @@ def test_a_wrong_checksum_stores_nothing(s3, bucket, algorithm):
         s3.put_object(Bucket=bucket, Key="k", Body=b"content", **{field: "nonsense"})
     assert refused(error) == (400, "InvalidRequest")
     assert read(s3, bucket, "k") == b"before"
+
+
+@pytest.mark.parametrize("header", ["x-amz-checksum-md5", "x-amz-checksum-xxhash64"])
+def test_an_unknown_checksum_is_not_ignored(s3, server, bucket, header):
+    answer = raw.signed(server, "PUT", f"/{bucket}/k", headers={header: "AAAA"}, body=b"1")
+    assert (answer.status, answer.code) == (400, "InvalidRequest")
+    assert "Contents" not in s3.list_objects_v2(Bucket=bucket)
 
 
 def test_without_any_checksum_crc64nvme_is_kept(server, bucket):

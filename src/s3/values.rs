@@ -178,6 +178,14 @@ pub(super) fn refuse_unbuilt_headers(headers: &HeaderMap) -> S3Result<()> {
     if let Some(header) = UNBUILT.iter().find(|name| headers.contains_key(**name)) {
         return Err(not_implemented(header));
     }
+    // A checksum that nobody compares is worse than none.
+    const CHECKSUMS: [&str; 8] = ["algorithm", "crc32", "crc32c", "crc64nvme", "mode", "sha1", "sha256", "type"];
+    let trailer =
+        headers.get("x-amz-trailer").and_then(|name| name.to_str().ok()).map(|name| name.trim().to_ascii_lowercase());
+    let names = headers.keys().map(|name| name.as_str()).chain(trailer.as_deref());
+    if names.filter_map(|name| name.strip_prefix("x-amz-checksum-")).any(|name| !CHECKSUMS.contains(&name)) {
+        return Err(invalid_request("The algorithm type you specified in x-amz-checksum- header is invalid."));
+    }
     let value = |name| headers.get(name).and_then(|v: &http::HeaderValue| v.to_str().ok());
     // The owner alone has access to what it owns: these two canned ACLs say no more than that.
     if value("x-amz-acl").is_some_and(|acl| acl != "private" && acl != "bucket-owner-full-control") {
