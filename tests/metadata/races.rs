@@ -45,6 +45,7 @@ held_still!(
     expiry_sees_the_part_that_it_waited_for,
     the_next_holder_of_a_lease_waits_for_what_runs_under_it,
     folding_takes_only_rows_that_nobody_else_takes,
+    nobody_waits_for_who_keeps_or_drops_data,
 );
 
 /// A task that runs a method of the metadata.
@@ -371,6 +372,35 @@ async fn folding_takes_only_rows_that_nobody_else_takes(f: &Arc<Fixture>) {
     assert_eq!(f.meta.fold_released(&lease, 100).await.unwrap().rows, 1);
     first.roll_back().await;
     assert_eq!(f.meta.fold_released(&lease, 100).await.unwrap().rows, 1);
+}
+
+// Who keeps what a key held, or drops it, refers to data in the order of its keys, and drops some before it keeps others: did folding
+// and copying wait for that, and it for them, they would wait for each other.
+async fn nobody_waits_for_who_keeps_or_drops_data(f: &Arc<Fixture>) {
+    f.meta.change_bucket(BUCKET, &BucketChange::Versioning(Versioning::Enabled)).await.unwrap();
+    let delete = |key: &str, version: Option<VersionId>| DeleteKey { key: key.into(), version, ..DeleteKey::default() };
+    let first = f.meta.commit_put(&f.put("first", &[10])).await.unwrap();
+    f.commit("second", &[20]).await;
+    // Both have references that are dropped.
+    for from in ["first", "second"] {
+        let copy = f.meta.commit_copy(&f.copy(from, "copy").await).await.unwrap();
+        f.meta.delete(BUCKET, &[delete("copy", copy)], "owner", NOW).await.unwrap().pop().unwrap().unwrap();
+    }
+    let held = Session::lock(f, "SELECT 1 FROM objects WHERE key = 'first' FOR UPDATE").await;
+    // It has kept the second's data, and is to drop the first's.
+    let keys = [delete("second", None), delete("first", first)];
+    let deleting = spawn!(f, meta => meta.delete(BUCKET, &keys, "owner", NOW));
+    waiting(f, 1).await;
+    let lease = f.lease("gc").await;
+    let folded = f.meta.fold_released(&lease, 100).await.unwrap();
+    assert_eq!(folded, Folded { rows: 2, data: 0, chunks: 0 });
+    // A copy of what is being hidden waits for nothing either; a listing does not see it hidden yet.
+    f.meta.commit_copy(&f.copy("second", "copy").await).await.unwrap();
+    held.roll_back().await;
+    for deleted in deleting.await.unwrap().unwrap() {
+        deleted.unwrap();
+    }
+    assert_eq!(f.fold_all().await, Folded { rows: 1, data: 1, chunks: 1 });
 }
 
 /// Runs tests that let many loose, on both databases.
