@@ -48,6 +48,7 @@ held_still!(
     the_next_holder_of_a_lease_waits_for_what_runs_under_it,
     folding_takes_only_rows_that_nobody_else_takes,
     nobody_waits_for_who_keeps_or_drops_data,
+    a_volume_drains_from_when_its_job_is_asked_for,
 );
 
 /// A task that runs a method of the metadata.
@@ -403,6 +404,31 @@ async fn nobody_waits_for_who_keeps_or_drops_data(f: &Arc<Fixture>) {
         deleted.unwrap();
     }
     assert_eq!(f.fold_all().await, Folded { rows: 1, data: 1, chunks: 1 });
+}
+
+// Whoever is cut short between the two would leave a volume that takes nothing and that nobody empties.
+async fn a_volume_drains_from_when_its_job_is_asked_for(f: &Arc<Fixture>) {
+    let spec = VolumeSpec {
+        id: "v".into(),
+        path: "/v".into(),
+        node: "node".into(),
+        zone: "zone".into(),
+        region: "region".into(),
+        weight: 1.0,
+        capacity: None,
+    };
+    let slot = f.meta.register_volumes(&[spec]).await.unwrap()[0].slot;
+    assert!(matches!(f.meta.drain_volume(VolumeSlot(9), "drain:w").await, Err(Error::VolumeMismatch { .. })));
+    assert_eq!(f.meta.job("drain:w").await.unwrap(), None);
+    let asking = "INSERT INTO jobs (name, state, requested, updated) VALUES ('drain:v', 'done', 1, 1)";
+    let held = Session::lock(f, asking).await;
+    let drain = spawn!(f, meta => meta.drain_volume(slot, "drain:v"));
+    waiting(f, 1).await;
+    assert!(!f.meta.volumes().await.unwrap()[0].draining, "its job is not asked for yet");
+    held.commit().await;
+    drain.await.unwrap().unwrap();
+    assert!(f.meta.volumes().await.unwrap()[0].draining);
+    assert_eq!(f.meta.job("drain:v").await.unwrap().unwrap().state, JobState::Waiting);
 }
 
 /// Runs tests that let many loose, on both databases.
