@@ -1,5 +1,5 @@
 //! The crash test: the program dies, again and again, at random instants and at every named point of the commit protocol. After
-//! each start all that was acknowledged is there, byte for byte, nothing that was deleted is, `ninefold check` finds
+//! each start all that was acknowledged is there, byte for byte, every version of it, nothing that was deleted is, `ninefold check` finds
 //! nothing, and in the end no file is left that no row names.
 //!
 //! Kills at random instants and at the points take turns. Some find a volume that has lost shards meanwhile, which are healed
@@ -203,6 +203,7 @@ async fn run(database: Option<postgres::Database>, points: &[&'static str], kill
     let mut run = Run::new(database);
     // Something to be there first.
     run.server.start();
+    load::prepare(&Client::new(run.server.address())).await;
     run.load(Duration::from_secs(1)).await;
     run.server.kill();
     let mut unreached = Vec::new();

@@ -96,7 +96,7 @@ impl Pair {
 
     /// Fails if a request of this server's clients was not answered with a success.
     fn assert_no_error(&self, server: usize) {
-        let unsure: Vec<_> = self.keys[server].iter().flatten().filter(|(_, known)| !known.maybe.is_empty()).collect();
+        let unsure: Vec<_> = self.keys[server].iter().flatten().filter(|(_, known)| !known.is_sure()).collect();
         assert!(unsure.is_empty(), "{unsure:?}\n{}", self.servers[server].output());
     }
 
@@ -128,6 +128,7 @@ fn until(what: &str, server: &Server, mut holds: impl FnMut() -> bool) {
 async fn the_other_takes_over_from_one_that_is_killed() {
     let mut pair = Pair::new().await;
     pair.servers.iter_mut().for_each(Server::start);
+    load::prepare(&Client::new(pair.servers[0].address())).await;
     pair.load(|_| ()).await;
     pair.servers[1].end(Signal::TERM);
     // The first has a job, for longer than it lives.
@@ -175,6 +176,7 @@ async fn the_other_takes_over_from_one_that_is_killed() {
 async fn one_that_was_stopped_for_too_long_goes_on_as_a_new_instance() {
     let mut pair = Pair::new().await;
     pair.servers.iter_mut().for_each(Server::start);
+    load::prepare(&Client::new(pair.servers[0].address())).await;
     for _ in 0..2 {
         let before = instances(&pair.servers[1]);
         assert_eq!(before.len(), 2);

@@ -57,6 +57,110 @@ async fn listed(server: &Server) -> String {
     String::from_utf8(body.to_vec()).unwrap()
 }
 
+async fn asked(server: &Server, call: Call) -> http::HeaderMap {
+    let (status, headers, body) = send(server, call).await;
+    assert!(status.is_success(), "{status}: {body:?}");
+    headers
+}
+
+async fn put_version(server: &Server, path: &str, seed: u32) -> String {
+    let put = Call::new(Method::PUT, path).body(content(seed, len(seed)));
+    asked(server, put).await["x-amz-version-id"].to_str().unwrap().to_owned()
+}
+
+/// A bucket that kept versions once, and one that locks them; answers what may be deleted later.
+async fn put_versions(server: &Server) -> Vec<(&'static str, String)> {
+    let versioning = |status: &str| {
+        let body = format!("<VersioningConfiguration><Status>{status}</Status></VersioningConfiguration>");
+        Call::new(Method::PUT, "/kept").query("versioning", "").body(body)
+    };
+    asked(server, Call::new(Method::PUT, "/kept")).await;
+    asked(server, Call::new(Method::PUT, "/kept/null").body(content(1, 100))).await;
+    asked(server, versioning("Enabled")).await;
+    for seed in 0..3 {
+        put_version(server, "/kept/archived", seed).await;
+        put_version(server, "/kept/null", seed).await;
+    }
+    put_version(server, "/kept/promoted", 3).await;
+    let newest = put_version(server, "/kept/promoted", 4).await;
+    put_version(server, "/kept/shown", 2).await;
+    let hidden = asked(server, Call::new(Method::DELETE, "/kept/shown")).await;
+    let marker = hidden["x-amz-version-id"].to_str().unwrap().to_owned();
+    put_version(server, "/kept/hidden", 1).await;
+    asked(server, versioning("Suspended")).await;
+    let locking = Call::new(Method::PUT, "/locks").header("x-amz-bucket-object-lock-enabled", "true");
+    asked(server, locking).await;
+    put_version(server, "/locks/held", 1).await;
+    hold(server, "ON").await;
+    put_version(server, "/locks/held", 2).await;
+    let default = "<ObjectLockConfiguration><ObjectLockEnabled>Enabled</ObjectLockEnabled><Rule><DefaultRetention>\
+                   <Mode>COMPLIANCE</Mode><Days>3</Days></DefaultRetention></Rule></ObjectLockConfiguration>";
+    asked(server, Call::new(Method::PUT, "/locks").query("object-lock", "").body(default)).await;
+    put_version(server, "/locks/retained", 3).await;
+    vec![("/kept/promoted", newest), ("/kept/shown", marker)]
+}
+
+/// Says whether a legal hold is on the newest version in the bucket that locks.
+async fn hold(server: &Server, status: &str) {
+    let body = format!("<LegalHold><Status>{status}</Status></LegalHold>");
+    asked(server, Call::new(Method::PUT, "/locks/held").query("legal-hold", "").body(body)).await;
+}
+
+/// Changes each kind of what there is: a version is archived, the null version replaced, a marker written, a version promoted by the
+/// deletion of another, or of a marker, and a lock set.
+async fn change_versions(server: &Server, deleted: Vec<(&'static str, String)>) {
+    put_version(server, "/kept/archived", 4).await;
+    put_version(server, "/kept/null", 5).await;
+    asked(server, Call::new(Method::DELETE, "/kept/hidden")).await;
+    for (path, version) in deleted {
+        asked(server, Call::new(Method::DELETE, path).query("versionId", &version)).await;
+    }
+    hold(server, "ON").await;
+}
+
+/// All that is said of versions: listings, and each version with its lock and its bytes.
+async fn all_versions(server: &Server) -> Vec<String> {
+    let mut said = Vec::new();
+    for bucket in ["kept", "locks"] {
+        let path = format!("/{bucket}");
+        let (_, _, body) = send(server, Call::new(Method::GET, &path).query("versions", "")).await;
+        let list = String::from_utf8(body.to_vec()).unwrap();
+        for entry in list.split("<Key>").skip(1) {
+            let key = entry.split('<').next().unwrap();
+            let version = entry.split("<VersionId>").nth(1).unwrap().split('<').next().unwrap();
+            let path = format!("/{bucket}/{key}");
+            let (status, headers, body) = send(server, Call::new(Method::GET, &path).query("versionId", version)).await;
+            let lock = ["mode", "retain-until-date", "legal-hold"].map(|what| {
+                headers.get(format!("x-amz-object-lock-{what}")).map(|value| value.to_str().unwrap().to_owned())
+            });
+            // An error's body names the request.
+            let body = if status == StatusCode::OK { signing::sha256(&body) } else { String::new() };
+            said.push(format!("{path} {version}: {status}, {body}, {lock:?}"));
+        }
+        said.push(list);
+    }
+    said
+}
+
+/// What is locked is not deleted.
+async fn assert_locked(server: &Server) {
+    let (_, _, body) = send(server, Call::new(Method::GET, "/locks").query("versions", "")).await;
+    let list = String::from_utf8(body.to_vec()).unwrap();
+    let mut refused = 0;
+    for entry in list.split("<Key>").skip(1) {
+        let key = entry.split('<').next().unwrap();
+        let version = entry.split("<VersionId>").nth(1).unwrap().split('<').next().unwrap();
+        let path = format!("/locks/{key}");
+        let locked = send(server, Call::new(Method::HEAD, &path).query("versionId", version)).await.1;
+        if locked.keys().any(|name| name.as_str().starts_with("x-amz-object-lock-")) {
+            let delete = Call::new(Method::DELETE, &path).query("versionId", version);
+            assert_eq!(send(server, delete).await.0, StatusCode::FORBIDDEN, "{path} {version}");
+            refused += 1;
+        }
+    }
+    assert!(refused >= 2, "{list}");
+}
+
 fn volume(server: &Server, number: u32) -> PathBuf {
     server.home().join(format!("data/volumes/v{number}"))
 }
@@ -117,6 +221,8 @@ async fn comes_back(from: Option<Database>, into: Option<Database>) {
     assert_eq!(status, StatusCode::OK);
     let first = headers["etag"].to_str().unwrap().to_owned();
     let before = listed(&server).await;
+    let deleted = put_versions(&server).await;
+    let mut versions = all_versions(&server).await;
 
     succeeds(&server, &["snapshot"]);
     let status = json(&server, &["status", "--json"]);
@@ -127,6 +233,10 @@ async fn comes_back(from: Option<Database>, into: Option<Database>) {
         put(&server, "newer-gone", content(4, 300_000)).await;
         let (status, _, _) = send(&server, Call::new(Method::DELETE, "/demo/newer-gone")).await;
         assert_eq!(status, StatusCode::NO_CONTENT);
+        change_versions(&server, deleted).await;
+        let changed = all_versions(&server).await;
+        assert_ne!(changed, versions);
+        versions = changed;
         until_logged(&server).await;
     }
     server.kill();
@@ -167,6 +277,8 @@ async fn comes_back(from: Option<Database>, into: Option<Database>) {
         assert_eq!(listed(&server).await, before);
         assert_eq!(get(&server, "newer-large").await.0, StatusCode::NOT_FOUND);
     }
+    assert_eq!(all_versions(&server).await, versions);
+    assert_locked(&server).await;
     // The upload goes on where it was.
     let (status, headers, _) = send(&server, part("2", content(78, 1000))).await;
     assert_eq!(status, StatusCode::OK);

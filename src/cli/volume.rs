@@ -89,8 +89,9 @@ pub(super) fn run(arguments: Arguments) -> Result<(), OperateError> {
         Action::Add { volumes, reach } => on_store(reach, async move |store| add(&store, &volumes).await),
         Action::Drain { one, wait } => on_store(one.reach, async move |store| {
             let row = find(&store, &one.id).await?;
-            store.metadata.set_draining(row.slot, true).await?;
-            job(&store, &drain_job(&one.id), &wait).await
+            let job = drain_job(&one.id);
+            store.metadata.drain_volume(row.slot, &job).await?;
+            follow(&store, &job, &wait).await
         }),
         Action::Undrain { one } => on_store(one.reach, async move |store| {
             let row = find(&store, &one.id).await?;
@@ -112,6 +113,11 @@ async fn find(store: &Operator, id: &str) -> Result<VolumeRow, OperateError> {
 /// Asks for a job and waits for it, if that is wanted.
 async fn job(store: &Operator, name: &str, wait: &Wait) -> Result<(), OperateError> {
     store.metadata.request_job(name).await?;
+    follow(store, name, wait).await
+}
+
+/// Waits for a job that was asked for, if that is wanted.
+async fn follow(store: &Operator, name: &str, wait: &Wait) -> Result<(), OperateError> {
     if wait.detach { store.announce(name).await } else { store.watch(name).await }
 }
 

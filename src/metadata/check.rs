@@ -223,8 +223,8 @@ impl Metadata {
             let sql = format!(
                 "SELECT p.bucket_id, p.key, p.seq FROM ({page}) AS p WHERE p.marker = 0 \
                  AND NOT EXISTS (SELECT 1 FROM objects o WHERE o.bucket_id = p.bucket_id AND o.key = p.key) \
-                 AND NOT EXISTS (SELECT 1 FROM versions n WHERE n.bucket_id = p.bucket_id AND n.key = p.key \
-                     AND n.seq > p.seq)"
+                 AND (SELECT n.seq FROM versions n WHERE n.bucket_id = p.bucket_id AND n.entry > p.key \
+                     AND n.entry < p.entry ORDER BY n.entry LIMIT 1) IS NULL"
             );
             for row in self.db.query(&sql, values).await? {
                 found.push(discrepancy("newest version that is not the object", subject(&row)?, String::new()));

@@ -16,6 +16,8 @@ use super::{
 struct Listed {
     flat: String,
     folded: String,
+    /// Whether it is several tables.
+    merged: bool,
 }
 
 /// A table to be listed.
@@ -37,24 +39,33 @@ impl Listed {
             let Source { table, entry, .. } = source;
             format!(
                 "SELECT * FROM (SELECT o.{entry} AS entry{columns} FROM {table} o WHERE o.bucket_id = {BUCKET} \
-                 AND o.{entry} >= {from} AND o.{entry} < $3 ORDER BY o.{entry} LIMIT {limit}) AS {table}_range"
+                 AND {from} AND o.{entry} < $3 ORDER BY o.{entry} LIMIT {limit}) AS {table}_range"
             )
         };
         let all = |from: &str, limit: &str, with_columns: bool| {
             let ranges = sources.iter().map(|source| {
                 let columns = if with_columns { format!(", {}", source.columns) } else { String::new() };
-                range(source, from, &columns, limit)
+                range(source, &format!("o.{} >= {from}", source.entry), &columns, limit)
             });
-            let ranges: Vec<String> = ranges.collect();
-            match ranges.as_slice() {
-                [one] => one.clone(),
-                _ => format!("SELECT * FROM ({}) AS ranges ORDER BY entry LIMIT {limit}", ranges.join(" UNION ALL ")),
-            }
+            union(ranges.collect(), limit)
+        };
+        // Where a page begins, the first table may begin elsewhere: at the key `{key}`, which counts only below the place `{place}`.
+        let first = |[key, place]: [&str; 2], limit: &str, with_columns: bool| {
+            let ranges = sources.iter().enumerate().map(|(number, source)| {
+                let columns = if with_columns { format!(", {}", source.columns) } else { String::new() };
+                let from = if number == 0 && sources.len() > 1 {
+                    format!("o.{0} >= {key} AND (o.{0} > {key} OR o.seq < {place})", source.entry)
+                } else {
+                    format!("o.{} >= $2", source.entry)
+                };
+                range(source, &from, &columns, limit)
+            });
+            union(ranges.collect(), limit)
         };
         let flat = format!(
             "SELECT {BUCKET} AS bucket, listed.* FROM (SELECT 1) AS one LEFT JOIN ({}) AS listed ON 1 = 1 \
              ORDER BY listed.entry",
-            all("$2", "$4", true)
+            first(["$5", "$6"], "$4", true)
         );
         // `$5` is the prefix's length, `$6` the delimiter, `$7` what sorts next after all that starts with the delimiter,
         // `$8` a zero byte. Where the delimiter is in a key behind the prefix, from 1; 0 if it is not:
@@ -65,14 +76,13 @@ impl Listed {
             "CAST(CASE WHEN {at} > 0 THEN substr(scan.entry, 1, CAST($5 AS INTEGER) + {at} - 1) || $7 \
              ELSE scan.entry || $8 END AS {{blob}})"
         );
-        let step = |from: &str| format!("({})", all(from, "1", false));
         let scan = format!(
             "WITH RECURSIVE scan(number, entry) AS ( \
                  SELECT CAST(1 AS BIGINT), {first} \
                  UNION ALL \
                  SELECT scan.number + 1, {following} FROM scan WHERE scan.entry IS NOT NULL AND scan.number < $4)",
-            first = step("$2"),
-            following = step(&next),
+            first = format_args!("({})", first(["$9", "$10"], "1", false)),
+            following = format_args!("({})", all(&next, "1", false)),
         );
         // An entry is in one table; of the others nothing is joined to it.
         let shown = sources.iter().map(|Source { table, entry, columns }| {
@@ -94,7 +104,15 @@ impl Listed {
             ));
         }
         let folded = format!("{scan} SELECT * FROM ({}) AS shown ORDER BY number", shown.join(" UNION ALL "));
-        Self { flat, folded }
+        Self { flat, folded, merged: sources.len() > 1 }
+    }
+}
+
+/// Ranges of several tables as if they were one.
+fn union(ranges: Vec<String>, limit: &str) -> String {
+    match ranges.as_slice() {
+        [one] => one.clone(),
+        _ => format!("SELECT * FROM ({}) AS ranges ORDER BY entry LIMIT {limit}", ranges.join(" UNION ALL ")),
     }
 }
 
@@ -118,10 +136,12 @@ static VERSIONS: LazyLock<Listed> = LazyLock::new(|| {
              {marker} AS marker, {latest} AS latest"
         )
     };
-    // Of what is not an object only a delete marker can be the newest of its key.
+    // Of what is not an object only a delete marker can be the newest of its key. What lies between a key and an entry of it is entries of
+    // it, and newer. Rows are looked up one by one: an EXISTS PostgreSQL may answer from a table of all rows.
     let latest = "CAST(CASE WHEN o.marker = 1 \
-         AND NOT EXISTS (SELECT 1 FROM objects n WHERE n.bucket_id = o.bucket_id AND n.key = o.key) \
-         AND NOT EXISTS (SELECT 1 FROM versions n WHERE n.bucket_id = o.bucket_id AND n.key = o.key AND n.seq > o.seq) \
+         AND (SELECT n.seq FROM objects n WHERE n.bucket_id = o.bucket_id AND n.key = o.key) IS NULL \
+         AND (SELECT n.seq FROM versions n WHERE n.bucket_id = o.bucket_id AND n.entry > o.key AND n.entry < o.entry \
+             ORDER BY n.entry LIMIT 1) IS NULL \
          THEN 1 ELSE 0 END AS BIGINT)";
     let (objects, versions) = (columns("CAST(0 AS BIGINT)", "CAST(1 AS BIGINT)"), columns("o.marker", latest));
     let sources = [
@@ -138,7 +158,7 @@ impl Metadata {
     /// [`Error::NoSuchBucket`].
     pub fn list_objects<'a>(&'a self, query: &'a ListQuery) -> Answer<'a, Page<ListedObject>> {
         Box::pin(async move {
-            self.list(&OBJECTS, query, after_key(&query.after), listed_object, |object| (&object.key, None)).await
+            self.list(&OBJECTS, query, after_key(&query.after), None, listed_object, |object| (&object.key, None)).await
         })
     }
 
@@ -160,7 +180,7 @@ impl Metadata {
             fn name(upload: &Upload) -> (&String, Option<&str>) {
                 (&upload.template.key, Some(&upload.id.0))
             }
-            self.list(&UPLOADS, query, after, rows::upload, name).await
+            self.list(&UPLOADS, query, after, None, rows::upload, name).await
         })
     }
 
@@ -179,49 +199,43 @@ impl Metadata {
                 (&listed.object.key, Some(listed.version.as_str()))
             }
             let Some(version) = after_version else {
-                return self.list(&VERSIONS, query, after_key(&query.after), listed_version, name).await;
+                return self.list(&VERSIONS, query, after_key(&query.after), None, listed_version, name).await;
             };
-            let mut after = self.behind_version(&query.bucket, &query.after, version).await?;
-            loop {
-                let page = self.list(&VERSIONS, query, after.clone(), listed_version, name).await?;
-                // What lay behind the marker may have become the object meanwhile, and been passed over in both places.
-                let now = self.behind_version(&query.bucket, &query.after, version).await?;
-                if now == after {
-                    return Ok(page);
-                }
-                after = now;
-            }
+            let place = match version.seq() {
+                Some(place) => Some(place),
+                None => self.place_of_null(&query.bucket, &query.after).await?,
+            };
+            let after = match place {
+                Some(place) => [versions::entry(&query.after, place), vec![0]].concat(),
+                // What is listed twice is less harm than what never is.
+                None => query.after.clone().into_bytes(),
+            };
+            self.list(&VERSIONS, query, after, place, listed_version, name).await
         })
     }
 
-    /// The first entry behind a version, which may be gone by now.
-    async fn behind_version(&self, bucket: &str, key: &str, version: &VersionId) -> Result<Vec<u8>> {
-        let sql = format!(
-            "SELECT o.seq, CASE WHEN COALESCE(o.version_id, 'null') = $3 THEN o.seq END AS found \
-             FROM objects o WHERE o.bucket_id = {BUCKET} AND o.key = $2 \
-             UNION ALL SELECT CAST(NULL AS BIGINT), v.seq FROM versions v WHERE v.bucket_id = {BUCKET} AND v.key = $2 \
-             AND COALESCE(v.version_id, 'null') = $3"
-        );
-        let (mut object, mut place) = (None, version.seq());
-        for row in self.db.query(&sql, values![bucket, key.as_bytes(), version.as_str()]).await? {
-            object = object.or(row.opt_int("seq")?);
-            place = place.or(row.opt_int("found")?);
-        }
-        Ok(match place {
-            Some(place) if object.is_none_or(|object| object >= place) => {
-                [versions::entry(key, place), vec![0]].concat()
-            }
-            // All that came after it is gone, so that the object, which is listed first, lies behind it. Or it is a null version, whose
-            // name does not tell where it was: what is listed twice is less harm than what never is.
-            _ => key.as_bytes().to_vec(),
-        })
+    /// The place of a key's null version, whose name does not tell it; `None` if there is none (any more).
+    async fn place_of_null(&self, bucket: &str, key: &str) -> Result<Option<i64>> {
+        let of = |table: &str| {
+            format!(
+                "SELECT seq FROM {table} WHERE bucket_id = {BUCKET} AND key = $2 AND COALESCE(version_id, 'null') = 'null'"
+            )
+        };
+        let sql = format!("{} UNION ALL {}", of("objects"), of("versions"));
+        let row = self.db.first(&sql, values![bucket, key.as_bytes()]).await?;
+        row.map(|row| row.int("seq")).transpose()
     }
 
+    /// A page of what comes from the entry `after` on. `place`: that is behind the version at this place of the key `query.after`. If all
+    /// that came after that version are gone, the key's object, which is listed before all of its versions, lies behind it, too:
+    /// the statement itself decides it, so that whoever makes a version the object meanwhile does not have it passed over
+    /// in both places.
     async fn list<T>(
         &self,
         listed: &Listed,
         query: &ListQuery,
         after: Vec<u8>,
+        place: Option<i64>,
         read: impl Fn(&Row) -> Result<T>,
         name: impl Fn(&T) -> (&String, Option<&str>),
     ) -> Result<Page<T>> {
@@ -234,6 +248,13 @@ impl Metadata {
             None if query.after.is_empty() => prefix.to_vec(),
             None => after.max(prefix.to_vec()),
         };
+        let key = query.after.as_bytes();
+        let begins_behind_version = |_: &i64| from.starts_with(&[key, &[0]].concat());
+        let (first_key, below) = match place.filter(begins_behind_version) {
+            Some(place) => (key, place),
+            None => (from.as_slice(), i64::MAX),
+        };
+        let merged = listed.merged;
         let to = if prefix.contains(&0) { from.clone() } else { successor(prefix) };
         // One more than wanted tells whether there is more.
         let wanted = match query.limit {
@@ -241,12 +262,15 @@ impl Metadata {
             limit => i64::from(limit) + 1,
         };
         let found = if delimiter.is_empty() || wanted == 0 {
-            self.db.query(&listed.flat, values![&query.bucket, &from, &to, wanted]).await?
+            let values = values![&query.bucket, &from, &to, wanted, first_key, below];
+            self.db.query(&listed.flat, if merged { values } else { &values[..4] }).await?
         } else {
             let prefix_len = int(prefix.len() as u64);
             let next = successor(delimiter);
-            let values = values![&query.bucket, &from, &to, wanted, prefix_len, delimiter, &next, [0].as_slice()];
-            self.db.query(&listed.folded, values).await?
+            let zero = [0].as_slice();
+            let values =
+                values![&query.bucket, &from, &to, wanted, prefix_len, delimiter, &next, zero, first_key, below];
+            self.db.query(&listed.folded, if merged { values } else { &values[..8] }).await?
         };
         if found.first().map(|row| row.opt_int("bucket")).transpose()?.flatten().is_none() {
             return Err(Error::NoSuchBucket(query.bucket.clone()));

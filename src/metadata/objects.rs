@@ -124,7 +124,7 @@ async fn copy(tx: &mut Tx, commit: &CopyCommit) -> Result<Option<VersionId>> {
     let held = write::held(tx, &[(&bucket, &object.key)]).await?.pop().unwrap_or_default();
     write::check(condition, name, &object.key, held.current.as_ref())?;
     // Data that still has a reference, were it one that waits to be folded, has live chunks; more references keep them so.
-    let row = tx.first("SELECT refs, len FROM data WHERE data_id = $1 {update}", values![data.0]).await?;
+    let row = tx.first("SELECT refs, len FROM data WHERE data_id = $1 {change}", values![data.0]).await?;
     let row = row.ok_or(Error::SourceChanged)?;
     if row.int("refs")? < 1 || row.number::<u64>("len")? != *size {
         return Err(Error::SourceChanged);

@@ -8,7 +8,7 @@ use super::rows::int;
 use super::write::{self, Held, Put, Replacing};
 use super::{
     Answer, BatchId, BucketId, Content, DataId, Error, Metadata, NewObject, PartCommit, PartSource, Result, VersionId,
-    WriteCondition, objects, rows, uploads,
+    WriteCondition, objects, rows, uploads, versions,
 };
 use crate::clock::Millis;
 use crate::layout::{ChunkId, Extent, PlacedExtent, Placement, ShardSet};
@@ -86,12 +86,14 @@ impl PackedWrite {
 /// The row that refers to bytes in a packed chunk.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum PackedOwner {
-    /// An object's.
+    /// An object's, or a version's.
     Object {
         /// The bucket.
         bucket: BucketId,
         /// The key.
         key: String,
+        /// Its place among the key's versions.
+        seq: i64,
     },
     /// An extent's.
     Extent {
@@ -178,7 +180,7 @@ impl Metadata {
                                  c.missing AS chunk_missing";
             let of = |table: &str| {
                 format!(
-                    "SELECT o.bucket_id, b.name, o.key, o.modified, o.chunk_id AS extent_chunk, \
+                    "SELECT o.bucket_id, b.name, o.key, o.seq, o.modified, o.chunk_id AS extent_chunk, \
                      o.position AS extent_position, o.stripe_len AS extent_stripe_len, o.skip AS extent_skip, \
                      o.size AS extent_len, {chunk_columns} \
                      FROM {table} o JOIN chunks c ON c.chunk_id = o.chunk_id JOIN buckets b ON b.bucket_id = o.bucket_id \
@@ -196,9 +198,9 @@ impl Metadata {
                     skip: row.number("extent_skip")?,
                     len: row.number("extent_len")?,
                 };
-                let key = row.key("key")?;
+                let (key, seq) = (row.key("key")?, row.int("seq")?);
                 entries.push(PackedEntry {
-                    owner: PackedOwner::Object { bucket: BucketId(row.int("bucket_id")?), key: key.clone() },
+                    owner: PackedOwner::Object { bucket: BucketId(row.int("bucket_id")?), key: key.clone(), seq },
                     placed: rows::placed(&row, extent)?,
                     bucket: row.text("name")?,
                     key,
@@ -279,7 +281,9 @@ impl<'a> Batch<'a> {
                 buckets.get(bucket.as_str()).map(|bucket| write::key_name(bucket.id, &object.key))
             }
             PackedWrite::Part(part) => Some(write::part_name(&part.upload, part.number)),
-            PackedWrite::Move { owner: PackedOwner::Object { bucket, key }, .. } => Some(write::key_name(*bucket, key)),
+            PackedWrite::Move { owner: PackedOwner::Object { bucket, key, .. }, .. } => {
+                Some(write::key_name(*bucket, key))
+            }
             PackedWrite::Move { owner: PackedOwner::Extent { .. }, .. } => None,
         });
         let names: Vec<i64> = names.collect();
@@ -463,7 +467,7 @@ impl<'a> Batch<'a> {
             return Ok(HashSet::new());
         }
         let sql =
-            "SELECT data_id FROM data WHERE data_id IN (SELECT input.id FROM {input:id}) ORDER BY data_id {update}";
+            "SELECT data_id FROM data WHERE data_id IN (SELECT input.id FROM {input:id}) ORDER BY data_id {change}";
         let rows = tx.query_many(sql, &[], &[Column::Ints(wanted.into_iter().collect())]).await?;
         rows.iter().map(|row| row.int("data_id")).collect()
     }
@@ -537,13 +541,15 @@ impl<'a> Batch<'a> {
             let (position, stripe_len, skip) = (int(to.position), i64::from(to.stripe_len), i64::from(to.skip));
             let (old_position, old_skip) = (int(from.position), i64::from(from.skip));
             let switched = match owner {
-                PackedOwner::Object { bucket, key } => {
+                PackedOwner::Object { bucket, key, seq } => {
                     let mut switched = 0;
-                    // What was the object when it was read may be a version by now, and the other way round.
-                    for table in ["objects", "versions"] {
+                    // What was the object when it was read may be a version by now, and the other way round. A version is found by its
+                    // place: a key may have any number of them.
+                    let entry = versions::entry(key, *seq);
+                    for (table, name, named) in [("objects", "key", key.as_bytes()), ("versions", "entry", &entry)] {
                         let sql = format!(
                             "UPDATE {table} SET chunk_id = $1, position = $2, stripe_len = $3, skip = $4 \
-                             WHERE bucket_id = $5 AND key = $6 AND chunk_id = $7 AND position = $8 AND skip = $9 \
+                             WHERE bucket_id = $5 AND {name} = $6 AND chunk_id = $7 AND position = $8 AND skip = $9 \
                              AND size = $10"
                         );
                         let values = values![
@@ -552,7 +558,7 @@ impl<'a> Batch<'a> {
                             stripe_len,
                             skip,
                             bucket.0,
-                            key.as_bytes(),
+                            named,
                             &old,
                             old_position,
                             old_skip,

@@ -208,7 +208,8 @@ async fn fold(tx: &mut Tx, lease: &Lease, limit: u32) -> Result<Folded> {
     Ok(Folded { rows, data: gone.len() as u64, chunks: dead.len() as u64 })
 }
 
-/// Locks rows of `released` and the data that they refer to.
+/// Locks rows of `released` and the data that they refer to. Those who only drop references to the data, or keep them elsewhere, do not
+/// wait for this, nor this for them: theirs are counted still.
 async fn take(tx: &mut Tx, limit: u32) -> Result<Released> {
     let sql = "SELECT released_id, data_id, chunk_id, bytes FROM released ORDER BY released_id LIMIT $1 {skip}";
     let rows = tx.query(sql, values![i64::from(limit)]).await?;
@@ -217,7 +218,7 @@ async fn take(tx: &mut Tx, limit: u32) -> Result<Released> {
         wanted.extend(row.opt_int("data_id")?);
     }
     let sql =
-        "SELECT data_id, len FROM data WHERE data_id IN (SELECT input.id FROM {input:id}) ORDER BY data_id {update}";
+        "SELECT data_id, len FROM data WHERE data_id IN (SELECT input.id FROM {input:id}) ORDER BY data_id {change}";
     let mut lens = HashMap::new();
     for row in tx.query_many(sql, &[], &[Column::Ints(wanted)]).await? {
         lens.insert(row.int("data_id")?, row.number::<u64>("len")?);

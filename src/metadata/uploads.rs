@@ -421,7 +421,7 @@ async fn complete(tx: &mut Tx, commit: &CompleteCommit) -> Result<Option<Version
 async fn take_extents(tx: &mut Tx, data: DataId, upload: &str, moved: Vec<i64>, offsets: Vec<i64>) -> Result<()> {
     let ids = || Column::Ints(moved.clone());
     let sql =
-        "SELECT data_id, refs FROM data WHERE data_id IN (SELECT input.id FROM {input:id}) ORDER BY data_id {update}";
+        "SELECT data_id, refs FROM data WHERE data_id IN (SELECT input.id FROM {input:id}) ORDER BY data_id {change}";
     for row in tx.query_many(sql, &[], &[ids()]).await? {
         // Only objects' data is ever referred to a second time.
         if row.int("refs")? != 1 {

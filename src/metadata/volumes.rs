@@ -146,6 +146,26 @@ impl Metadata {
         })
     }
 
+    /// Says that a volume is to be emptied, and asks for the job that does it: both or neither, however who asks is cut short.
+    ///
+    /// # Errors
+    /// [`Error::VolumeMismatch`] if there is no such volume.
+    pub fn drain_volume<'a>(&'a self, slot: VolumeSlot, job: &'a str) -> Answer<'a, ()> {
+        Box::pin(async move {
+            let sql = "UPDATE volumes SET draining = 1 WHERE slot = $1";
+            retrying(|| async {
+                let mut tx = self.db.begin(None).await?;
+                let result = match tx.execute(sql, values![i64::from(slot.0)]).await {
+                    Ok(0) => Err(mismatch(&slot.to_string(), "is not registered")),
+                    Ok(_) => jobs::request(&mut tx, job).await.map(|_| ()),
+                    Err(error) => Err(error),
+                };
+                tx.end(result).await
+            })
+            .await
+        })
+    }
+
     /// Remembers that the volume's directory was made: it is never made again, however empty its path is found.
     ///
     /// # Errors

@@ -17,6 +17,7 @@ mod dump;
 mod instances;
 mod life;
 mod listing;
+mod many;
 mod objects;
 mod packed;
 mod races;

@@ -30,6 +30,11 @@ impl Pack {
         Self { id: f.chunk_id(), committed: None, end: 4096 }
     }
 
+    /// Its id.
+    pub fn id(&self) -> ChunkId {
+        self.id
+    }
+
     /// A place for so many bytes, in a stripe of their own behind a header of 40.
     pub fn extent(&mut self, len: u64) -> Extent {
         let stripe_len = len as u32 + 40;

@@ -1,7 +1,8 @@
 //! Transactions that meet. The first half holds one still at the point that matters (PostgreSQL; SQLite has one writer);
 //! the second lets many loose on the same rows, on both databases, and recomputes every count afterwards.
 
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use ninefold::clock::random_bytes;
@@ -10,6 +11,7 @@ use ninefold::metadata::*;
 
 use crate::fixture::*;
 use crate::locks::*;
+use crate::packed::{Pack, put as packed_put};
 
 /// Runs tests that hold transactions still.
 macro_rules! held_still {
@@ -45,6 +47,8 @@ held_still!(
     expiry_sees_the_part_that_it_waited_for,
     the_next_holder_of_a_lease_waits_for_what_runs_under_it,
     folding_takes_only_rows_that_nobody_else_takes,
+    nobody_waits_for_who_keeps_or_drops_data,
+    a_volume_drains_from_when_its_job_is_asked_for,
 );
 
 /// A task that runs a method of the metadata.
@@ -373,6 +377,60 @@ async fn folding_takes_only_rows_that_nobody_else_takes(f: &Arc<Fixture>) {
     assert_eq!(f.meta.fold_released(&lease, 100).await.unwrap().rows, 1);
 }
 
+// Who keeps what a key held, or drops it, refers to data in the order of its keys, and drops some before it keeps others: did folding
+// and copying wait for that, and it for them, they would wait for each other.
+async fn nobody_waits_for_who_keeps_or_drops_data(f: &Arc<Fixture>) {
+    f.meta.change_bucket(BUCKET, &BucketChange::Versioning(Versioning::Enabled)).await.unwrap();
+    let delete = |key: &str, version: Option<VersionId>| DeleteKey { key: key.into(), version, ..DeleteKey::default() };
+    let first = f.meta.commit_put(&f.put("first", &[10])).await.unwrap();
+    f.commit("second", &[20]).await;
+    // Both have references that are dropped.
+    for from in ["first", "second"] {
+        let copy = f.meta.commit_copy(&f.copy(from, "copy").await).await.unwrap();
+        f.meta.delete(BUCKET, &[delete("copy", copy)], "owner", NOW).await.unwrap().pop().unwrap().unwrap();
+    }
+    let held = Session::lock(f, "SELECT 1 FROM objects WHERE key = 'first' FOR UPDATE").await;
+    // It has kept the second's data, and is to drop the first's.
+    let keys = [delete("second", None), delete("first", first)];
+    let deleting = spawn!(f, meta => meta.delete(BUCKET, &keys, "owner", NOW));
+    waiting(f, 1).await;
+    let lease = f.lease("gc").await;
+    let folded = f.meta.fold_released(&lease, 100).await.unwrap();
+    assert_eq!(folded, Folded { rows: 2, data: 0, chunks: 0 });
+    // A copy of what is being hidden waits for nothing either; a listing does not see it hidden yet.
+    f.meta.commit_copy(&f.copy("second", "copy").await).await.unwrap();
+    held.roll_back().await;
+    for deleted in deleting.await.unwrap().unwrap() {
+        deleted.unwrap();
+    }
+    assert_eq!(f.fold_all().await, Folded { rows: 1, data: 1, chunks: 1 });
+}
+
+// Whoever is cut short between the two would leave a volume that takes nothing and that nobody empties.
+async fn a_volume_drains_from_when_its_job_is_asked_for(f: &Arc<Fixture>) {
+    let spec = VolumeSpec {
+        id: "v".into(),
+        path: "/v".into(),
+        node: "node".into(),
+        zone: "zone".into(),
+        region: "region".into(),
+        weight: 1.0,
+        capacity: None,
+    };
+    let slot = f.meta.register_volumes(&[spec]).await.unwrap()[0].slot;
+    assert!(matches!(f.meta.drain_volume(VolumeSlot(9), "drain:w").await, Err(Error::VolumeMismatch { .. })));
+    assert_eq!(f.meta.job("drain:w").await.unwrap(), None);
+    let asking = "INSERT INTO jobs (name, state, requested, updated) VALUES ('drain:v', 'done', 1, 1)";
+    let held = Session::lock(f, asking).await;
+    let drain = spawn!(f, meta => meta.drain_volume(slot, "drain:v"));
+    waiting(f, 1).await;
+    assert!(!f.meta.volumes().await.unwrap()[0].draining, "its job is not asked for yet");
+    held.commit().await;
+    drain.await.unwrap().unwrap();
+    assert!(f.meta.volumes().await.unwrap()[0].draining);
+    assert_eq!(f.meta.job("drain:v").await.unwrap().unwrap().state, JobState::Waiting);
+}
+
 /// Runs tests that let many loose, on both databases.
 macro_rules! let_loose {
     ($($test:ident),* $(,)?) => {
@@ -399,6 +457,7 @@ let_loose!(
     one_of_many_completes_an_upload,
     one_of_many_healers_moves_a_shard,
     many_hands_on_few_keys_leave_every_count_right,
+    many_hands_lose_no_version_and_bring_none_back,
 );
 
 async fn one_of_many_creates_a_key(f: &Arc<Fixture>) {
@@ -564,4 +623,208 @@ async fn multipart(f: &Fixture, key: &str, source: &str, dice: u64) -> Result<()
     let parts = f.parts(key, &upload).await;
     let skip = usize::from(random_bytes::<1>()[0] & 1).min(parts.len() - 1);
     f.meta.complete_upload(&f.complete(key, &upload, parts[skip..].to_vec())).await.map(|_| ())
+}
+
+/// A bucket that kept versions once.
+const SUSPENDED: &str = "suspended";
+const BOTH: [&str; 2] = [BUCKET, SUSPENDED];
+
+/// What many hands know together of the bucket that keeps versions: what was acknowledged and is not deleted, by key and version. A
+/// delete marker has no ETag.
+type Acknowledged = Mutex<BTreeMap<(String, String), Option<String>>>;
+
+async fn all_versions(meta: &Metadata, bucket: &str) -> Vec<ListedVersion> {
+    let query = ListQuery { bucket: bucket.into(), limit: 1_000_000, ..ListQuery::default() };
+    let listed = meta.list_versions(&query, None).await.unwrap().entries;
+    // The first of each key is the latest, and no other is; one at most is the null version.
+    let mut keys = BTreeSet::new();
+    let mut nulls = BTreeSet::new();
+    for version in &listed {
+        let key = &version.object.key;
+        assert_eq!(version.latest, keys.insert(key.clone()), "{bucket}: {version:?} of {listed:#?}");
+        assert!(!version.version.is_null() || nulls.insert(key), "{bucket}: two null versions of {key}: {listed:#?}");
+    }
+    listed
+}
+
+fn version_of(key: &str, version: Option<VersionId>) -> DeleteKey {
+    DeleteKey { key: key.into(), version, ..DeleteKey::default() }
+}
+
+/// One of the hands: through a connection of its own it writes, large and small, copies, hides and deletes versions, moves what is
+/// packed, folds and lists.
+async fn handle_versions(f: &Fixture, meta: &Metadata, hand: u64, known: &Acknowledged, packs: &Mutex<Vec<ChunkId>>) {
+    const STEPS: u64 = 50;
+    let mut pack = Pack::new(f);
+    packs.lock().unwrap().push(pack.id());
+    let lease = f.lease("gc").await;
+    let note = |key: &str, version: VersionId, etag: Option<String>| {
+        assert!(!version.is_null());
+        known.lock().unwrap().insert((key.to_owned(), version.as_str().to_owned()), etag);
+    };
+    for step in 0..STEPS {
+        // Deterministic for each hand; what is left to chance is who comes first.
+        let dice = xxhash_rust::xxh3::xxh3_64_with_seed(&step.to_le_bytes(), hand);
+        let key = format!("key-{}", dice % 2);
+        let bucket = BOTH[usize::from((dice / 2).is_multiple_of(4))];
+        let kept = bucket == BUCKET;
+        match dice / 8 % 11 {
+            0 | 1 => {
+                let commit = PutCommit { bucket: bucket.into(), ..f.put(&key, &[1 + dice % 50, 7]) };
+                let version = meta.commit_put(&commit).await.unwrap().unwrap();
+                if kept {
+                    note(&key, version, Some(commit.object.etag));
+                }
+            }
+            2 | 3 => {
+                let extent = pack.extent(1 + dice % 900);
+                let PackedWrite::Put { object, condition, .. } = packed_put(&key, None) else { continue };
+                let etag = object.etag.clone();
+                let write = PackedWrite::Put { bucket: bucket.into(), object, extent: Some(extent), condition };
+                let done = meta.commit_packed(&pack.commit(vec![write])).await.unwrap().pop().unwrap();
+                if kept {
+                    note(&key, done.unwrap().unwrap(), Some(etag));
+                }
+            }
+            4 => {
+                // The other key's object, whichever it is by now.
+                let Ok(source) = f.resolve(&format!("key-{}", dice / 2 % 2)).await else { continue };
+                let Content::Data(data) = source.object.content else { continue };
+                let Object { size, parts, .. } = source.object;
+                let (batch, condition) = (batch(), WriteCondition::default());
+                let object = object(&key);
+                let commit = CopyCommit { batch, bucket: bucket.into(), object, data, size, parts, condition };
+                match meta.commit_copy(&commit).await {
+                    Ok(version) if kept => note(&key, version.unwrap(), Some(commit.object.etag)),
+                    Ok(_) | Err(Error::SourceChanged) => {}
+                    Err(error) => panic!("hand {hand}, step {step}: {error:?}"),
+                }
+            }
+            5 => {
+                // Twice in one request, with another key between.
+                let other = format!("key-{}", (dice + 1) % 2);
+                let keys = [version_of(&key, None), version_of(&other, None), version_of(&key, None)];
+                for (key, hidden) in keys.iter().zip(meta.delete(bucket, &keys, "owner", NOW).await.unwrap()) {
+                    let hidden = hidden.unwrap();
+                    assert!(hidden.marker);
+                    if kept {
+                        note(&key.key, hidden.version.unwrap(), None);
+                    }
+                }
+            }
+            6 | 7 => {
+                // The newest that is known as often as any: who is deleted last is to have been promoted meanwhile.
+                let ((key, version), etag) = {
+                    let mut known = known.lock().unwrap();
+                    let at = if dice.is_multiple_of(3) {
+                        known.len().saturating_sub(1)
+                    } else {
+                        dice as usize % known.len().max(1)
+                    };
+                    let Some(name) = known.keys().nth(at).cloned() else { continue };
+                    let etag = known.remove(&name).unwrap();
+                    (name, etag)
+                };
+                let version = VersionId::parse(&version).unwrap();
+                // Were it deleted a second time, nothing would be found.
+                let keys = [version_of(&key, Some(version.clone())), version_of(&key, Some(version.clone()))];
+                let [first, second] = meta.delete(BUCKET, &keys, "owner", NOW).await.unwrap().try_into().unwrap();
+                assert_eq!(first.unwrap(), Deleted { version: Some(version.clone()), marker: etag.is_none() });
+                assert!(!second.unwrap().marker);
+                let gone = meta.resolve(BUCKET, &key, Some(&version), ReadRange::Nothing).await;
+                assert!(matches!(gone, Err(Error::NoSuchVersion { .. })), "{gone:?}");
+            }
+            8 => {
+                let from = {
+                    let packs = packs.lock().unwrap();
+                    packs[dice as usize / 100 % packs.len()]
+                };
+                let entries = meta.packed_entries(from, 6).await.unwrap();
+                let moves = entries.into_iter().map(|entry| {
+                    let from = entry.placed.extent;
+                    PackedWrite::Move { owner: entry.owner, from, to: pack.extent(from.len), modified: NOW }
+                });
+                let moves: Vec<_> = moves.collect();
+                for moved in meta.commit_packed(&pack.commit(moves)).await.unwrap() {
+                    assert!(matches!(moved, Ok(None) | Err(Error::SourceChanged)), "{moved:?}");
+                }
+            }
+            9 => _ = meta.fold_released(&lease, 1 + (dice % 20) as u32).await.unwrap(),
+            _ => _ = all_versions(meta, bucket).await,
+        }
+    }
+}
+
+async fn many_hands_lose_no_version_and_bring_none_back(f: &Arc<Fixture>) {
+    const HANDS: u64 = 8;
+    f.bucket(SUSPENDED).await;
+    for bucket in BOTH {
+        f.meta.change_bucket(bucket, &BucketChange::Versioning(Versioning::Enabled)).await.unwrap();
+    }
+    // Something of before, that nobody deletes.
+    for key in ["key-0", "key-1"] {
+        let commit = PutCommit { bucket: SUSPENDED.into(), ..f.put(key, &[3]) };
+        f.meta.commit_put(&commit).await.unwrap();
+    }
+    f.meta.change_bucket(SUSPENDED, &BucketChange::Versioning(Versioning::Suspended)).await.unwrap();
+
+    let (known, packs) = (Arc::new(Acknowledged::default()), Arc::new(Mutex::new(Vec::new())));
+    // As two instances have it, on PostgreSQL; SQLite has one writer.
+    let second = match f.raw {
+        Raw::Postgres(_) => Metadata::connect(&f.config).await.unwrap(),
+        Raw::Sqlite(_) => f.meta.clone(),
+    };
+    let hands = (0..HANDS).map(|hand| {
+        let (f, known, packs) = (f.clone(), known.clone(), packs.clone());
+        let meta = if hand % 2 == 0 { f.meta.clone() } else { second.clone() };
+        async move { handle_versions(&f, &meta, hand, &known, &packs).await }
+    });
+    all(hands).await;
+    f.check().await;
+    f.fold_all().await;
+    f.check().await;
+
+    let known = std::mem::take(&mut *known.lock().unwrap());
+    let mut listed = BTreeMap::new();
+    for ListedVersion { version, marker, object, .. } in all_versions(&f.meta, BUCKET).await {
+        let found = f.meta.resolve(BUCKET, &object.key, Some(&version), ReadRange::Whole).await;
+        match found {
+            Ok(found) => assert_eq!((found.object.etag, marker), (object.etag.clone(), false)),
+            Err(error) => assert!(marker && matches!(error, Error::DeleteMarker { .. }), "{error:?}"),
+        }
+        listed.insert((object.key, version.as_str().to_owned()), Some(object.etag).filter(|_| !marker));
+    }
+    assert!(known.len() > 20, "{known:?}");
+    assert_eq!(listed, known);
+    for key in ["key-0", "key-1"] {
+        let all = all_versions(&f.meta, SUSPENDED).await;
+        let of_key: Vec<_> = all.iter().filter(|listed| listed.object.key == key).collect();
+        assert_eq!(of_key.len(), 2, "the null version and the one of before: {of_key:?}");
+    }
+
+    // All of them, by many at once: each deletion makes another the object, or none.
+    let mut keys = Vec::new();
+    for bucket in BOTH {
+        for ListedVersion { version, object, .. } in all_versions(&f.meta, bucket).await {
+            keys.push((bucket, version_of(&object.key, Some(version))));
+        }
+    }
+    let deletions = (0..HANDS as usize).map(|hand| {
+        let keys: Vec<_> = keys.iter().skip(hand).step_by(HANDS as usize).cloned().collect();
+        let meta = if hand % 2 == 0 { f.meta.clone() } else { second.clone() };
+        async move {
+            for (bucket, key) in keys {
+                meta.delete(bucket, &[key], "owner", NOW).await.unwrap().pop().unwrap().unwrap();
+            }
+        }
+    });
+    all(deletions).await;
+    f.fold_all().await;
+    for table in ["objects", "versions", "data", "extents", "released"] {
+        assert_eq!(f.raw.int(&format!("SELECT COUNT(*) FROM {table}")).await, 0, "{table}");
+    }
+    assert_eq!(f.raw.int("SELECT COUNT(*) FROM chunks WHERE live <> 0").await, 0);
+    for bucket in BOTH {
+        f.meta.delete_bucket(bucket, NOW).await.unwrap();
+    }
 }

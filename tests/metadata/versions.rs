@@ -1,6 +1,8 @@
 //! Versions, delete markers and locks.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use ninefold::clock::random_bytes;
 use ninefold::metadata::*;
@@ -16,6 +18,7 @@ on_both!(
     locks_hold_until_they_are_over,
     a_bucket_that_locks_keeps_its_versions,
     writers_of_one_key_make_as_many_versions,
+    a_page_has_what_becomes_the_object_meanwhile,
     a_change_of_versioning_waits_for_writes,
     what_cannot_be_is_found,
 );
@@ -413,6 +416,33 @@ async fn writers_of_one_key_make_as_many_versions(f: &Fixture) {
     all(deletes).await;
     assert_eq!(versions(f, "").await, []);
     assert!(matches!(f.resolve("k").await, Err(Error::NoSuchKey { .. })));
+}
+
+/// A version is listed wherever it is: while another is written over it, and deleted again, it is the object and is not.
+async fn a_page_has_what_becomes_the_object_meanwhile(f: &Fixture) {
+    set(f, Versioning::Enabled).await;
+    let (stays, _) = put_one(f, "k", 1).await;
+    let (marker, _) = put_one(f, "k", 1).await;
+    delete_one(f, "k", Some(&marker)).await.unwrap();
+    let (meta, done) = (f.meta.clone(), Arc::new(AtomicBool::new(false)));
+    let until = Arc::clone(&done);
+    let writer = tokio::spawn(async move {
+        while !until.load(Ordering::Relaxed) {
+            let delete = |version| DeleteKey { key: "k".into(), version, ..DeleteKey::default() };
+            let hidden = meta.delete(BUCKET, &[delete(None)], "owner", NOW).await.unwrap().pop().unwrap().unwrap();
+            meta.delete(BUCKET, &[delete(hidden.version)], "owner", NOW).await.unwrap().pop().unwrap().unwrap();
+        }
+    });
+    for turn in 0..400 {
+        let delimiter = if turn % 2 == 0 { String::new() } else { "/".into() };
+        let query =
+            ListQuery { bucket: BUCKET.into(), after: "k".into(), delimiter, limit: 10, ..ListQuery::default() };
+        let page = f.meta.list_versions(&query, Some(&marker)).await.unwrap();
+        let listed: Vec<_> = page.entries.iter().map(|listed| &listed.version).collect();
+        assert_eq!(listed, [&stays], "in turn {turn}");
+    }
+    done.store(true, Ordering::Relaxed);
+    writer.await.unwrap();
 }
 
 /// A write sees versioning either as it was or as it is: none is lost in between.

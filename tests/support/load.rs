@@ -19,8 +19,13 @@ use super::signing::Call;
 const MIB: usize = 1 << 20;
 /// Clients that write at once, each to keys of its own.
 pub const CLIENTS: u64 = 4;
-/// Keys of each.
-const KEYS: u64 = 8;
+/// Keys of each ...
+const KEYS: u64 = 6;
+/// ... and in the bucket that keeps versions, whose names begin with its.
+const KEPT_KEYS: u64 = 2;
+const KEPT: &str = "kept/";
+/// Versions of a key from which on some are deleted.
+const ENOUGH: usize = 4;
 /// Objects read back at a time.
 const READS_AT_ONCE: usize = 8;
 /// Lengths of objects: nothing, packed ones, a chunk of its own, one of several stripes.
@@ -53,7 +58,28 @@ impl Content {
 pub struct Known {
     /// A multipart object is several contents.
     pub sure: Option<Vec<Content>>,
+    /// Of a key whose versions are kept: what may have become a version as well, or a delete marker.
     pub maybe: Vec<Option<Vec<Content>>>,
+    /// Versions that were acknowledged, in their order.
+    pub versions: Vec<Version>,
+    /// Versions whose deletion was acknowledged, and markers.
+    pub gone: Vec<String>,
+}
+
+/// A version, or a delete marker, which has no content.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Version {
+    pub id: String,
+    pub content: Option<Vec<Content>>,
+    /// Its deletion was asked for without an answer.
+    pub doubtful: bool,
+}
+
+impl Known {
+    /// Whether all that was asked for was answered.
+    pub fn is_sure(&self) -> bool {
+        self.maybe.is_empty() && !self.versions.iter().any(|version| version.doubtful)
+    }
 }
 
 pub struct Dice(pub u64);
@@ -68,12 +94,23 @@ impl Dice {
 }
 
 pub fn path(key: &str) -> String {
-    format!("/demo/{key}")
+    if key.starts_with(KEPT) { format!("/{key}") } else { format!("/demo/{key}") }
+}
+
+/// Makes the bucket that keeps versions, beside the one that the server makes.
+pub async fn prepare(client: &Client) {
+    let enabled = "<VersioningConfiguration xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"><Status>Enabled</Status>\
+                   </VersioningConfiguration>";
+    let make = Call::new(Method::PUT, "/kept");
+    for call in [make.clone(), make.query("versioning", "").body(enabled)] {
+        let (status, _, body) = client.send(call).await.unwrap();
+        assert_eq!(status, StatusCode::OK, "{body:?}");
+    }
 }
 
 /// What became of a request.
 enum Outcome {
-    Acknowledged,
+    Acknowledged(HeaderMap),
     /// Refused, or the server has gone before it answered.
     Unknown,
 }
@@ -81,7 +118,7 @@ enum Outcome {
 /// Takes an answer apart. The server never has a reason to blame the client.
 fn outcome(answer: Option<(StatusCode, HeaderMap, Bytes)>) -> Outcome {
     match answer {
-        Some((status, _, _)) if status.is_success() => Outcome::Acknowledged,
+        Some((status, headers, _)) if status.is_success() => Outcome::Acknowledged(headers),
         Some((status, _, body)) => {
             assert!(status.is_server_error(), "{status}: {}", String::from_utf8_lossy(&body));
             Outcome::Unknown
@@ -124,6 +161,15 @@ async fn write(
         dice.roll(2);
     }
     while !until.reached() {
+        if dice.roll(3) == 0 {
+            let key = format!("{KEPT}{number}/{}", dice.roll(KEPT_KEYS));
+            if !write_version(&client, &key, known.entry(key.clone()).or_default(), &mut dice).await
+                && is_gone(&client).await
+            {
+                break;
+            }
+            continue;
+        }
         let key = format!("{number}/{}", dice.roll(KEYS));
         let content = Content { seed: dice.roll(u64::MAX), len: LENGTHS[dice.roll(LENGTHS.len() as u64) as usize] };
         let (wanted, done) = match dice.roll(20) {
@@ -153,18 +199,75 @@ async fn write(
         };
         let known = known.entry(key).or_default();
         match done {
-            Outcome::Acknowledged => *known = Known { sure: wanted, maybe: Vec::new() },
+            Outcome::Acknowledged(_) => *known = Known { sure: wanted, ..Known::default() },
             Outcome::Unknown => {
                 known.maybe.push(wanted);
-                // Gone, or not well; either way not worth asking on and on.
-                tokio::time::sleep(Duration::from_millis(20)).await;
-                if client.send(Call::new(Method::HEAD, "/demo")).await.is_none() {
+                if is_gone(&client).await {
                     break;
                 }
             }
         }
     }
     known
+}
+
+/// Whether a server that did not answer has gone. If not, it is not well; either way not worth asking on and on.
+async fn is_gone(client: &Client) -> bool {
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    client.send(Call::new(Method::HEAD, "/demo")).await.is_none()
+}
+
+/// Does one thing to a key whose versions are kept: writes one, hides it, or deletes one of them. `false`: there was no answer.
+async fn write_version(client: &Client, key: &str, known: &mut Known, dice: &mut Dice) -> bool {
+    let sure: Vec<usize> = (0..known.versions.len()).filter(|&at| !known.versions[at].doubtful).collect();
+    let many = sure.len() >= ENOUGH && dice.roll(3) > 0;
+    let content = Content { seed: dice.roll(u64::MAX), len: LENGTHS[dice.roll(LENGTHS.len() as u64) as usize] };
+    let (wanted, done) = match dice.roll(20) {
+        12.. if !sure.is_empty() => return delete_version(client, key, known, sure, dice).await,
+        _ if many => return delete_version(client, key, known, sure, dice).await,
+        0 => {
+            let parts = [Content { len: 5 * MIB, ..content }, Content { seed: !content.seed, len: 700 }];
+            match multipart(client, key, &parts, true).await {
+                None => return true,
+                Some(done) => (Some(parts.to_vec()), done),
+            }
+        }
+        1..=3 => (None, outcome(client.send(Call::new(Method::DELETE, &path(key))).await)),
+        _ => {
+            let put = Call::new(Method::PUT, &path(key)).body(content.bytes());
+            (Some(vec![content]), outcome(client.send(put).await))
+        }
+    };
+    match done {
+        Outcome::Acknowledged(headers) => {
+            let id = headers["x-amz-version-id"].to_str().unwrap().to_owned();
+            assert_eq!(headers.contains_key("x-amz-delete-marker"), wanted.is_none());
+            known.versions.push(Version { id, content: wanted, doubtful: false });
+            true
+        }
+        Outcome::Unknown => {
+            known.maybe.push(wanted);
+            false
+        }
+    }
+}
+
+/// Deletes one of the versions at these places.
+async fn delete_version(client: &Client, key: &str, known: &mut Known, of: Vec<usize>, dice: &mut Dice) -> bool {
+    // The newest more often than others: then another becomes the object.
+    let at = if dice.roll(2) == 0 { of[of.len() - 1] } else { of[dice.roll(of.len() as u64) as usize] };
+    let delete = Call::new(Method::DELETE, &path(key)).query("versionId", &known.versions[at].id);
+    match outcome(client.send(delete).await) {
+        Outcome::Acknowledged(_) => {
+            let version = known.versions.remove(at);
+            known.gone.push(version.id);
+            true
+        }
+        Outcome::Unknown => {
+            known.versions[at].doubtful = true;
+            false
+        }
+    }
 }
 
 /// Uploads in parts; answers what became of the completion, if it came to that.
@@ -242,7 +345,8 @@ pub async fn load(client: &Client, first: u64, keys: Keys, dice: &mut Dice, unti
 /// has not answered.
 pub async fn read_back(client: &Client, keys: &mut Keys) -> bool {
     let mut there = BTreeSet::new();
-    let reads = keys.iter().flatten().map(|(key, _)| {
+    let plain = keys.iter().flatten().filter(|(key, _)| !key.starts_with(KEPT));
+    let reads = plain.map(|(key, _)| {
         let (client, key) = (client.clone(), key.clone());
         async move { (client.send(Call::new(Method::GET, &path(&key))).await, key) }
     });
@@ -266,7 +370,12 @@ pub async fn read_back(client: &Client, keys: &mut Keys) -> bool {
         };
         let now = (*matching).clone();
         there.extend(now.is_some().then(|| key.clone()));
-        *known = Known { sure: now, maybe: Vec::new() };
+        *known = Known { sure: now, ..Known::default() };
+    }
+    for (key, known) in keys.iter_mut().flatten().filter(|(key, _)| key.starts_with(KEPT)) {
+        if read_versions(client, key, known).await.is_none() {
+            return false;
+        }
     }
     let list = Call::new(Method::GET, "/demo").query("list-type", "2");
     let Some((status, _, body)) = client.send(list).await else { return false };
@@ -276,6 +385,94 @@ pub async fn read_back(client: &Client, keys: &mut Keys) -> bool {
         body.split("<Key>").skip(1).map(|rest| rest.split('<').next().unwrap().to_owned()).collect();
     assert_eq!(listed, there);
     true
+}
+
+/// One version in a listing.
+struct Listed {
+    id: String,
+    marker: bool,
+    latest: bool,
+}
+
+/// What ListObjectVersions says of one key.
+async fn list_versions(client: &Client, key: &str) -> Option<Vec<Listed>> {
+    let prefix = key.strip_prefix(KEPT).unwrap();
+    let list = Call::new(Method::GET, "/kept").query("versions", "").query("prefix", prefix);
+    let (status, _, body) = client.send(list).await?;
+    assert_eq!(status, StatusCode::OK, "{body:?}");
+    let body = String::from_utf8(body.to_vec()).unwrap();
+    let mut listed = Vec::new();
+    for (element, marker) in [("<Version>", false), ("<DeleteMarker>", true)] {
+        for entry in body.split(element).skip(1) {
+            let of = |name: &str| entry.split(&format!("<{name}>")).nth(1).unwrap().split('<').next().unwrap();
+            assert_eq!(of("Key"), prefix);
+            listed.push(Listed { id: of("VersionId").to_owned(), marker, latest: of("IsLatest") == "true" });
+        }
+    }
+    Some(listed)
+}
+
+/// Reads all versions of a key back, each by its id, and holds them against what is known, which then is settled.
+async fn read_versions(client: &Client, key: &str, known: &mut Known) -> Option<()> {
+    let listed = list_versions(client, key).await?;
+    let latest: Vec<&str> = listed.iter().filter(|one| one.latest).map(|one| one.id.as_str()).collect();
+    assert_eq!(latest.len(), listed.len().min(1), "{key}: {latest:?} are the latest");
+    for version in known.versions.iter().filter(|version| !version.doubtful) {
+        assert!(listed.iter().any(|one| one.id == version.id), "{key}: {version:?} is lost");
+    }
+    let mut found = Vec::new();
+    for Listed { id, marker, .. } in &listed {
+        assert!(!known.gone.contains(id), "{key}: {id} was deleted and is back");
+        let get = Call::new(Method::GET, &path(key)).query("versionId", id);
+        let (status, headers, body) = client.send(get).await?;
+        let expected = if *marker { StatusCode::METHOD_NOT_ALLOWED } else { StatusCode::OK };
+        assert_eq!(status, expected, "{key}: {id}: {}", String::from_utf8_lossy(&body));
+        assert_eq!(headers["x-amz-version-id"], **id);
+        let is = |content: &Option<Vec<Content>>| match content {
+            Some(parts) => !marker && parts.iter().map(|part| part.bytes()).collect::<Vec<_>>().concat() == *body,
+            None => *marker,
+        };
+        let content = match known.versions.iter().find(|version| version.id == *id) {
+            Some(version) => {
+                assert!(is(&version.content), "{key}: {version:?} came back as {} bytes", body.len());
+                version.content.clone()
+            }
+            None => {
+                // What was not answered was done once at most.
+                let at = known.maybe.iter().position(is);
+                let at = at.unwrap_or_else(|| panic!("{key}: nobody wrote {id}, {} bytes, of {known:?}", body.len()));
+                known.maybe.swap_remove(at)
+            }
+        };
+        found.push(Version { id: id.clone(), content, doubtful: false });
+    }
+    // Names tell the order.
+    found.sort_by(|a, b| a.id.cmp(&b.id));
+    let position = |version: &Version| found.iter().position(|found| found.id == version.id);
+    assert!(
+        known.versions.iter().filter_map(position).is_sorted(),
+        "{key}: {found:?} is not in the order of {known:?}"
+    );
+    assert_eq!(found.last().map(|version| version.id.as_str()), latest.first().copied(), "{key}: {found:?}");
+
+    let (status, headers, body) = client.send(Call::new(Method::GET, &path(key))).await?;
+    match found.last() {
+        Some(Version { content: Some(parts), id, .. }) => {
+            assert_eq!((status, headers["x-amz-version-id"].to_str().unwrap()), (StatusCode::OK, id.as_str()), "{key}");
+            assert!(parts.iter().map(|part| part.bytes()).collect::<Vec<_>>().concat() == *body, "{key}");
+        }
+        hidden => {
+            assert_eq!(status, StatusCode::NOT_FOUND, "{key}");
+            assert_eq!(headers.contains_key("x-amz-delete-marker"), hidden.is_some(), "{key}");
+        }
+    }
+    for id in known.gone.iter().rev().take(2) {
+        let get = Call::new(Method::GET, &path(key)).query("versionId", id);
+        assert_eq!(client.send(get).await?.0, StatusCode::NOT_FOUND, "{key}: {id} was deleted");
+    }
+    let gone = std::mem::take(&mut known.gone);
+    *known = Known { versions: found, gone, ..Known::default() };
+    Some(())
 }
 
 /// The shard files below a directory of volumes.
