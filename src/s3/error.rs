@@ -9,6 +9,7 @@ use super::values::http_date;
 use crate::chunks::ChunkError;
 use crate::metadata::Error as MetadataError;
 use crate::objects::{BodyProblem, Error};
+use crate::select::SelectError;
 use crate::server::{BodyFault, ErrorDetails};
 
 /// An S3 error of any code.
@@ -138,6 +139,15 @@ pub(super) fn from_objects(error: Error) -> S3Error {
         Error::InvalidRequest(message) => invalid_request(message),
         Error::InvalidArgument { name, value, message } => invalid_argument(&name, &value, message),
         Error::Worker => internal(&error),
+    }
+}
+
+/// Errors of queries, which have codes of their own.
+pub(super) fn from_select(error: SelectError) -> S3Error {
+    match error {
+        SelectError::Refused { code, message } => s3_error(code, StatusCode::BAD_REQUEST, message),
+        SelectError::NotBuilt(message) => s3_error("NotImplemented", StatusCode::NOT_IMPLEMENTED, message),
+        SelectError::Storage(_) => internal(&error),
     }
 }
 

@@ -16,6 +16,7 @@ mod locking;
 mod multipart;
 mod objects;
 pub mod post;
+mod select;
 mod tagging;
 mod values;
 mod versioning;
@@ -97,6 +98,7 @@ operations! {
     delete_object: DeleteObjectInput => DeleteObjectOutput, objects;
     delete_objects: DeleteObjectsInput => DeleteObjectsOutput, objects;
     get_object_attributes: GetObjectAttributesInput => GetObjectAttributesOutput, objects;
+    select_object_content: SelectObjectContentInput => SelectObjectContentOutput, select;
     copy_object: CopyObjectInput => CopyObjectOutput, copy;
     upload_part_copy: UploadPartCopyInput => UploadPartCopyOutput, copy;
     list_objects: ListObjectsInput => ListObjectsOutput, listing;
