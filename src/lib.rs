@@ -24,6 +24,7 @@ pub mod maintenance;
 pub mod metadata;
 pub mod objects;
 pub mod s3;
+pub mod select;
 pub mod server;
 pub mod snapshots;
 pub mod telemetry;

@@ -9,6 +9,7 @@ use super::values::http_date;
 use crate::chunks::ChunkError;
 use crate::metadata::Error as MetadataError;
 use crate::objects::{BodyProblem, Error};
+use crate::select::SelectError;
 use crate::server::{BodyFault, ErrorDetails};
 
 /// An S3 error of any code.
@@ -150,6 +151,15 @@ pub(super) fn from_objects(error: Error) -> S3Error {
 /// 404 `NoSuchConfiguration`.
 pub(super) fn no_such_configuration() -> S3Error {
     s3_error("NoSuchConfiguration", StatusCode::NOT_FOUND, "The specified configuration does not exist.")
+}
+
+/// Errors of queries, which have codes of their own.
+pub(super) fn from_select(error: SelectError) -> S3Error {
+    match error {
+        SelectError::Refused { code, message } => s3_error(code, StatusCode::BAD_REQUEST, message),
+        SelectError::NotBuilt(message) => s3_error("NotImplemented", StatusCode::NOT_IMPLEMENTED, message),
+        SelectError::Storage(_) => internal(&error),
+    }
 }
 
 fn precondition_failed(header: &str) -> S3Error {

@@ -101,6 +101,7 @@ const OPERATIONS: &[(&str, &[&str])] = &[
         ],
     ),
     ("GetObjectAttributes", &["attributes", "versionId"]),
+    ("SelectObjectContent", &["select", "select-type"]),
     ("DeleteObject", &["versionId"]),
     ("DeleteObjects", &["delete"]),
     ("GetObjectRetention", &["retention", "versionId"]),

@@ -22,6 +22,7 @@ mod objects;
 pub mod post;
 mod replication;
 mod rules;
+mod select;
 mod tagging;
 mod values;
 mod versioning;
@@ -103,6 +104,7 @@ operations! {
     delete_object: DeleteObjectInput => DeleteObjectOutput, objects;
     delete_objects: DeleteObjectsInput => DeleteObjectsOutput, objects;
     get_object_attributes: GetObjectAttributesInput => GetObjectAttributesOutput, objects;
+    select_object_content: SelectObjectContentInput => SelectObjectContentOutput, select;
     copy_object: CopyObjectInput => CopyObjectOutput, copy;
     upload_part_copy: UploadPartCopyInput => UploadPartCopyOutput, copy;
     list_objects: ListObjectsInput => ListObjectsOutput, listing;
