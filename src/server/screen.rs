@@ -8,13 +8,15 @@ use super::{HoistedHeaders, Refusal};
 use crate::access::claims::{ClaimError, Claims, Mechanism};
 use crate::access::query::{Query, QueryError};
 
-/// Query parameters of presigned URLs that are about the signature and stand for no header.
-const OF_THE_SIGNATURE: [&str; 8] = [
+/// Query parameters of presigned URLs that stand for no header: all that are about the signature, and the SDKs' note on what they
+/// computed a checksum with.
+const NO_HEADERS: [&str; 9] = [
     "x-amz-algorithm",
     "x-amz-content-sha256",
     "x-amz-credential",
     "x-amz-date",
     "x-amz-expires",
+    "x-amz-sdk-checksum-algorithm",
     "x-amz-security-token",
     "x-amz-signature",
     "x-amz-signedheaders",
@@ -68,6 +70,12 @@ pub(super) fn set_path(parts: &mut Parts, path: &str) -> Result<(), Refusal> {
     Ok(())
 }
 
+/// Whether a parameter is the checksum of a body. S3 does not look at it, and the SDKs rely on that: who signs a URL does not have the
+/// body that others will send to it, so that the SDK for JavaScript signs the checksum of nothing, into each of them.
+fn is_checksum(name: &str) -> bool {
+    name.strip_prefix("x-amz-checksum-").is_some_and(|kind| !matches!(kind, "algorithm" | "mode" | "type"))
+}
+
 /// Gives a presigned URL's `x-amz-*` parameters, which are signed with it, their effect as headers.
 ///
 /// # Errors
@@ -77,7 +85,7 @@ pub(super) fn hoist(parts: &mut Parts, query: &Query, claims: Option<&Claims>) -
     if claims.is_some_and(|claims| claims.mechanism == Mechanism::Query && !claims.version2) {
         for (name, value) in query.iter() {
             let name = name.to_ascii_lowercase();
-            if !name.starts_with("x-amz-") || OF_THE_SIGNATURE.contains(&name.as_str()) {
+            if !name.starts_with("x-amz-") || NO_HEADERS.contains(&name.as_str()) || is_checksum(&name) {
                 continue;
             }
             let (Ok(header), Ok(value)) = (HeaderName::try_from(&name), HeaderValue::from_bytes(value.as_bytes()))
