@@ -21,8 +21,8 @@ from support.process import die_with_parent
 SOURCES = Path(__file__).resolve().parent / "sdk"
 BEHAVIOURS = json.loads((SOURCES / "behaviours.json").read_text())
 TARGET = Path(os.environ.get("CARGO_TARGET_DIR") or servers.ROOT / "target") / "sdk"
-BUILD_SECONDS = 280  # pytest.ini gives a test 300
-RUN_SECONDS = 270
+# pytest.ini gives a test 300.
+BUILD_SECONDS = RUN_SECONDS = 280
 
 
 def run(command, where, env=None, timeout=BUILD_SECONDS):
@@ -58,9 +58,22 @@ def build_js(source, built):
     run([program("npm"), "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--no-update-notifier"], built)
 
 
+def build_java(source, built):
+    """Compiles it; jars are kept where Maven keeps them, and a file of arguments says where that is."""
+    classpath = built / "classpath"
+    goals = ["compile", "dependency:build-classpath", f"-Dmdep.outputFile={classpath}"]
+    run([program("mvn"), "-q", "-B", "--no-transfer-progress", f"-Dsdk.build={built}", *goals], source)
+    (built / "arguments").write_text(f'-cp "{built / "classes"}:{classpath.read_text()}"\nMain\n')
+
+
 # How a suite is built, and then run where it was built.
-BUILDS = {"go": build_go, "js": build_js}
-COMMANDS = {"go": ["./suite"], "js": ["node", "--no-warnings", "main.mjs"]}
+BUILDS = {"go": build_go, "js": build_js, "java": build_java}
+COMMANDS = {
+    "go": ["./suite"],
+    "js": ["node", "--no-warnings", "main.mjs"],
+    # A short run: better compiled quickly than well.
+    "java": ["java", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xmx1g", "@arguments"],
+}
 
 
 @functools.cache
@@ -92,6 +105,12 @@ def report(sdk, endpoint, access_key, secret_key):
 
 def report_of(sdk, server):
     return report(sdk, server.endpoint, server.access_key, server.secret_key)
+
+
+@pytest.mark.parametrize("sdk", BUILDS)
+def test_a_suite_is_built(sdk):
+    """Before any runs, so that each of the two has its own time."""
+    build(sdk)
 
 
 @pytest.mark.parametrize("sdk", BUILDS)

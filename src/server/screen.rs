@@ -1,7 +1,7 @@
 //! What can be refused by looking at a request's first lines, before any signature.
 
 use http::request::Parts;
-use http::{HeaderName, HeaderValue, Method, StatusCode, Uri, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 use percent_encoding::percent_decode_str;
 
 use super::{HoistedHeaders, Refusal};
@@ -76,11 +76,13 @@ fn is_checksum(name: &str) -> bool {
     name.strip_prefix("x-amz-checksum-").is_some_and(|kind| !matches!(kind, "algorithm" | "mode" | "type"))
 }
 
-/// Gives a presigned URL's `x-amz-*` parameters, which are signed with it, their effect as headers.
+/// Gives a presigned URL's `x-amz-*` parameters, which are signed with it, their effect as headers; and makes one header of several that
+/// list content encodings.
 ///
 /// # Errors
 /// A parameter that cannot be a header: without it, the request would do something else.
 pub(super) fn hoist(parts: &mut Parts, query: &Query, claims: Option<&Claims>) -> Result<(), Refusal> {
+    join_encodings(&mut parts.headers);
     let mut hoisted = HoistedHeaders::default();
     if claims.is_some_and(|claims| claims.mechanism == Mechanism::Query && !claims.version2) {
         for (name, value) in query.iter() {
@@ -110,6 +112,41 @@ pub(super) fn hoist(parts: &mut Parts, query: &Query, claims: Option<&Claims>) -
     Ok(())
 }
 
+/// Makes one header of several `Content-Encoding`: the SDKs for Java and Go add one with `aws-chunked` to that of their caller, and s3s
+/// takes no header twice. A signature covers the values joined like this, so that it holds as before.
+fn join_encodings(headers: &mut HeaderMap) {
+    let values: Vec<_> =
+        headers.get_all(header::CONTENT_ENCODING).iter().map(|value| value.as_bytes().trim_ascii()).collect();
+    if values.len() > 1
+        && let Ok(joined) = HeaderValue::from_bytes(&values.join(&b','))
+    {
+        headers.insert(header::CONTENT_ENCODING, joined);
+    }
+}
+
 fn has_nul(copy_source: Option<&HeaderValue>) -> bool {
     copy_source.is_some_and(|value| percent_encoding::percent_decode(value.as_bytes()).any(|b| b == 0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn content_encodings_become_one_header() {
+        for (sent, joined) in
+            [(&["zstd", " aws-chunked "][..], "zstd,aws-chunked"), (&["aws-chunked, zstd"], "aws-chunked, zstd")]
+        {
+            let mut headers = HeaderMap::new();
+            for value in sent {
+                headers.append(header::CONTENT_ENCODING, HeaderValue::from_static(value));
+            }
+            join_encodings(&mut headers);
+            let values: Vec<_> = headers.get_all(header::CONTENT_ENCODING).iter().collect();
+            assert_eq!(values, [joined]);
+        }
+        let mut headers = HeaderMap::new();
+        join_encodings(&mut headers);
+        assert!(headers.is_empty());
+    }
 }

@@ -595,10 +595,10 @@ var all = []*behaviour{
 			content := body(size)
 			only := struct{ io.Reader }{bytes.NewReader(content)}
 			told := must(secure.PutObject(ctx, &s3.PutObjectInput{Bucket: bucket, Key: s("k"), Body: only,
-				ContentLength: aws.Int64(int64(size)), ChecksumAlgorithm: types.ChecksumAlgorithmCrc32c}))
+				ContentLength: aws.Int64(int64(size)), ChecksumAlgorithm: types.ChecksumAlgorithmCrc32c, ContentEncoding: s("zstd")}))
 			same(aws.ToString(head(bucket, "k").ChecksumCRC32C), aws.ToString(told.ChecksumCRC32C), "CRC32C")
 			sameBytes(get(bucket, "k"), content, "object")
-			same(aws.ToString(head(bucket, "k").ContentEncoding), "", "encoding")
+			same(aws.ToString(head(bucket, "k").ContentEncoding), "zstd", "encoding")
 		}
 	}},
 	{name: "presigned-get", do: func(b *behaviour) {
