@@ -104,7 +104,7 @@ class TestPresigned:
         assert (answer.status, answer.body, answer.headers["content-type"]) == (200, content, "a/b")
 
     def test_parameters_stand_for_headers(self, server, s3, bucket):
-        """The SDK for JavaScript moves all x-amz-* headers to the query, with the checksum of the body that it does not have."""
+        """The SDK for JavaScript moves all x-amz-* headers to the query, with the checksum of a body that it lacks."""
         query = "x-amz-meta-a=b&x-amz-checksum-crc32=AAAAAA%3D%3D&x-amz-sdk-checksum-algorithm=CRC32&x-amz-tagging=c%3Dd"
         target = raw.presign(server, "PUT", f"/{bucket}/k?{query}")
         assert raw.send(server, "PUT", target, body=b"content").status == 200

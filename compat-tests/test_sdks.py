@@ -1,8 +1,8 @@
-"""The AWS SDKs for Go, JavaScript and Java: each has a program in `sdk/` that tries every behaviour of `sdk/behaviours.json`.
+"""The AWS SDKs for Go, JavaScript and Java: each has a program in `sdk/` that tries all behaviours of `sdk/behaviours.json`.
 
-A program gets the server's address and credentials in SDK_ENDPOINT, SDK_ACCESS_KEY and SDK_SECRET_KEY, and names of behaviours as
-arguments if it is not to try all. It prints a line of JSON for each: its name, whether it is ok, and a message if not. The SDK for
-Rust is tried by tests/sdk.rs, with the same list."""
+A program gets the server's address and credentials in SDK_ENDPOINT, SDK_ACCESS_KEY and SDK_SECRET_KEY, and as arguments the
+names of behaviours, if it is not to try all. It prints a line of JSON for each: its name, whether it is ok, and a message if
+not. The SDK for Rust is tried by tests/sdk.rs, with the same list."""
 
 import functools
 import hashlib
