@@ -103,6 +103,24 @@ class TestPresigned:
         answer = raw.send(server, "GET", url.removeprefix(server.endpoint))
         assert (answer.status, answer.body, answer.headers["content-type"]) == (200, content, "a/b")
 
+    def test_parameters_stand_for_headers(self, server, s3, bucket):
+        """The SDK for JavaScript moves all x-amz-* headers to the query, with the checksum of a body that it lacks."""
+        query = "x-amz-meta-a=b&x-amz-checksum-crc32=AAAAAA%3D%3D&x-amz-sdk-checksum-algorithm=CRC32&x-amz-tagging=c%3Dd"
+        target = raw.presign(server, "PUT", f"/{bucket}/k?{query}")
+        assert raw.send(server, "PUT", target, body=b"content").status == 200
+        kept = s3.get_object(Bucket=bucket, Key="k", ChecksumMode="ENABLED")
+        assert (kept["Body"].read(), kept["Metadata"], kept["TagCount"]) == (b"content", {"a": "b"}, 1)
+        assert "ChecksumCRC32" not in kept, "what nobody computed is not kept"
+        # In a header that is signed, the checksum holds.
+        headers = {"x-amz-checksum-crc32": "AAAAAA=="}
+        target = raw.presign(server, "PUT", f"/{bucket}/k", headers)
+        assert raw.send(server, "PUT", target, headers, body=b"content").code == "BadDigest"
+        # What says how to do it, and is no checksum, still stands for its header.
+        query = "uploads&x-amz-checksum-algorithm=SHA256&x-amz-checksum-type=COMPOSITE"
+        assert raw.send(server, "POST", raw.presign(server, "POST", f"/{bucket}/k?{query}")).status == 200
+        (upload,) = s3.list_multipart_uploads(Bucket=bucket)["Uploads"]
+        assert (upload["ChecksumAlgorithm"], upload["ChecksumType"]) == ("SHA256", "COMPOSITE")
+
     def test_expired(self, server, s3, bucket, monkeypatch):
         s3.put_object(Bucket=bucket, Key="k", Body=b"x")
         target = raw.presign(server, "GET", f"/{bucket}/k", expires=1)

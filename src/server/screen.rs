@@ -1,20 +1,22 @@
 //! What can be refused by looking at a request's first lines, before any signature.
 
 use http::request::Parts;
-use http::{HeaderName, HeaderValue, Method, StatusCode, Uri, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 use percent_encoding::percent_decode_str;
 
 use super::{HoistedHeaders, Refusal};
 use crate::access::claims::{ClaimError, Claims, Mechanism};
 use crate::access::query::{Query, QueryError};
 
-/// Query parameters of presigned URLs that are about the signature and stand for no header.
-const OF_THE_SIGNATURE: [&str; 8] = [
+/// Query parameters of presigned URLs that stand for no header: all that are about the signature, and the SDKs' note on what they
+/// computed a checksum with.
+const NO_HEADERS: [&str; 9] = [
     "x-amz-algorithm",
     "x-amz-content-sha256",
     "x-amz-credential",
     "x-amz-date",
     "x-amz-expires",
+    "x-amz-sdk-checksum-algorithm",
     "x-amz-security-token",
     "x-amz-signature",
     "x-amz-signedheaders",
@@ -68,16 +70,24 @@ pub(super) fn set_path(parts: &mut Parts, path: &str) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Gives a presigned URL's `x-amz-*` parameters, which are signed with it, their effect as headers.
+/// Whether a parameter is the checksum of a body. S3 does not look at it, and the SDKs rely on that: who signs a URL does not have the
+/// body that others will send to it, so that the SDK for JavaScript signs the checksum of nothing, into each of them.
+fn is_checksum(name: &str) -> bool {
+    name.strip_prefix("x-amz-checksum-").is_some_and(|kind| !matches!(kind, "algorithm" | "mode" | "type"))
+}
+
+/// Gives a presigned URL's `x-amz-*` parameters, which are signed with it, their effect as headers; and makes one header of several that
+/// list content encodings.
 ///
 /// # Errors
 /// A parameter that cannot be a header: without it, the request would do something else.
 pub(super) fn hoist(parts: &mut Parts, query: &Query, claims: Option<&Claims>) -> Result<(), Refusal> {
+    join_encodings(&mut parts.headers);
     let mut hoisted = HoistedHeaders::default();
     if claims.is_some_and(|claims| claims.mechanism == Mechanism::Query && !claims.version2) {
         for (name, value) in query.iter() {
             let name = name.to_ascii_lowercase();
-            if !name.starts_with("x-amz-") || OF_THE_SIGNATURE.contains(&name.as_str()) {
+            if !name.starts_with("x-amz-") || NO_HEADERS.contains(&name.as_str()) || is_checksum(&name) {
                 continue;
             }
             let (Ok(header), Ok(value)) = (HeaderName::try_from(&name), HeaderValue::from_bytes(value.as_bytes()))
@@ -102,6 +112,41 @@ pub(super) fn hoist(parts: &mut Parts, query: &Query, claims: Option<&Claims>) -
     Ok(())
 }
 
+/// Makes one header of several `Content-Encoding`: the SDKs for Java and Go add one with `aws-chunked` to that of their caller, and s3s
+/// takes no header twice. A signature covers the values joined like this, so that it holds as before.
+fn join_encodings(headers: &mut HeaderMap) {
+    let values: Vec<_> =
+        headers.get_all(header::CONTENT_ENCODING).iter().map(|value| value.as_bytes().trim_ascii()).collect();
+    if values.len() > 1
+        && let Ok(joined) = HeaderValue::from_bytes(&values.join(&b','))
+    {
+        headers.insert(header::CONTENT_ENCODING, joined);
+    }
+}
+
 fn has_nul(copy_source: Option<&HeaderValue>) -> bool {
     copy_source.is_some_and(|value| percent_encoding::percent_decode(value.as_bytes()).any(|b| b == 0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn content_encodings_become_one_header() {
+        for (sent, joined) in
+            [(&["zstd", " aws-chunked "][..], "zstd,aws-chunked"), (&["aws-chunked, zstd"], "aws-chunked, zstd")]
+        {
+            let mut headers = HeaderMap::new();
+            for value in sent {
+                headers.append(header::CONTENT_ENCODING, HeaderValue::from_static(value));
+            }
+            join_encodings(&mut headers);
+            let values: Vec<_> = headers.get_all(header::CONTENT_ENCODING).iter().collect();
+            assert_eq!(values, [joined]);
+        }
+        let mut headers = HeaderMap::new();
+        join_encodings(&mut headers);
+        assert!(headers.is_empty());
+    }
 }
