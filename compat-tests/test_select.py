@@ -91,6 +91,13 @@ def test_csv(s3, bucket):
     content = b"%none\r\na\t'b\r\n\\'c'\r\nd\te\r\n"
     assert selected(s3, bucket, content, "SELECT _1, _2 FROM S3Object", input=odd, output=output) == "\"a\";\"b\r\n'c\"|\"d\";\"e\"|"
 
+    # A quote in quotes is written twice unless something else is said.
+    quotes = {"CSV": {"FileHeaderInfo": "NONE", "QuoteCharacter": "'"}}
+    output = {"CSV": {"QuoteCharacter": "'"}}
+    assert selected(s3, bucket, b"'it''s \"so\"',2\n", "SELECT * FROM S3Object", input=quotes, output=output) == (
+        "'it''s \"so\"',2\n"
+    )
+
 
 def test_json(s3, bucket):
     lines = b'{"a": 1, "b": {"c": [1, 2]}}\n{"a": 2.50, "B": null}\n'

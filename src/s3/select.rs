@@ -31,6 +31,8 @@ use crate::select::{
 
 /// Bytes of the document at most: an expression may have 256 KiB, and each of its characters be written as a reference.
 const DOCUMENT: u64 = 2 << 20;
+/// How long an answer says nothing at most.
+const SILENCE: Duration = Duration::from_secs(1);
 /// How often progress is told, to those who asked.
 const PROGRESS: Duration = Duration::from_secs(1);
 
@@ -62,13 +64,14 @@ fn input(asked: InputSerialization) -> S3Result<(Input, select::Compression)> {
             // An empty delimiter is none that was given; without a quote or a comment character there is none.
             let given = |text: Option<String>, default: String| text.filter(|text| !text.is_empty()).unwrap_or(default);
             let header = csv.file_header_info.as_ref().map(FileHeaderInfo::as_str);
+            let quote = csv.quote_character.unwrap_or(default.quote);
             Input::Csv(CsvInput {
                 header: select::file_header(header).map_err(from_select)?,
                 comment: csv.comments.unwrap_or(default.comment),
                 field_delimiter: given(csv.field_delimiter, default.field_delimiter),
                 record_delimiter: given(csv.record_delimiter, default.record_delimiter),
-                quote: csv.quote_character.unwrap_or(default.quote),
-                escape: given(csv.quote_escape_character, default.escape),
+                escape: given(csv.quote_escape_character, quote.clone()),
+                quote,
                 quoted_delimiters: csv.allow_quoted_record_delimiter == Some(true),
             })
         }
@@ -89,11 +92,12 @@ fn output(asked: OutputSerialization) -> S3Result<Output> {
         (Some(csv), None) => {
             let default = CsvOutput::default();
             let quote_fields = csv.quote_fields.as_ref().map(QuoteFields::as_str);
+            let quote = csv.quote_character.unwrap_or(default.quote);
             Ok(Output::Csv(CsvOutput {
                 field_delimiter: given(csv.field_delimiter, default.field_delimiter),
                 record_delimiter: given(csv.record_delimiter, default.record_delimiter),
-                quote: csv.quote_character.unwrap_or(default.quote),
-                escape: given(csv.quote_escape_character, default.escape),
+                escape: given(csv.quote_escape_character, quote.clone()),
+                quote,
                 quote_always: select::quote_fields(quote_fields).map_err(from_select)?,
             }))
         }
@@ -165,6 +169,7 @@ pub(super) async fn select_object_content(
     let mut answer = Answer {
         counters: select.counters(),
         select: Some(select),
+        told: Instant::now(),
         progress: progress.then(Instant::now),
         events: VecDeque::new(),
     };
@@ -182,6 +187,8 @@ struct Answer {
     /// `None`: there is nothing more to come.
     select: Option<select::Select>,
     counters: Arc<Counters>,
+    /// When there was an event last.
+    told: Instant,
     /// When progress was told last, if it is wanted.
     progress: Option<Instant>,
     events: VecDeque<SelectObjectContentEvent>,
@@ -189,44 +196,54 @@ struct Answer {
 
 impl Answer {
     async fn next(&mut self) -> Option<S3Result<SelectObjectContentEvent>> {
-        loop {
-            if let Some(event) = self.events.pop_front() {
-                return Some(Ok(event));
-            }
+        while self.events.is_empty() {
             self.select.as_ref()?;
             if let Err(error) = self.advance().await {
                 return Some(Err(error));
             }
         }
+        self.events.pop_front().map(Ok)
     }
 
-    /// Does a step, which makes at least one event.
+    /// Works until there are events.
     async fn advance(&mut self) -> S3Result<()> {
-        let Some(mut select) = self.select.take() else { return Ok(()) };
-        // Never closed.
-        let place = PLACES.acquire().await.ok();
-        let work = tokio::task::spawn_blocking(move || {
-            let step = select.step();
-            (select, step)
-        });
-        let (select, step) = work.await.map_err(|error| {
-            from_select(SelectError::Storage(io::Error::other(format!("the query's thread ended: {error}"))))
-        })?;
-        drop(place);
-        let ended = match step.map_err(from_select)? {
-            Step::Records(records) => {
-                self.events.push_back(SelectObjectContentEvent::Records(RecordsEvent { payload: Some(records) }));
-                false
+        while self.events.is_empty()
+            && let Some(mut select) = self.select.take()
+        {
+            // Never closed.
+            let place = PLACES.acquire().await.ok();
+            let work = tokio::task::spawn_blocking(move || {
+                let step = select.step();
+                (select, step)
+            });
+            let (select, step) = work.await.map_err(|error| {
+                from_select(SelectError::Storage(io::Error::other(format!("the query's thread ended: {error}"))))
+            })?;
+            drop(place);
+            let step = step.map_err(from_select)?;
+            if step != Step::End {
+                self.select = Some(select);
             }
-            Step::Idle => {
-                self.events.push_back(SelectObjectContentEvent::Cont(ContinuationEvent {}));
-                false
-            }
-            Step::End => true,
-        };
+            self.tell(step);
+        }
+        Ok(())
+    }
+
+    /// Makes the events of a step.
+    fn tell(&mut self, step: Step) {
+        let ended = step == Step::End;
         let read = |counter: &AtomicU64| Some(signed(counter.load(Ordering::Relaxed)));
         let (bytes_scanned, bytes_processed, bytes_returned) =
             (read(&self.counters.scanned), read(&self.counters.processed), read(&self.counters.returned));
+        match step {
+            Step::Records(records) => {
+                self.events.push_back(SelectObjectContentEvent::Records(RecordsEvent { payload: Some(records) }));
+            }
+            Step::Idle if self.told.elapsed() >= SILENCE => {
+                self.events.push_back(SelectObjectContentEvent::Cont(ContinuationEvent {}));
+            }
+            Step::Idle | Step::End => {}
+        }
         if self.progress.is_some_and(|told| ended || told.elapsed() >= PROGRESS) {
             self.progress = Some(Instant::now());
             let details = Progress { bytes_processed, bytes_returned, bytes_scanned };
@@ -236,10 +253,10 @@ impl Answer {
             let details = Stats { bytes_processed, bytes_returned, bytes_scanned };
             self.events.push_back(SelectObjectContentEvent::Stats(StatsEvent { details: Some(details) }));
             self.events.push_back(SelectObjectContentEvent::End(EndEvent {}));
-        } else {
-            self.select = Some(select);
         }
-        Ok(())
+        if !self.events.is_empty() {
+            self.told = Instant::now();
+        }
     }
 }
 

@@ -31,9 +31,13 @@ pub type Result<T, E = SelectError> = std::result::Result<T, E>;
 #[error("{0}")]
 pub struct StorageFault(pub String);
 
+/// Characters of a message at most: the query is quoted in it, and a header of an event must hold it.
+const MAX_MESSAGE: usize = 500;
+
 /// A code with its message.
 pub(super) fn refused(code: &'static str, message: impl Into<String>) -> SelectError {
-    SelectError::Refused { code, message: message.into() }
+    let shown = |char: char| if char.is_control() { ' ' } else { char };
+    SelectError::Refused { code, message: message.into().chars().take(MAX_MESSAGE).map(shown).collect() }
 }
 
 /// As [`refused`], as a result.

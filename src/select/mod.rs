@@ -1,7 +1,7 @@
 //! S3 Select: an SQL expression over the records of one CSV, JSON or Parquet object.
 //!
 //! A [`Select`] is a machine that is driven in steps, each on a thread that may block: it reads as much of the object as it takes to fill a
-//! message, or as a second allows. Between two steps it holds no thread, so that a client that reads slowly costs none, and one that leaves
+//! message, or as a moment allows. Between two steps it holds no thread, so that a client that reads slowly costs none, and one that leaves
 //! stops it.
 //!
 //! What one needs of memory: 1 MiB of a record and 64 KiB read ahead, the values of that record (32 MiB if it is nothing but commas), and
@@ -56,8 +56,8 @@ use syntax::{Projection, Query};
 pub const MAX_RECORD: usize = 1 << 20;
 /// Bytes of the answer that are sent at once.
 const MESSAGE: usize = 128 << 10;
-/// How long a step works if the answer does not fill.
-const SLICE: Duration = Duration::from_secs(1);
+/// How long a step works if the answer does not fill: others wait as long for their turn.
+const SLICE: Duration = Duration::from_millis(250);
 /// Rows between two looks at the clock.
 const ROWS_A_LOOK: u32 = 64;
 
@@ -197,7 +197,7 @@ impl Select {
         self.counters.clone()
     }
 
-    /// Works on: until a message is full, a second is over, or all is done. Reads the object, so it may block.
+    /// Works on: until a message is full, its time is over, or all is done. Reads the object, so it may block.
     ///
     /// # Errors
     /// What is wrong with the object, or with the query now that it meets the object. There is nothing behind an error.

@@ -124,7 +124,7 @@ pub(super) struct Reader {
 }
 
 impl Reader {
-    /// Opens the file; within a range the row groups whose middle is in it count.
+    /// Opens the file; within a range the row groups that begin there count.
     pub(super) fn open(
         source: Arc<dyn Source>,
         query: &Query,
@@ -135,8 +135,10 @@ impl Reader {
         guarded(|| {
             let mut options = ReadOptionsBuilder::new();
             if let Some((first, last)) = range {
-                let place = |at: u64| i64::try_from(at).unwrap_or(i64::MAX);
-                options = options.with_range(place(first), place(last.saturating_add(1)));
+                options = options.with_predicate(Box::new(move |group, _| {
+                    let start = group.columns().iter().map(|column| column.byte_range().0).min();
+                    start.is_some_and(|start| (first..=last).contains(&start))
+                }));
             }
             let file = SerializedFileReader::new_with_options(ranges, options.build()).map_err(unreadable)?;
             let metadata = file.metadata();
