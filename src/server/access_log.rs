@@ -12,6 +12,7 @@ use tracing::Span;
 
 use super::RequestId;
 use super::body::BodyWatch;
+use super::bucket_log::Draft;
 
 /// The log's name for filters.
 pub const TARGET: &str = "ninefold::access";
@@ -25,6 +26,8 @@ pub(super) struct Entry {
     pub(super) peer: SocketAddr,
     pub(super) started: Instant,
     pub(super) watch: BodyWatch,
+    /// What goes into the log of its bucket.
+    pub(super) draft: Option<Draft>,
 }
 
 /// An answer's body that writes the log entry when it has been sent or given up.
@@ -76,6 +79,9 @@ impl Body for LoggedBody {
 
 impl Drop for LoggedBody {
     fn drop(&mut self) {
+        if let Some(draft) = self.entry.draft.take() {
+            draft.sent(self.sent);
+        }
         let entry = &self.entry;
         tracing::info!(
             target: TARGET,

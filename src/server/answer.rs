@@ -7,6 +7,7 @@ use http::{HeaderValue, Method, Response, StatusCode, header};
 use s3s::Body;
 
 use super::body::BodyWatch;
+use super::bucket_log::AnsweredError;
 use super::{ErrorDetails, Refusal, RequestId, StatusOverride};
 
 /// What of the request is needed to answer it.
@@ -26,6 +27,7 @@ pub(super) fn refuse(refusal: &Refusal, asked: &Asked, host_id: &HeaderValue) ->
     let mut response = Response::new(Body::from(xml));
     *response.status_mut() = refusal.status;
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/xml"));
+    response.extensions_mut().insert(AnsweredError(refusal.code.clone()));
     response
 }
 
@@ -41,6 +43,7 @@ pub(super) fn complete(
         *response.status_mut() = refusal.status;
         *response.body_mut() = Body::from(xml);
         response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/xml"));
+        response.extensions_mut().insert(AnsweredError(refusal.code));
     } else if asked.attributes
         && let Some(xml) = xml(&response)
     {

@@ -4,7 +4,8 @@
 //!
 //! ```text
 //! connection   accept, limits, time-outs                              serve, connection
-//!  └ id, log   an id for log and client; one line at the end          request_id, access_log
+//!  └ id, log   an id for log and client; one line at the end, and
+//!              one in the log of the bucket                           request_id, access_log, bucket_log
 //!     └ health   /health/live, /health/ready; not under websites      health
 //!        └ cors   preflights; headers for pages of other origins      cors, target, buckets
 //!           ├ website   under hosts of websites: pages for anybody,
@@ -22,6 +23,7 @@ mod access_log;
 mod answer;
 mod aws_chunked;
 mod body;
+mod bucket_log;
 mod buckets;
 mod connection;
 mod cors;
@@ -58,6 +60,7 @@ use tracing::Instrument as _;
 
 use crate::access::Credentials;
 use crate::access::form::FormAccess;
+use crate::bucket_logs::BucketLogs;
 use crate::clock::random_bytes;
 use crate::s3::auth::Auth;
 use crate::s3::guard::Guard;
@@ -66,6 +69,7 @@ use access_log::Entry;
 use answer::Asked;
 use aws_chunked::Reframed;
 use body::Watching;
+use bucket_log::Draft;
 use cors::CrossOrigin;
 use lengths::Framing;
 use request_id::RequestIds;
@@ -74,6 +78,7 @@ use target::Target;
 
 pub use access_log::{LoggedBody, TARGET as ACCESS_LOG};
 pub use body::{BodyFault, BodyWatch, BrokenBody};
+pub use bucket_log::{Noted, NotedDelete, NotedSource};
 pub use buckets::Buckets;
 pub use health::{Health, Readiness};
 pub use refusal::{ErrorDetails, Refusal, StatusOverride};
@@ -133,6 +138,7 @@ pub struct GatewayConfig {
 pub struct Gateway {
     inner: Arc<Inner>,
     websites_only: bool,
+    logs: Option<BucketLogs>,
 }
 
 struct Inner {
@@ -176,12 +182,17 @@ impl Gateway {
             ids: RequestIds::new(),
             host_id: HeaderValue::try_from(host_id).unwrap_or_else(|_| HeaderValue::from_static("ninefold")),
         });
-        Self { inner, websites_only: false }
+        Self { inner, websites_only: false, logs: None }
     }
 
     /// The same, where every request is for the website of the bucket that its host names.
     pub fn websites(&self) -> Self {
         Self { websites_only: true, ..self.clone() }
+    }
+
+    /// The same, where requests are written into the logs of their buckets.
+    pub fn logging_to(self, logs: BucketLogs) -> Self {
+        Self { logs: Some(logs), ..self }
     }
 
     /// Answers one request.
@@ -206,18 +217,29 @@ impl Gateway {
             id,
         };
         let path = parts.uri.path().to_owned();
-        let entry = Entry { id, method: parts.method.clone(), path, peer, started, watch: watch.clone() };
+        let mut entry =
+            Entry { id, method: parts.method.clone(), path, peer, started, watch: watch.clone(), draft: None };
         parts.extensions.insert(id);
         parts.extensions.insert(Peer(peer));
         parts.extensions.insert(watch.clone());
         let span = tracing::info_span!("request", request_id = %id);
         let site = inner.site(&parts, self.websites_only);
+        let draft = self.logs.as_ref().filter(|logs| Draft::may_be_of(logs, &parts)).and_then(|logs| {
+            let target = inner.target(&parts, site.as_deref());
+            Draft::of(logs, &parts, &target, site.is_some(), peer, (id, started))
+        });
+        if let Some(draft) = &draft {
+            parts.extensions.insert(draft.noted());
+        }
         let response = inner.respond(parts, body, site, &asked, &watch).instrument(span.clone()).await;
         let mut response = answer::seal(response, &asked, &inner.host_id);
         // What is left of a body that nobody wanted lies in the way of the next request: a client that does not know would send that
         // in vain.
         if has_body && !watch.has_ended() && version < Version::HTTP_2 {
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        if let Some(draft) = draft {
+            entry.draft = Some(draft.answered(&response, &watch).await);
         }
         let status = response.status();
         response.map(|body| LoggedBody::new(body, entry, status, span))
@@ -243,10 +265,7 @@ impl Inner {
         {
             return health;
         }
-        let target = match &site {
-            Some(bucket) => Target::of_site(&parts, bucket),
-            None => Target::of(&parts, &self.domains),
-        };
+        let target = self.target(&parts, site.as_deref());
         // A preflight's headers are part of its answer.
         let cross_origin = CrossOrigin::of(&parts).filter(|_| parts.method != Method::OPTIONS);
         let granted = async { cors::granted(cross_origin.as_ref()?, target.bucket.as_deref(), &*self.buckets).await };
@@ -276,6 +295,14 @@ impl Inner {
             granted.put(response.headers_mut());
         }
         response
+    }
+
+    /// What a request is about.
+    fn target(&self, parts: &Parts, site: Option<&str>) -> Target {
+        match site {
+            Some(bucket) => Target::of_site(parts, bucket),
+            None => Target::of(parts, &self.domains),
+        }
     }
 
     async fn answer<B>(

@@ -15,6 +15,7 @@ use s3s::dto::{Timestamp, TimestampFormat};
 
 use super::answer::{self, Asked};
 use super::body::BodyWatch;
+use super::bucket_log::AnsweredError;
 use super::buckets::{is_absent, unknown};
 use super::{Inner, Refusal, target};
 use crate::objects::{Came, Pages, RoutingRule, WebProtocol, Website, directory};
@@ -246,6 +247,7 @@ fn found(location: &str, asked: &Asked, host_id: &HeaderValue) -> Response<Body>
 
 /// The headers that say what is wrong, whatever page is shown.
 fn describe(response: &mut Response<Body>, failed: &Failed) {
+    response.extensions_mut().insert(AnsweredError(failed.refusal.code.clone()));
     let headers = response.headers_mut();
     let mut put = |name: &str, value: &str| {
         if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
