@@ -9,9 +9,9 @@ import pytest
 from botocore.exceptions import ClientError
 
 from conftest import empty
-from support import raw
+from support import clients, raw
 from support.clients import boto
-from support.server import REGION, Server
+from support.server import REGION, Server, self_signed
 from test_forms import post
 from test_objects import refused
 
@@ -387,6 +387,23 @@ class TestDelivery:
         enable(client, buckets.source, buckets.target)
         client.head_bucket(Bucket=buckets.source)
         wait_for(client, buckets.target, "REST.HEAD.BUCKET")
+
+    def test_how_it_was_encrypted(self, new_server, tmp_path):
+        server = new_server(tls=self_signed(tmp_path), args=["--access-log-interval", "300ms"]).start()
+        aws = clients.aws_cli(server, tmp_path)
+        aws.env["AWS_CA_BUNDLE"] = str(server.tls[0])
+        aws("s3", "mb", "s3://bucket")
+        aws("s3", "mb", "s3://logs")
+        status = '{"LoggingEnabled": {"TargetBucket": "logs", "TargetPrefix": ""}}'
+        aws("s3api", "put-bucket-logging", "--bucket", "bucket", "--bucket-logging-status", status)
+        aws("s3api", "head-bucket", "--bucket", "bucket")
+        deadline = time.monotonic() + WITHIN
+        while not (listed := aws.json("s3api", "list-objects-v2", "--bucket", "logs").get("Contents")):
+            assert time.monotonic() < deadline
+        fields = FIELD.findall(aws("s3", "cp", f"s3://logs/{listed[0]['Key']}", "-"))
+        record = SimpleNamespace(**dict(zip(FIELDS, fields, strict=True)))
+        assert (record.operation, record.tls) == ("REST.HEAD.BUCKET", "TLSv1.3")
+        assert record.cipher.startswith("TLS_AES_") or record.cipher.startswith("TLS_CHACHA20_")
 
     def test_delivered_at_the_end(self, database, new_server):
         server = new_server(database_url=database()).start()

@@ -215,10 +215,13 @@ class TestConditionalWrites:
         s3.put_object(Bucket=bucket, Key="k", Body=b"3", IfNoneMatch="*")
         assert read(s3, bucket, "k") == b"3"
 
-    def test_if_none_match_takes_only_the_star(self, s3, bucket):
+    def test_if_none_match_takes_etags(self, s3, bucket):
+        s3.put_object(Bucket=bucket, Key="k", Body=b"1", IfNoneMatch=etag(b"1"))
         with pytest.raises(ClientError) as error:
-            s3.put_object(Bucket=bucket, Key="k", Body=b"1", IfNoneMatch=etag(b"1"))
-        assert refused(error) == (501, "NotImplemented")
+            s3.put_object(Bucket=bucket, Key="k", Body=b"2", IfNoneMatch=etag(b"1"))
+        assert refused(error) == (412, "PreconditionFailed")
+        s3.put_object(Bucket=bucket, Key="k", Body=b"2", IfNoneMatch=f"{etag(b'0')}, {etag(b'3')}")
+        assert read(s3, bucket, "k") == b"2"
 
     def test_replace_only_what_was_seen(self, s3, bucket):
         with pytest.raises(ClientError) as error:

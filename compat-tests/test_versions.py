@@ -1,5 +1,7 @@
 """boto3: versions, delete markers, and what a bucket's versioning does to every operation."""
 
+import re
+
 import pytest
 from botocore.exceptions import ClientError
 
@@ -346,6 +348,10 @@ class TestListing:
         assert [(v["Key"], v["IsLatest"]) for v in rest["Versions"]] == [("a/1", False), ("a/2", True), ("a/2", False)]
         assert "NextKeyMarker" not in rest and rest["KeyMarker"] == last["Key"]
         assert s3.list_object_versions(Bucket=filled, MaxKeys=0).get("Versions") is None
+
+    def test_versions_and_markers_are_one_row(self, server, filled):
+        body = raw.signed(server, "GET", f"/{filled}?versions&prefix=b").body.decode()
+        assert re.findall(r"<(Version|DeleteMarker)>", body) == ["DeleteMarker", "Version", "Version"]
 
     def test_what_is_refused(self, s3, server, filled):
         with pytest.raises(ClientError) as error:

@@ -13,8 +13,8 @@ use serde::Deserialize;
 use crate::access::Secret;
 use crate::maintenance::{MaintenanceConfig, MoverConfig, SweepConfig};
 use crate::metadata::{DatabaseConfig, VolumeSpec};
-use crate::s3::host::{is_bucket_name, is_domain};
-use crate::server::Limits;
+use crate::s3::host::{is_bucket_name, is_domain, is_reserved};
+use crate::server::{Limits, TlsFiles};
 use crate::snapshots::{ChangeLogging, SnapshotConfig};
 use crate::telemetry::LogFormat;
 use values::{Size, Span};
@@ -73,6 +73,12 @@ pub struct Settings {
     /// Address that S3 is served at; port 0 takes any free one [default: 127.0.0.1:9000]
     #[arg(long, value_name = "ADDR:PORT")]
     pub listen: Option<String>,
+    /// Certificate to serve HTTPS with, PEM, followed by its chain; read again when it changes [default: plain HTTP]
+    #[arg(long, value_name = "FILE")]
+    pub tls_cert: Option<PathBuf>,
+    /// The certificate's private key, PEM
+    #[arg(long, value_name = "FILE")]
+    pub tls_key: Option<PathBuf>,
     /// postgres://... or sqlite:PATH [default: sqlite, in the data directory]
     #[arg(long, value_name = "URL")]
     pub database_url: Option<Secret>,
@@ -110,13 +116,13 @@ pub struct Settings {
     /// Buckets that anybody may read through their websites; of all others nothing is served there [default: none]
     #[arg(long, value_name = "BUCKET,...", value_delimiter = ',')]
     pub website_public: Vec<String>,
-    /// Accept signature version 2, which is weak; so far only uploads by form can be signed with it [default: false]
+    /// Accept signature version 2, which is weak [default: false]
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub allow_sigv2: Option<bool>,
     /// Connections of clients at most, at each address [default: 4096]
     #[arg(long, value_name = "NUMBER")]
     pub max_connections: Option<usize>,
-    /// How long a request's head may take, and a connection be without a request [default: 30s]
+    /// How long a TLS handshake and a request's head may take, each, and a connection be without a request [default: 30s]
     #[arg(long, value_name = "TIME")]
     pub head_timeout: Option<Span>,
     /// How long a client may neither send nor take anything [default: 60s]
@@ -187,6 +193,8 @@ pub struct Config {
     pub data: PathBuf,
     /// Address to listen at.
     pub listen: String,
+    /// Certificate and key, where HTTPS is served.
+    pub tls: Option<TlsFiles>,
     /// The database's URL.
     pub database_url: Secret,
     /// Connections to the database at most.
@@ -263,6 +271,12 @@ impl Config {
         let data = std::path::absolute(&data).map_err(|error| wrong("data", error))?;
         let listen = address("listen", settings.listen.unwrap_or_else(|| "127.0.0.1:9000".to_owned()))?;
         let website_listen = settings.website_listen.map(|listen| address("website_listen", listen)).transpose()?;
+        let tls = match (settings.tls_cert, settings.tls_key) {
+            (Some(certificate), Some(key)) => Some(TlsFiles::new(certificate, key)),
+            (None, None) => None,
+            (Some(_), None) => return Err(wrong("tls_cert", "it needs tls_key as well")),
+            (None, Some(_)) => return Err(wrong("tls_key", "it needs tls_cert as well")),
+        };
         let database_url = match (settings.database_url, settings.database_url_file) {
             (Some(url), _) => url,
             (None, Some(file)) => Secret::new(read_text(&file)?),
@@ -276,7 +290,7 @@ impl Config {
         if region.is_empty() || region.len() > 63 || !region.bytes().all(legible) {
             return Err(wrong("region", format!("{region:?} is not a region: lower-case letters, digits and '-'")));
         }
-        if let Some(name) = settings.bucket.iter().find(|name| !is_bucket_name(name)) {
+        if let Some(name) = settings.bucket.iter().find(|name| !is_bucket_name(name) || is_reserved(name)) {
             return Err(wrong("bucket", format!("{name:?} is not a bucket name")));
         }
         if let Some(name) = settings.domain.iter().find(|name| !is_domain(name)) {
@@ -331,6 +345,7 @@ impl Config {
         Ok(Self {
             data,
             listen,
+            tls,
             database_url,
             database_connections: u32::try_from(connections).unwrap_or(u32::MAX),
             database_connect_timeout: lasting(
@@ -403,6 +418,8 @@ impl Settings {
         Self {
             data: self.data.or(others.data),
             listen: self.listen.or(others.listen),
+            tls_cert: self.tls_cert.or(others.tls_cert),
+            tls_key: self.tls_key.or(others.tls_key),
             database_url,
             database_url_file,
             database_connections: self.database_connections.or(others.database_connections),
@@ -449,6 +466,8 @@ impl Variables<'_> {
         Ok(Settings {
             data: self.text("NINEFOLD_DATA")?.map(PathBuf::from),
             listen: self.text("NINEFOLD_LISTEN")?,
+            tls_cert: self.text("NINEFOLD_TLS_CERT")?.map(PathBuf::from),
+            tls_key: self.text("NINEFOLD_TLS_KEY")?.map(PathBuf::from),
             database_url: self.secret(&["NINEFOLD_DATABASE_URL"])?,
             database_url_file: None,
             database_connections: self.value("NINEFOLD_DATABASE_CONNECTIONS")?,
@@ -641,6 +660,14 @@ mod tests {
     }
 
     #[test]
+    fn certificate_and_key_may_come_from_different_sources() {
+        assert_eq!(load("", &[], Settings::default()).unwrap().tls, None);
+        let flags = Settings { tls_cert: Some("/flag/cert".into()), ..Settings::default() };
+        let config = load("tls_cert = \"/file/cert\"\n", &[("NINEFOLD_TLS_KEY", "/env/key")], flags).unwrap();
+        assert_eq!(config.tls, Some(TlsFiles::new("/flag/cert".into(), "/env/key".into())));
+    }
+
+    #[test]
     fn volumes_come_whole_from_one_source() {
         let file = "[[volume]]\npath = \"/file{1...9}\"\nnode = \"a\"\nweight = 2.0\ncapacity = \"1TiB\"\n";
         let config = load(file, &[], Settings::default()).unwrap();
@@ -698,8 +725,11 @@ mod tests {
         for (name, value) in [
             ("NINEFOLD_LISTEN", "9000"),
             ("NINEFOLD_LISTEN", "127.0.0.1:99999"),
+            ("NINEFOLD_TLS_CERT", "/cert-without-key.pem"),
+            ("NINEFOLD_TLS_KEY", "/key-without-cert.pem"),
             ("NINEFOLD_REGION", "EU West"),
             ("NINEFOLD_BUCKETS", "Good_Bucket"),
+            ("NINEFOLD_BUCKETS", "minio"),
             ("NINEFOLD_DOMAINS", "no domain"),
             ("NINEFOLD_WEBSITE_DOMAINS", "no domain"),
             ("NINEFOLD_WEBSITE_LISTEN", "9001"),

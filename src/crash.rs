@@ -8,6 +8,8 @@
 
 /// The points there are.
 pub const POINTS: &[&str] = &[
+    // A start knows whose the database is, and has not registered its volumes.
+    "start.named",
     // Ids are reserved in SQL, nothing was written yet.
     "ids.reserved",
     // A chunk's files are there, their names not yet on stable storage.

@@ -12,11 +12,12 @@ use tokio::task::JoinSet;
 use crate::chunks::codec::CodecError;
 use crate::chunks::{ChunkConfig, ChunkStore};
 use crate::clock::{Clock, random_bytes};
+use crate::crash;
 use crate::layout::VolumeSlot;
 use crate::maintenance::{self, Heartbeat, MaintenanceConfig, Roster, VolumeOpenError};
 use crate::metadata::{self, ChangeFeed, DatabaseConfig, Metadata, VolumeRow, VolumeSpec};
 use crate::objects::{self, CorsRules, Lifeline, MetadataLedger, PackConfig, Store, Website};
-use crate::server::{Buckets, Health, Readiness};
+use crate::server::Buckets;
 use crate::snapshots::LogWriter;
 use crate::volumes::prober;
 use crate::volumes::{IoConfig, VolumeSet};
@@ -80,8 +81,15 @@ impl Instance {
     pub async fn open(config: InstanceConfig) -> Result<Self, OpenError> {
         let metadata = Metadata::connect(&config.database).await?;
         let feed = log_changes(&metadata, &config.maintenance).await?;
-        let deployment = metadata.deployment(&hex::encode(random_bytes::<16>())).await?;
-        let rows = metadata.register_volumes(&config.volumes).await?;
+        let (deployment, rows) = loop {
+            let deployment = metadata.deployment(&hex::encode(random_bytes::<16>())).await?;
+            crash::point("start.named");
+            let rows = metadata.register_volumes(&config.volumes).await?;
+            // A restore into the empty database, which came between the two, has given it another name, and volumes to go with it.
+            if metadata.deployment_id().await?.as_ref() == Some(&deployment) {
+                break (deployment, rows);
+            }
+        };
         let (rows, retired) = retire_unnamed(&metadata, rows, &config.volumes).await?;
         Self::start(metadata, feed, deployment, (rows, retired), config).await
     }
@@ -191,20 +199,6 @@ impl Instance {
 /// From now on what is committed is logged, if snapshots are made that a log can go on from.
 async fn log_changes(metadata: &Metadata, config: &MaintenanceConfig) -> metadata::Result<Option<ChangeFeed>> {
     if config.snapshots.interval.is_zero() { Ok(None) } else { metadata.log_changes().await }
-}
-
-/// Whether a store can serve: its database answers and enough volumes take writes.
-#[derive(Debug, Clone)]
-pub struct StoreHealth(pub Store);
-
-#[async_trait]
-impl Health for StoreHealth {
-    async fn ready(&self) -> Readiness {
-        let database = self.0.metadata().ping().await.is_ok();
-        let members = self.0.chunks().volumes().members();
-        let usable_volumes = members.values().filter(|member| member.takes_writes()).count();
-        Readiness { database, usable_volumes }
-    }
 }
 
 #[async_trait]

@@ -8,6 +8,7 @@
 //! ```
 //!
 //! `layout` holds the words that `metadata` and `chunks` share, `clock` the one source of time and randomness.
+//! `vitals` tells the server's health and metrics how the store is.
 //! `maintenance` works beside the way, through `metadata` and `chunks` as the request path does; so does `snapshots`, which keeps the
 //! metadata on the volumes as well and brings them back from there.
 
@@ -27,4 +28,5 @@ pub mod s3;
 pub mod server;
 pub mod snapshots;
 pub mod telemetry;
+pub mod vitals;
 pub mod volumes;

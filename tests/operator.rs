@@ -151,3 +151,26 @@ fn what_is_no_store_is_told() {
     assert!(fails(&server, &["status"]).contains("no database"));
     assert!(!server.home().join("data").exists(), "nothing is made");
 }
+
+/// One that is being made when a snapshot is asked for has not all in it that was there by then.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_snapshot_that_is_asked_for_begins_afterwards() {
+    let mut server = Server::new(&["--bucket", "demo"]);
+    server.set_env("NINEFOLD_SNAPSHOT_INTERVAL", Some("1h"));
+    // The first, which nobody asks for, has looked at all tables and goes no further.
+    server.set_env("NINEFOLD_STOP_AT", Some("snapshot.synced"));
+    server.spawn();
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !server.is_stopped() {
+        assert!(Instant::now() < deadline, "it has not stopped: {}", server.output());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let asked = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_millis() as i64;
+    let mut command = server.command(&["snapshot"]).spawn().unwrap();
+    // Long enough for it to have asked; one that is slower asks for a new one in any case.
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    server.signal(Signal::CONT);
+    assert!(tokio::task::spawn_blocking(move || command.wait()).await.unwrap().unwrap().success());
+    let status = json(&server, &["status", "--json"]);
+    assert!(status["snapshot"]["began"].as_i64().unwrap() >= asked, "{status:#}");
+}

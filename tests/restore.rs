@@ -458,9 +458,7 @@ async fn stopped_at(server: &Server, point: &str) -> Child {
     let mut restore = server.command(&["restore"]);
     restore.env("NINEFOLD_STOP_AT", point).stdout(Stdio::piped()).stderr(Stdio::piped());
     let child = restore.spawn().unwrap();
-    let stat = format!("/proc/{}/stat", child.id());
-    let state = || std::fs::read_to_string(&stat).unwrap().rsplit(") ").next().unwrap().chars().next();
-    until("the restore has stopped", async || state() == Some('T')).await;
+    until("the restore has stopped", async || server::is_stopped(&child)).await;
     child
 }
 
@@ -523,4 +521,20 @@ async fn nobody_else_gets_at_a_postgres_that_is_being_restored() {
         server.kill();
         drop(database);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_began_to_start_before_a_restore_serves_what_was_restored() {
+    let mut server = lost(None).await;
+    let database = Database::new().await;
+    server.set_env("NINEFOLD_DATABASE_URL", Some(&database.url));
+    // It has given the empty database a name, and goes no further.
+    server.set_env("NINEFOLD_STOP_AT", Some("start.named"));
+    server.spawn();
+    until("the start has stopped", async || server.is_stopped()).await;
+    server.set_env("NINEFOLD_STOP_AT", None);
+    succeeds(&server, &["restore"]);
+    server.signal(Signal::CONT);
+    until("it is ready", async || server.health("ready") == Some(200)).await;
+    assert_all(&server).await;
 }

@@ -5,6 +5,7 @@ import os
 import re
 import secrets
 import signal
+import ssl
 import subprocess
 import time
 from pathlib import Path
@@ -49,15 +50,30 @@ def clean_environment():
     return {name: value for name, value in os.environ.items() if not name.upper().startswith(prefixes)}
 
 
+def self_signed(directory):
+    """Makes a certificate for 127.0.0.1 and its key, by openssl; answers both files."""
+    certificate, key = Path(directory) / "cert.pem", Path(directory) / "key.pem"
+    command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=ninefold"
+    names = "subjectAltName=IP:127.0.0.1,DNS:localhost"
+    subprocess.run(
+        [*command.split(), "-addext", names, "-keyout", str(key), "-out", str(certificate)], check=True, capture_output=True
+    )
+    return certificate, key
+
+
 class Server:
     """A server on a directory of its own. It can be stopped, killed and started again on the same data and port."""
 
-    def __init__(self, home, *, database_url=None, args=(), env=None, credentials=True):
+    def __init__(self, home, *, database_url=None, args=(), env=None, credentials=True, tls=None):
         self.home = Path(home)
         self.home.mkdir(parents=True, exist_ok=True)
         self.data = self.home / "data"
         self.database_url = database_url
         self.args = list(args)
+        # Certificate and key, where HTTPS is served.
+        self.tls = tls
+        if tls:
+            self.args += ["--tls-cert", str(tls[0]), "--tls-key", str(tls[1])]
         self.extra_env = dict(env or {})
         self.access_key = self.secret_key = None
         if credentials:
@@ -149,7 +165,7 @@ class Server:
     @property
     def endpoint(self):
         """The URL that clients are given."""
-        return f"http://127.0.0.1:{self.port}"
+        return f"{'https' if self.tls else 'http'}://127.0.0.1:{self.port}"
 
     @property
     def volumes(self):
@@ -164,7 +180,11 @@ class Server:
 
     def health(self, which, timeout=10):
         """The status of /health/`which`; None if nobody answers."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
+        if self.tls:
+            trusting = ssl.create_default_context(cafile=self.tls[0])
+            connection = http.client.HTTPSConnection("127.0.0.1", self.port, timeout=timeout, context=trusting)
+        else:
+            connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
         try:
             connection.request("GET", f"/health/{which}")
             return connection.getresponse().status

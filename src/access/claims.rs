@@ -30,6 +30,8 @@ pub enum Mechanism {
 pub struct Claims {
     /// Where the signature is.
     pub mechanism: Mechanism,
+    /// Whether it is one of version 2, which has no scope and covers all `x-amz-*` headers.
+    pub version2: bool,
     /// The access key it is said to be made with.
     pub access_key: String,
     /// The region of its scope.
@@ -120,9 +122,23 @@ impl Claims {
         match (in_header, version2, in_query) {
             (false, false, false) => Ok(None),
             (true, false, false) => Self::from_header(headers).map(Some),
-            (false, true, false) => Err(ClaimError::Version2),
+            (false, true, false) => {
+                let access_key = query.get("AWSAccessKeyId").unwrap_or_default();
+                Ok(Some(Self::version2(Mechanism::Query, access_key)))
+            }
             (false, false, true) => Self::from_query(query).map(Some),
             _ => Err(ClaimError::SeveralMechanisms),
+        }
+    }
+
+    fn version2(mechanism: Mechanism, access_key: &str) -> Self {
+        Self {
+            mechanism,
+            version2: true,
+            access_key: access_key.to_owned(),
+            region: String::new(),
+            service: String::new(),
+            signed_headers: Vec::new(),
         }
     }
 
@@ -131,6 +147,9 @@ impl Claims {
     /// # Errors
     /// [`ClaimError::Header`] or [`ClaimError::Query`], with the right region if that is what is wrong.
     pub fn check_scope(&self, region: &str) -> Result<(), ClaimError> {
+        if self.version2 {
+            return Ok(());
+        }
         if self.service != "s3" {
             let reason = format!("incorrect service \"{}\". This endpoint belongs to \"s3\".", self.service);
             return Err(self.malformed(reason, None));
@@ -160,7 +179,10 @@ impl Claims {
         let (scheme, fields) = value.split_once(' ').unwrap_or((value, ""));
         match scheme {
             "" => return Err(ClaimError::Unreadable),
-            "AWS" => return Err(ClaimError::Version2),
+            "AWS" => {
+                let (access_key, _) = fields.trim().split_once(':').unwrap_or_default();
+                return Ok(Self::version2(Mechanism::Header, access_key));
+            }
             ALGORITHM => {}
             _ => return Err(ClaimError::UnknownScheme),
         }
@@ -234,6 +256,7 @@ impl Claims {
         let dated = date.len() == 8 && date.bytes().all(|b| b.is_ascii_digit());
         (whole && dated && !access_key.is_empty()).then(|| Self {
             mechanism,
+            version2: false,
             access_key: access_key.to_owned(),
             region: region.to_owned(),
             service: service.to_owned(),
@@ -294,7 +317,6 @@ mod tests {
     fn bad_headers_are_named() {
         for (value, code) in [
             ("", "AccessDenied"),
-            ("AWS AK:sig", "InvalidRequest"),
             ("Basic YTpi", "InvalidArgument"),
             ("AWS4-HMAC-SHA256", "AuthorizationHeaderMalformed"),
             (&GOOD.replace("/s3/", "/"), "AuthorizationHeaderMalformed"),
@@ -316,7 +338,8 @@ mod tests {
 
     #[test]
     fn only_one_mechanism_counts() {
-        assert_eq!(url("Signature=x&AWSAccessKeyId=AK&Expires=1").unwrap_err(), ClaimError::Version2);
+        assert!(url("Signature=x&AWSAccessKeyId=AK&Expires=1").unwrap().unwrap().version2);
+        assert!(header("AWS AK:sig").unwrap().is_some_and(|claims| claims.version2 && claims.access_key == "AK"));
         assert_eq!(url(&format!("{}&Signature=x", presigned("1"))).unwrap_err(), ClaimError::SeveralMechanisms);
         let mut headers = HeaderMap::new();
         headers.insert(header::AUTHORIZATION, GOOD.parse().unwrap());

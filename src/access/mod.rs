@@ -5,6 +5,7 @@ pub mod form;
 pub mod query;
 mod root;
 mod secret;
+pub mod version2;
 
 use std::sync::Arc;
 

@@ -3,6 +3,7 @@
 //! Source: "Amazon S3 server access log format" in the Amazon S3 user guide; the fields are in its order.
 
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 use percent_encoding::{AsciiSet, CONTROLS, NON_ALPHANUMERIC, utf8_percent_encode};
 use time::OffsetDateTime;
@@ -53,7 +54,7 @@ pub struct Record {
     /// `SigV2` or `SigV4`
     pub signature: Option<&'static str>,
     /// The cipher of the connection.
-    pub cipher: Option<String>,
+    pub cipher: Option<Arc<str>>,
     /// `AuthHeader` or `QueryString`
     pub auth: Option<&'static str>,
     /// The host that the request was sent to.

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use futures_util::future::join_all;
 
 use super::format::{HEADER_LEN, Header, Trailer, block_of};
+use super::placement::Ring;
 use super::verify::StripeDigest;
 use super::walk::{Finding, FoundStripe, Stop, Walk, Window};
 use super::{ChunkError, ChunkStore, Pace};
@@ -76,18 +77,29 @@ impl ChunkStore {
         homes
     }
 
-    /// The shards of a chunk that are not where the ring wants them, each with the volume where one should be that has none. No
-    /// volume is named twice, nor one that has a shard of the chunk.
-    pub fn misplaced(&self, chunk: &StoredChunk) -> Vec<(usize, VolumeSlot)> {
-        let Ok(wanted) = self.inner.placer.ring().place(chunk.id, &[]) else { return Vec::new() };
+    /// The ring by which [`Self::misplaced`] is told.
+    pub fn ring_of_staying(&self) -> Ring {
+        Ring::of_staying(&self.inner.volumes)
+    }
+
+    /// The shards of a chunk that are not where this ring wants them, each with a volume that should have one, has none, and takes
+    /// it; and how many could not be given one, because those volumes take no writes now. No volume is named twice, nor one that has a
+    /// shard of the chunk.
+    pub fn misplaced(&self, chunk: &StoredChunk, ring: &Ring) -> (Vec<(usize, VolumeSlot)>, usize) {
+        let Ok(wanted) = ring.place(chunk.id, &[]) else { return (Vec::new(), 0) };
         let wanted: Vec<VolumeSlot> = wanted.0.iter().flatten().map(|slot| slot.volume).collect();
         let has = |volume: VolumeSlot| chunk.placement.0.iter().flatten().any(|slot| slot.volume == volume);
-        let free = wanted.iter().copied().filter(|&volume| !has(volume));
-        let surplus = (0..SHARDS).filter(|&shard| {
-            !chunk.missing.contains(shard)
-                && chunk.placement.0[shard].is_some_and(|slot| !wanted.contains(&slot.volume))
-        });
-        surplus.zip(free).collect()
+        let takes = |volume: VolumeSlot| self.inner.volumes.get(volume).is_some_and(|member| member.takes_writes());
+        let (free, closed): (Vec<_>, Vec<_>) =
+            wanted.iter().copied().filter(|&volume| !has(volume)).partition(|&volume| takes(volume));
+        let surplus: Vec<usize> = (0..SHARDS)
+            .filter(|&shard| {
+                !chunk.missing.contains(shard)
+                    && chunk.placement.0[shard].is_some_and(|slot| !wanted.contains(&slot.volume))
+            })
+            .collect();
+        let stuck = surplus.len().saturating_sub(free.len()).min(closed.len());
+        (surplus.into_iter().zip(free).collect(), stuck)
     }
 
     /// Writes shards of a chunk that is not open to where `targets` says, syncs them, and reads them back. All of them in one pass
@@ -186,7 +198,7 @@ impl ChunkStore {
                 walk.load(&mut window, ask).await;
                 let (stripes, stop) = walk.stripes(&window, position, enough).await?;
                 position = self.write_stripes(chunk, stripes, writing, &mut digest, position, pace).await?;
-                let Stop::TooFew { position: at, good } = stop else { break };
+                let Stop::TooFew { position: at, good, .. } = stop else { break };
                 if unasked.is_empty() {
                     return Err(self.too_few(chunk, walk, at, good));
                 }

@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 use crate::layout::{ChunkId, DATA_SHARDS, Placement, SHARDS, ShardSet, Slot, VolumeSlot};
-use crate::volumes::VolumeSet;
+use crate::volumes::{Member, VolumeSet};
 
 /// Points of a volume of the least weight: enough that chance moves its share by a few percent only.
 const REPLICAS: f64 = 2048.0;
@@ -169,8 +169,18 @@ impl Ring {
         ring
     }
 
-    /// The ring of the volumes as they are now.
+    /// The ring of the volumes as they are now: where new shards go.
     pub fn of(volumes: &VolumeSet) -> Self {
+        Self::of_usable(volumes, Member::takes_writes)
+    }
+
+    /// The ring of all volumes that are to stay, failed or full ones with them: where shards are at home. One that fails for an
+    /// hour does not drive away what it has, and full ones are those that an added volume takes its share from.
+    pub fn of_staying(volumes: &VolumeSet) -> Self {
+        Self::of_usable(volumes, |member| !member.is_draining())
+    }
+
+    fn of_usable(volumes: &VolumeSet, usable: impl Fn(&Member) -> bool) -> Self {
         Self::new(volumes.members().values().map(|member| {
             let location = member.location();
             RingMember {
@@ -179,7 +189,7 @@ impl Ring {
                 zone: Arc::clone(&location.zone),
                 region: Arc::clone(&location.region),
                 weight: location.weight,
-                usable: member.takes_writes(),
+                usable: usable(member),
             }
         }))
     }

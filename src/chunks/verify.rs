@@ -62,16 +62,19 @@ impl ChunkStore {
             }
             match stop {
                 Stop::WindowEnd(next) => position = next,
-                Stop::TooFew { position, good } => {
-                    lost = Some((position, good));
-                    break;
+                Stop::TooFew { position: at, good, wrong, next } => {
+                    lost = lost.or(Some((at, good)));
+                    // A block that does not verify is wrong, however many others there are to say so.
+                    for shard in wrong.iter() {
+                        walk.find(shard, Finding::Bad(format!("its block at {at} is wrong")));
+                    }
+                    let Some(next) = next else { break };
+                    position = next;
                 }
             }
         }
-        if lost.is_none() {
-            for shard in walk.readable().iter() {
-                walk.trailer(shard).await;
-            }
+        for shard in walk.readable().iter() {
+            walk.trailer(shard).await;
         }
         Ok(Examination { findings: walk.findings, lost, bytes: walk.read })
     }

@@ -3,6 +3,7 @@
 //! The files are read in windows: the same range of each. Where a file cannot be read the window holds zeros, in which no block
 //! verifies. A stripe is what blocks of one nonce and length agree on.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
@@ -144,7 +145,7 @@ impl<'a> Walk<'a> {
     }
 
     /// The stripes from `position` on that lie in the window, each with at least `enough` blocks; and where it stopped, which is the
-    /// window's end, or where there were not enough (with the most that agree there).
+    /// window's end, or where there were not enough.
     pub(super) async fn stripes(
         &self,
         window: &Window,
@@ -156,7 +157,9 @@ impl<'a> Walk<'a> {
             let mut stripes: Vec<FoundStripe> = Vec::new();
             let mut position = position;
             while position < end {
-                match stripe_at(&chunk, &window, position, end) {
+                let expected = expected_len(&chunk, position);
+                let blocks = blocks_at(&chunk, &window, expected, position..end);
+                match agreed(&blocks, position) {
                     Some(stripe) if stripe.good() >= enough => {
                         position = stripe.end();
                         stripes.push(stripe);
@@ -166,8 +169,16 @@ impl<'a> Walk<'a> {
                         return (stripes, Stop::WindowEnd(position));
                     }
                     found => {
+                        let mut wrong = ShardSet::default();
+                        let read = (0..SHARDS).filter(|&shard| window.bytes[shard].is_some());
+                        read.filter(|&shard| blocks[shard].is_none()).for_each(|shard| wrong.insert(shard));
+                        let next = match (&found, expected) {
+                            (Some(stripe), _) => Some(stripe.end()),
+                            (None, Some(len)) if len > 0 => Some(position + block_size(len)),
+                            (None, _) => None,
+                        };
                         let good = found.map_or(0, |stripe| stripe.good());
-                        return (stripes, Stop::TooFew { position, good });
+                        return (stripes, Stop::TooFew { position, good, wrong, next });
                     }
                 }
             }
@@ -224,7 +235,16 @@ pub(super) enum Stop {
     /// Behind the window's last whole stripe.
     WindowEnd(u64),
     /// Before a stripe of which not enough blocks are there.
-    TooFew { position: u64, good: usize },
+    TooFew {
+        /// Where it begins.
+        position: u64,
+        /// The most that agree there.
+        good: usize,
+        /// Shards that were read there and have no block of this place.
+        wrong: ShardSet,
+        /// Where the next stripe begins, as far as that can be known.
+        next: Option<u64>,
+    },
 }
 
 /// What an error says of the shard.
@@ -276,15 +296,23 @@ async fn read_to_the_end(file: &ShardFile, at: u64, piece: &mut [u8]) {
     }
 }
 
-/// The stripe at `position` that most blocks agree on; `None` if there is no good block of any that is possible there.
-fn stripe_at(chunk: &StoredChunk, window: &Window, position: u64, end: u64) -> Option<FoundStripe> {
-    let offset = usize::try_from(position - window.start).ok()?;
-    let expected = if chunk.packed {
-        None
-    } else {
-        let index = (position - HEADER_LEN) / block_size(STRIPE_LEN);
-        Some(chunk.len.checked_sub(index * u64::from(STRIPE_LEN))?.min(u64::from(STRIPE_LEN)) as u32)
-    };
+/// How long the stripe at `position` must be; `None` in a packed chunk, whose stripes differ.
+fn expected_len(chunk: &StoredChunk, position: u64) -> Option<u32> {
+    let index = (position - HEADER_LEN) / block_size(STRIPE_LEN);
+    let rest = chunk.len.saturating_sub(index * u64::from(STRIPE_LEN));
+    (!chunk.packed).then_some(rest.min(u64::from(STRIPE_LEN)) as u32)
+}
+
+/// The blocks of a stripe that begins where `place` does and ends in it, and has the length that it must have: those that are whole
+/// and of their shard and place.
+fn blocks_at(
+    chunk: &StoredChunk,
+    window: &Window,
+    expected: Option<u32>,
+    place: Range<u64>,
+) -> [Option<StoredBlock>; SHARDS] {
+    let (position, end) = (place.start, place.end);
+    let offset = usize::try_from(position.saturating_sub(window.start)).unwrap_or(usize::MAX);
     let mut blocks: [Option<StoredBlock>; SHARDS] = [const { None }; SHARDS];
     for (shard, (place, bytes)) in blocks.iter_mut().zip(&window.bytes).enumerate() {
         let Some(bytes) = bytes else { continue };
@@ -294,12 +322,17 @@ fn stripe_at(chunk: &StoredChunk, window: &Window, position: u64, end: u64) -> O
         };
         *place = take_block(chunk.id, shard as u8, position, &rest).ok().filter(possible);
     }
+    blocks
+}
+
+/// The stripe that most of these blocks agree on; `None` if there is no block.
+fn agreed(blocks: &[Option<StoredBlock>; SHARDS], position: u64) -> Option<FoundStripe> {
     let kind = |block: &StoredBlock| (block.stripe_len, block.nonce);
     let (len, nonce) = blocks
         .iter()
         .flatten()
         .map(kind)
         .max_by_key(|&one| blocks.iter().flatten().filter(|block| kind(block) == one).count())?;
-    let blocks = blocks.map(|block| block.filter(|block| kind(block) == (len, nonce)));
+    let blocks = blocks.clone().map(|block| block.filter(|block| kind(block) == (len, nonce)));
     Some(FoundStripe { position, len, nonce, blocks })
 }

@@ -20,14 +20,15 @@ use crate::chunks::ChunkConfig;
 use crate::clock::Clock;
 use crate::config::volumes::VolumeEntry;
 use crate::config::{Config, ConfigError, Settings};
-use crate::instance::{Instance, InstanceConfig, OpenError, StoreHealth};
+use crate::instance::{Instance, InstanceConfig, OpenError};
 use crate::layout::SHARDS;
 use crate::metadata;
 use crate::objects::{self, PackConfig, Store};
 use crate::s3::Api;
 use crate::s3::host::Domains;
-use crate::server::{self, Gateway, GatewayConfig, Websites};
+use crate::server::{self, Gateway, GatewayConfig, Listener, Tls, TlsError, Websites};
 use crate::telemetry;
+use crate::vitals::Vitals;
 use crate::volumes::IoConfig;
 
 #[derive(Debug, clap::Args)]
@@ -51,6 +52,9 @@ pub enum StartError {
     /// The data directory cannot be used.
     #[error(transparent)]
     Data(#[from] DataError),
+    /// Certificate and key cannot be used.
+    #[error("TLS: {0}")]
+    Tls(#[from] TlsError),
     /// There are no usable root credentials.
     #[error(transparent)]
     Root(#[from] RootError),
@@ -92,6 +96,7 @@ struct Ground {
     root: RootCredentials,
     source: RootSource,
     spool: PathBuf,
+    tls: Option<Tls>,
 }
 
 pub(super) fn run(arguments: Arguments) -> Result<(), StartError> {
@@ -108,7 +113,8 @@ pub(super) fn run(arguments: Arguments) -> Result<(), StartError> {
     }
     let data = DataDirectory::open(&config.data)?;
     let (root, source) = RootCredentials::load(config.root_user.clone(), config.root_password.clone(), data.path())?;
-    let ground = Ground { spool: data.spool()?, data, root, source };
+    let tls = config.tls.clone().map(Tls::load).transpose()?;
+    let ground = Ground { spool: data.spool()?, data, root, source, tls };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .thread_name("ninefold")
@@ -157,7 +163,8 @@ async fn serve(config: &Config, ground: Ground) -> Result<(), StartError> {
         allow_sigv2: config.allow_sigv2,
     };
     let operations = S3ServiceBuilder::new(Api::new(instance.store().clone(), config.region.clone()));
-    let health = Arc::new(StoreHealth(instance.store().clone()));
+    let timeout = config.maintenance.instance_timeout;
+    let health = Arc::new(Vitals::new(instance.store().clone(), address.to_string(), timeout));
     let buckets = Arc::new(instance.store().clone());
     let logs = BucketLogs::start(instance.store().clone(), config.region.clone(), config.access_log_interval).await;
     let gateway = Gateway::new(operations, credentials, health, buckets, gateway_config).logging_to(logs.clone());
@@ -168,20 +175,29 @@ async fn serve(config: &Config, ground: Ground) -> Result<(), StartError> {
     if let Some(address) = website_address {
         tracing::info!(%address, "serving websites");
     }
-    let welcome = Welcome { address, websites: website_address, region: &config.region, root, source, bucket }.text();
+    let secure = ground.tls.is_some();
+    let welcome =
+        Welcome { address, websites: website_address, secure, region: &config.region, root, source, bucket }.text();
     let mut out = io::stdout();
     // A closed standard output is no reason not to serve.
     let _ = out.write_all(welcome.as_bytes()).and_then(|()| out.flush());
 
     let stop = stop.shared();
+    let tls = ground.tls.map(Arc::new);
+    let run = |listener, gateway| {
+        let listener = match &tls {
+            Some(tls) => Listener::encrypted(listener, Arc::clone(tls)),
+            None => Listener::from(listener),
+        };
+        server::run(listener, gateway, stop.clone(), config.limits.clone())
+    };
     let for_websites = async {
         match websites {
-            Some((listener, _)) => server::run(listener, gateway.websites(), stop.clone(), config.limits.clone()).await,
+            Some((listener, _)) => run(listener, gateway.websites()).await,
             None => 0,
         }
     };
-    let s3 = server::run(listener, gateway.clone(), stop.clone(), config.limits.clone());
-    let (cut, websites_cut) = tokio::join!(s3, for_websites);
+    let (cut, websites_cut) = tokio::join!(run(listener, gateway.clone()), for_websites);
     logs.close().await;
     instance.close().await;
     tracing::info!(connections_cut = cut + websites_cut, "stopped");

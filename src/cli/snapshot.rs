@@ -31,9 +31,25 @@ pub(super) fn run(arguments: Arguments) -> Result<(), OperateError> {
         if only_list {
             return list(&store, json).await;
         }
-        store.metadata.request_job(SNAPSHOT).await?;
-        if detach { store.announce(SNAPSHOT).await } else { store.watch(SNAPSHOT).await }
+        if detach {
+            store.metadata.request_job(SNAPSHOT).await?;
+            return store.announce(SNAPSHOT).await;
+        }
+        take(&store).await
     })
+}
+
+/// Has a snapshot made that has all of now in it: one that is being made began before, so that another follows it.
+async fn take(store: &Operator) -> Result<(), OperateError> {
+    let asked = store.metadata.now().await?;
+    loop {
+        store.metadata.request_job(SNAPSHOT).await?;
+        store.watch(SNAPSHOT).await?;
+        let rows = store.metadata.snapshots().await?;
+        if rows.iter().any(|row| row.state == SnapshotState::Complete && row.began >= asked) {
+            return Ok(());
+        }
+    }
 }
 
 async fn list(store: &Operator, json: bool) -> Result<(), OperateError> {

@@ -10,6 +10,8 @@ pub(super) struct Welcome<'a> {
     pub(super) address: SocketAddr,
     /// Where websites alone are served.
     pub(super) websites: Option<SocketAddr>,
+    /// Whether all is served over TLS.
+    pub(super) secure: bool,
     pub(super) region: &'a str,
     pub(super) root: &'a RootCredentials,
     pub(super) source: &'a RootSource,
@@ -19,7 +21,8 @@ pub(super) struct Welcome<'a> {
 impl Welcome<'_> {
     /// The secret is in it only if it has just been made: what is printed ends up in logs.
     pub(super) fn text(&self) -> String {
-        let endpoint = format!("http://{}", client_address(self.address));
+        let scheme = if self.secure { "https" } else { "http" };
+        let endpoint = format!("{scheme}://{}", client_address(self.address));
         let key = &self.root.access_key;
         let bucket = self.bucket.unwrap_or("my-bucket");
         let secret = match self.source {
@@ -30,7 +33,7 @@ impl Welcome<'_> {
         let mut text = format!("Ninefold serves S3 at {endpoint}\n");
         // Writing to a String cannot fail.
         if let Some(address) = self.websites {
-            let _ = writeln!(text, "Websites are at http://{}, each under its own host", client_address(address));
+            let _ = writeln!(text, "Websites are at {scheme}://{}, each under its own host", client_address(address));
         }
         let _ = match self.source {
             RootSource::Generated(path) => writeln!(
@@ -90,10 +93,20 @@ mod tests {
     use crate::access::Secret;
 
     fn text(source: &RootSource, bucket: Option<&str>) -> String {
+        welcome(source, bucket, false)
+    }
+
+    fn welcome(source: &RootSource, bucket: Option<&str>, secure: bool) -> String {
         let root = RootCredentials { access_key: "AKEY".into(), secret_key: Secret::new("sssshhhh") };
-        let address = "0.0.0.0:1234".parse().unwrap();
-        let websites = Some("0.0.0.0:80".parse().unwrap());
-        Welcome { address, websites, region: "us-east-1", root: &root, source, bucket }.text()
+        let (address, websites) = ("0.0.0.0:1234".parse().unwrap(), Some("0.0.0.0:80".parse().unwrap()));
+        Welcome { address, websites, secure, region: "us-east-1", root: &root, source, bucket }.text()
+    }
+
+    #[test]
+    fn over_tls_it_is_https() {
+        let text = welcome(&RootSource::Configured, None, true);
+        assert!(text.contains("endpoint = https://127.0.0.1:1234\n") && !text.contains("http://"), "{text}");
+        assert!(text.contains("Websites are at https://127.0.0.1:80,"), "{text}");
     }
 
     #[test]

@@ -38,15 +38,16 @@ impl FromStr for Position {
     }
 }
 
-/// The position of the job if there is work in it, which is begun (with `total` steps) if it waits.
+/// The position of the job if there is work in it, which is begun (with `total` steps, which are only counted then) if it waits.
 pub(super) async fn resume(
     db: &Metadata,
     lease: &Lease,
     name: &str,
-    total: u64,
+    total: impl Future<Output = Result<u64, metadata::Error>>,
 ) -> Result<Option<String>, metadata::Error> {
     match db.job(name).await? {
         Some(job) if job.state == JobState::Waiting => {
+            let total = total.await?;
             db.start_job(lease, name, total).await?;
             tracing::info!(job = name, steps = total, "begun");
             Ok(Some(String::new()))

@@ -85,8 +85,10 @@ impl Relocate {
     /// A page of a drain; answers whether there is more to do at once.
     async fn drain(&self, lease: &Lease, volume: &VolumeRow) -> Result<bool, JobError> {
         let (db, name, slot) = (self.store.metadata(), drain_job(&volume.spec.id), volume.slot);
-        let on_it = db.chunks_on(slot).await?;
-        let Some(cursor) = pass::resume(db, lease, &name, on_it).await? else { return Ok(false) };
+        if volume.draining {
+            self.drain_again(&name, slot).await?;
+        }
+        let Some(cursor) = pass::resume(db, lease, &name, db.chunks_on(slot)).await? else { return Ok(false) };
         if !volume.draining {
             db.finish_job(lease, &name, JobState::Failed, "called off").await?;
             return Ok(false);
@@ -94,7 +96,8 @@ impl Relocate {
         let mut position: Position = cursor.parse().unwrap_or_default();
         let rows = pass::page(db, &position, Some(slot)).await?;
         let Some(last) = rows.last().map(|row| row.stored.id) else {
-            return self.drained(lease, &name, on_it, position).await;
+            let left = db.chunks_on(slot).await?;
+            return self.drained(lease, &name, left, position).await;
         };
         let done = rows.len() as u64;
         let page = self.put(rows, |chunk| {
@@ -122,13 +125,33 @@ impl Relocate {
         Ok(true)
     }
 
+    /// Asks for a drain again that has ended, if there is anything on the volume: it is to be emptied until somebody says otherwise.
+    async fn drain_again(&self, name: &str, slot: VolumeSlot) -> Result<(), JobError> {
+        let db = self.store.metadata();
+        let Some(job) = db.job(name).await? else { return Ok(()) };
+        let again = match job.state {
+            JobState::Waiting | JobState::Running => false,
+            // A write that had chosen the volume before, here or in another instance, has been committed since.
+            JobState::Done => true,
+            // Other volumes may do well by now.
+            JobState::Failed => {
+                let pause = self.mover.again().as_millis() as i64;
+                db.now().await?.saturating_sub(job.updated) >= pause
+            }
+        };
+        if again && db.chunks_on(slot).await? > 0 {
+            db.request_job(name).await?;
+        }
+        Ok(())
+    }
+
     /// A drain has looked at all chunks.
     async fn drained(&self, lease: &Lease, name: &str, left: u64, position: Position) -> Result<bool, JobError> {
         let db = self.store.metadata();
         if left == 0 {
             db.finish_job(lease, name, JobState::Done, "").await?;
         } else if position.failed > 0 {
-            let message = format!("{left} shards are still on it: no other volume could take them");
+            let message = format!("{left} shards are still on it: they could be moved to no other volume");
             tracing::warn!(job = name, left, "a volume could not be emptied");
             db.finish_job(lease, name, JobState::Failed, &message).await?;
         } else {
@@ -146,8 +169,7 @@ impl Relocate {
         if !volume.formatted {
             return Ok(false);
         }
-        let on_it = db.chunks_on(slot).await?;
-        let Some(cursor) = pass::resume(db, lease, &name, on_it).await? else { return Ok(false) };
+        let Some(cursor) = pass::resume(db, lease, &name, db.chunks_on(slot)).await? else { return Ok(false) };
         let mut position: Position = cursor.parse().unwrap_or_default();
         let rows = pass::page(db, &position, Some(slot)).await?;
         let Some(last) = rows.last().map(|row| row.stored.id) else {
@@ -172,8 +194,10 @@ impl Relocate {
     /// A page of a rebalance; answers whether there is more to do at once.
     async fn rebalance(&self, lease: &Lease) -> Result<bool, JobError> {
         let db = self.store.metadata();
-        let counts = db.chunk_counts().await?;
-        let total = counts.open + counts.sealed + counts.damaged;
+        let total = async {
+            let counts = db.chunk_counts().await?;
+            Ok(counts.open + counts.sealed + counts.damaged)
+        };
         let Some(cursor) = pass::resume(db, lease, REBALANCE, total).await? else { return Ok(false) };
         // After the job was found: a volume that was added before it was asked for is one to fill.
         self.roster.refresh().await?;
@@ -188,7 +212,14 @@ impl Relocate {
             return Ok(false);
         };
         let done = rows.len() as u64;
-        let page = self.put(rows, |chunk| (self.store.chunks().misplaced(chunk), 0)).await?;
+        let chunks = self.store.chunks();
+        // By the volumes as they are at this page.
+        let ring = chunks.ring_of_staying();
+        let misplaced = |chunk: &StoredChunk| {
+            let (moves, stuck) = chunks.misplaced(chunk, &ring);
+            (moves, stuck as u64)
+        };
+        let page = self.put(rows, misplaced).await?;
         position.after = Some(last);
         position.failed += page.failed;
         let progress = Progress {

@@ -219,9 +219,11 @@ impl Job for Scrub {
     async fn round(&self, lease: &Lease) -> Result<bool, JobError> {
         self.schedule().await?;
         let db = self.store.metadata();
-        let counts = db.chunk_counts().await?;
-        let directories = self.store.chunks().volumes().members().len() as u64 * FAN_OUTS;
-        let total = counts.open + counts.sealed + counts.damaged + directories;
+        let total = async {
+            let counts = db.chunk_counts().await?;
+            let directories = self.store.chunks().volumes().members().len() as u64 * FAN_OUTS;
+            Ok(counts.open + counts.sealed + counts.damaged + directories)
+        };
         let Some(cursor) = pass::resume(db, lease, SCRUB, total).await? else { return Ok(false) };
         match Files::from_cursor(&cursor) {
             Some(files) => self.files(lease, files).await,

@@ -28,6 +28,8 @@ pub struct MoverConfig {
     pub grace: Duration,
     /// Chunks worked at at a time.
     pub at_once: usize,
+    /// How long after its end a drain that could not move everything is tried again.
+    pub again: Duration,
 }
 
 impl Default for MoverConfig {
@@ -37,6 +39,7 @@ impl Default for MoverConfig {
             patience: Duration::from_secs(3600),
             grace: Duration::from_secs(60),
             at_once: 2,
+            again: Duration::from_secs(600),
         }
     }
 }
@@ -63,6 +66,11 @@ impl Mover {
     /// Its pace.
     pub fn pace(&self) -> &Pace {
         &self.pace
+    }
+
+    /// How long after its end a drain that could not move everything is tried again.
+    pub fn again(&self) -> Duration {
+        self.config.again
     }
 
     /// Chunks worked at at a time.

@@ -23,6 +23,7 @@ mod rows;
 mod snapshots;
 mod types;
 mod uploads;
+mod usage;
 mod versions;
 mod volumes;
 mod write;
@@ -45,6 +46,7 @@ pub use packed::{Appended, PackedCommit, PackedEntry, PackedOwner, PackedWrite};
 pub use restore::{FoundVolume, Restoration, RestoredChunk};
 pub use snapshots::{SnapshotRow, SnapshotState};
 pub use types::*;
+pub use usage::BucketUsage;
 
 /// What a transaction may answer instead of doing what it was asked.
 #[derive(Debug, Clone, thiserror::Error)]

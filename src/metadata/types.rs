@@ -421,8 +421,8 @@ pub struct NewObject {
 /// What must be true of the current object for a write to happen; tested under the key's lock. Default: nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct WriteCondition {
-    /// `If-None-Match: *`: no object may be there.
-    pub absent: bool,
+    /// `If-None-Match`: no object with one of these ETags (no quotes; `*` is any) may be there.
+    pub none_of: Option<Vec<String>>,
     /// `If-Match`: an object with one of these ETags (no quotes; `*` is any) must be there.
     pub etags: Option<Vec<String>>,
     /// `x-amz-if-match-size` (DeleteObject).
@@ -963,10 +963,11 @@ impl WriteCondition {
             }
             return Ok(());
         };
-        if self.absent {
+        let among = |etags: &Vec<String>| etags.iter().any(|named| named == "*" || named == etag);
+        if self.none_of.as_ref().is_some_and(among) {
             return failed("If-None-Match");
         }
-        if self.etags.as_ref().is_some_and(|etags| !etags.iter().any(|wanted| wanted == "*" || wanted == etag)) {
+        if self.etags.as_ref().is_some_and(|etags| !among(etags)) {
             return failed("If-Match");
         }
         if self.size.is_some_and(|wanted| wanted != size) {

@@ -7,9 +7,14 @@ use s3s::dto::*;
 use s3s::{S3Request, S3Response, S3Result};
 
 use super::error::{from_objects, invalid_argument, s3_error, with_detail};
+use super::host::is_reserved;
 use super::values::{refuse_unbuilt, timestamp};
 use super::{Api, check_owner, identity};
-use crate::metadata::BucketQuery;
+use crate::metadata::{self, BucketQuery};
+use crate::objects::Error;
+
+/// The region that S3 began with.
+const FIRST_REGION: &str = "us-east-1";
 
 const MAX_BUCKETS: i32 = 10_000;
 
@@ -87,19 +92,13 @@ pub(super) async fn create_bucket(
         return Err(with_detail(error, "BucketName", name));
     }
     let location = format!("/{name}");
-    api.store.create_bucket(name, api.region.clone(), owner, lock).await.map_err(from_objects)?;
+    match api.store.create_bucket(name, api.region.clone(), owner.clone(), lock).await {
+        // In S3's first region who has a bucket may create it once more, as clients of old do.
+        Err(Error::Metadata(metadata::Error::BucketExists(bucket)))
+            if bucket.owner == owner && api.region == FIRST_REGION => {}
+        other => _ = other.map_err(from_objects)?,
+    }
     Ok(S3Response::new(CreateBucketOutput { location: Some(location) }))
-}
-
-/// Names that are well-formed to s3s but that S3 refuses or keeps for itself ("General purpose bucket naming rules", Amazon S3 user guide).
-fn is_reserved(name: &str) -> bool {
-    const PREFIXES: [&str; 3] = ["xn--", "sthree-", "amzn-s3-demo-"];
-    const SUFFIXES: [&str; 5] = ["-s3alias", "--ol-s3", ".mrap", "--x-s3", "--table-s3"];
-    // No label of a host name begins or ends with a hyphen.
-    const LABELS: [&str; 2] = [".-", "-."];
-    PREFIXES.iter().any(|prefix| name.starts_with(prefix))
-        || SUFFIXES.iter().any(|suffix| name.ends_with(suffix))
-        || LABELS.iter().any(|label| name.contains(label))
 }
 
 pub(super) async fn head_bucket(
@@ -127,6 +126,6 @@ pub(super) async fn get_bucket_location(
     check_owner(&request, request.input.expected_bucket_owner.as_ref())?;
     let bucket = api.store.bucket(&request.input.bucket).await.map_err(from_objects)?;
     // S3's first region has no name here.
-    let constraint = if bucket.region == "us-east-1" { String::new() } else { bucket.region };
+    let constraint = if bucket.region == FIRST_REGION { String::new() } else { bucket.region };
     Ok(S3Response::new(GetBucketLocationOutput { location_constraint: Some(constraint.into()) }))
 }

@@ -11,11 +11,11 @@ use http::{HeaderMap, Method, StatusCode};
 use s3s::access::{S3Access, S3AccessContext};
 use s3s::{S3Error, S3ErrorCode, S3Result};
 
-use crate::access::claims::{Claims, Mechanism};
+use crate::access::claims::{ClaimError, Claims, Mechanism};
 use crate::access::query::Query;
 use crate::access::{Credentials, Identity};
 use crate::s3::post::VerifiedForm;
-use crate::server::{HoistedHeaders, LengthUnknown, Noted, Preflight, Refusal, WebsiteRead};
+use crate::server::{HoistedHeaders, LengthUnknown, Noted, Preflight, Refusal, Version2Verified, WebsiteRead};
 
 /// Operations with the query parameters that each takes. An operation that is not here does not exist.
 const OPERATIONS: &[(&str, &[&str])] = &[
@@ -138,6 +138,9 @@ const ALWAYS: &[&str] = &[
     "X-Amz-SignedHeaders",
 ];
 
+/// The same where the signature is of version 2.
+const ALWAYS_VERSION_2: &[&str] = &["x-id", "AWSAccessKeyId", "Expires", "Signature"];
+
 /// S3's sub-resources, with the methods that a bucket and an object know for each: the others are 405, and these, as long
 /// as no operation above takes them, 501.
 const SUB_RESOURCES: &[(&str, &str, &str)] = &[
@@ -220,9 +223,13 @@ impl Guard {
         // The layers in front have refused what is malformed; a request that came another way has its own answer here.
         let query = Query::parse(cx.uri().query())
             .map_err(|error| Refusal::new(StatusCode::BAD_REQUEST, "InvalidURI").saying(error.to_string()))?;
+        let verified = cx.extensions_mut().get::<Version2Verified>().is_some();
         let (Some(claims), Some(credentials)) = (Claims::parse(cx.headers(), &query)?, cx.credentials()) else {
             return Err(Refusal::new(StatusCode::FORBIDDEN, "AccessDenied"));
         };
+        if claims.version2 && !verified {
+            return Err(ClaimError::Version2.into());
+        }
         claims.check_scope(&self.region)?;
         let identity = match self.credentials.find(&credentials.access_key) {
             Some((identity, _)) if claims.access_key == credentials.access_key => identity.clone(),
@@ -233,7 +240,9 @@ impl Guard {
         };
         check_token(cx.headers(), &query)?;
         let hoisted = cx.extensions_mut().get::<HoistedHeaders>().cloned().unwrap_or_default();
-        check_signed(&claims, cx.headers(), &hoisted)?;
+        if !claims.version2 {
+            check_signed(&claims, cx.headers(), &hoisted)?;
+        }
         let operation = cx.s3_op().name().to_owned();
         let of_object = cx.s3_path().get_object_key().is_some();
         check_parameters(&operation, cx.method(), of_object, &claims, &query)?;
@@ -317,10 +326,15 @@ fn check_parameters(
     query: &Query,
 ) -> Result<(), Refusal> {
     let known = OPERATIONS.iter().find(|(name, _)| *name == operation).map(|(_, taken)| *taken);
-    let taken = |name: &str| known.is_some_and(|taken| taken.contains(&name)) || ALWAYS.contains(&name);
+    let taken = |name: &str| {
+        let always = if claims.version2 { ALWAYS_VERSION_2 } else { ALWAYS };
+        known.is_some_and(|taken| taken.contains(&name)) || always.contains(&name)
+    };
     // A presigned URL may hold what else would be a header; it is signed with it.
     let header = |name: &str| {
-        claims.mechanism == Mechanism::Query && name.get(..6).is_some_and(|start| start.eq_ignore_ascii_case("x-amz-"))
+        claims.mechanism == Mechanism::Query
+            && !claims.version2
+            && name.get(..6).is_some_and(|start| start.eq_ignore_ascii_case("x-amz-"))
     };
     match query.iter().map(|(name, _)| name).find(|name| !taken(name) && !header(name)) {
         Some(name) => Err(not_taken(name, method, of_object)),
@@ -358,6 +372,7 @@ mod tests {
     fn claims(mechanism: Mechanism, signed: &[&str]) -> Claims {
         Claims {
             mechanism,
+            version2: false,
             access_key: "AK".into(),
             region: "us-east-1".into(),
             service: "s3".into(),

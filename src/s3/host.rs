@@ -58,6 +58,19 @@ pub fn is_bucket_name(name: &str) -> bool {
     s3s::path::check_bucket_name(name)
 }
 
+/// Names that are well-formed to s3s but that S3 refuses or keeps for itself ("General purpose bucket naming rules", Amazon S3 user
+/// guide), and `minio`, below which health and metrics are (as MinIO reserves it).
+pub fn is_reserved(name: &str) -> bool {
+    const PREFIXES: [&str; 3] = ["xn--", "sthree-", "amzn-s3-demo-"];
+    const SUFFIXES: [&str; 5] = ["-s3alias", "--ol-s3", ".mrap", "--x-s3", "--table-s3"];
+    // No label of a host name begins or ends with a hyphen.
+    const LABELS: [&str; 2] = [".-", "-."];
+    name == "minio"
+        || PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+        || SUFFIXES.iter().any(|suffix| name.ends_with(suffix))
+        || LABELS.iter().any(|label| name.contains(label))
+}
+
 /// Whether `name` can be a domain: labels of letters, digits and inner hyphens.
 pub fn is_domain(name: &str) -> bool {
     let label = |label: &str| {
@@ -97,5 +110,13 @@ mod tests {
         assert!(domains.contains("S3.example.com.:80") && !domains.contains("bkt.s3.example.com"));
         assert_eq!(Domains::name("WWW.Example.com.:80"), "www.example.com");
         assert_eq!(Domains::default().bucket("bkt.s3.example.com"), None);
+    }
+
+    #[test]
+    fn some_names_are_kept() {
+        for name in ["minio", "xn--bucket", "bucket-s3alias", "a.-b"] {
+            assert!(is_reserved(name), "{name}");
+        }
+        assert!(!is_reserved("minio1") && !is_reserved("my-minio"));
     }
 }

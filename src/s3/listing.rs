@@ -9,6 +9,7 @@ use super::error::{from_objects, invalid_argument};
 use super::values::{Encoding, etag, page_limit, signed, signed32, timestamp};
 use super::{Api, Who, check_owner, identity};
 use crate::metadata::{ListQuery, ListedObject, ListedVersion, UploadId, VersionId};
+use crate::server::VersionOrder;
 
 fn owner_of(id: &str, who: &Who) -> Owner {
     let display_name = (who.id == id).then(|| who.display_name.clone());
@@ -172,6 +173,7 @@ pub(super) async fn list_object_versions(
         None => list.after_marker(&key_marker),
     };
     let page = api.store.list_versions(&list, after_version.as_ref()).await.map_err(from_objects)?;
+    let order = VersionOrder(page.entries.iter().map(|listed| listed.marker).collect());
     let (mut versions, mut markers) = (Vec::new(), Vec::new());
     for ListedVersion { version, latest, marker, object } in page.entries {
         let owner = Some(owner_of(&object.owner, &who));
@@ -217,7 +219,9 @@ pub(super) async fn list_object_versions(
         delete_markers: Some(markers),
         ..Default::default()
     };
-    Ok(S3Response::new(output))
+    let mut response = S3Response::new(output);
+    response.extensions.insert(order);
+    Ok(response)
 }
 
 pub(super) async fn list_multipart_uploads(

@@ -14,6 +14,7 @@ use super::values::{
 use super::{Api, check_owner, identity, noted, tagging};
 use crate::metadata::{PartQuery, UploadId, UploadTemplate};
 use crate::objects::{CompletePart, CompleteRequest, PartRequest, StartUpload};
+use crate::server::OverTls;
 
 /// 1 to 10,000.
 pub(super) fn part_number(number: i32) -> S3Result<u32> {
@@ -87,7 +88,7 @@ pub(super) async fn complete_multipart_upload(
 ) -> S3Result<S3Response<CompleteMultipartUploadOutput>> {
     check_owner(&request, request.input.expected_bucket_owner.as_ref())?;
     let noted = noted(&request);
-    let S3Request { mut input, headers, .. } = request;
+    let S3Request { mut input, headers, extensions, .. } = request;
     check_key(&input.key)?;
     let named = input.multipart_upload.take().and_then(|upload| upload.parts).filter(|parts| !parts.is_empty());
     let mut parts = Vec::new();
@@ -99,7 +100,7 @@ pub(super) async fn complete_multipart_upload(
             checksums: take_checksums!(part).into_list(),
         });
     }
-    let location = location(&headers, &input.bucket, &input.key);
+    let location = location(OverTls::scheme(&extensions), &headers, &input.bucket, &input.key);
     let complete = CompleteRequest {
         bucket: input.bucket.clone(),
         key: input.key.clone(),
@@ -133,12 +134,13 @@ pub(super) async fn complete_multipart_upload(
 }
 
 /// Where the completed object is, by the name under which the client reached us.
-fn location(headers: &http::HeaderMap, bucket: &str, key: &str) -> String {
+fn location(scheme: &str, headers: &http::HeaderMap, bucket: &str, key: &str) -> String {
     let host = headers.get(http::header::HOST).and_then(|host| host.to_str().ok()).unwrap_or("localhost");
+    let key = url_encode(key);
     if host.starts_with(&format!("{bucket}.")) {
-        format!("http://{host}/{}", url_encode(key))
+        format!("{scheme}://{host}/{key}")
     } else {
-        format!("http://{host}/{bucket}/{}", url_encode(key))
+        format!("{scheme}://{host}/{bucket}/{key}")
     }
 }
 

@@ -247,7 +247,7 @@ pub(super) async fn delete_objects(
         if let Ok(version) = &valid {
             let etags = object.e_tag.map(|tag| vec![tag.into_value()]);
             let condition = WriteCondition {
-                absent: false,
+                none_of: None,
                 etags,
                 size: object.size.map(|size| size.max(0).unsigned_abs()),
                 modified: object.last_modified_time.as_ref().map(millis),

@@ -21,7 +21,7 @@ use url::form_urlencoded;
 use crate::access::Identity;
 use crate::access::form::{Fields, FormAccess, FormError};
 use crate::clock::Millis;
-use crate::server::Refusal;
+use crate::server::{OverTls, Refusal};
 
 /// In the extensions of the PutObject that a form became: who signed the form. No request from outside can have it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -169,7 +169,8 @@ impl Upload {
         let host = request.headers.get(header::HOST).and_then(|host| host.to_str().ok());
         let host = host.or_else(|| request.uri.authority().map(http::uri::Authority::as_str)).unwrap_or("localhost");
         let key = utf8_percent_encode(&self.key, KEY);
-        if self.virtual_host { format!("http://{host}/{key}") } else { format!("http://{host}/{}/{key}", self.bucket) }
+        let root = format!("{}://{host}", OverTls::scheme(&request.extensions));
+        if self.virtual_host { format!("{root}/{key}") } else { format!("{root}/{}/{key}", self.bucket) }
     }
 }
 

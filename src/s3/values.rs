@@ -54,25 +54,22 @@ pub(super) fn etag_list(headers: &HeaderMap, name: &str, parsed: Option<&ETagCon
     }
 }
 
-/// The conditions of a write. S3 has only `*` for `If-None-Match` there.
+/// The conditions of a write. S3 itself has only `*` for `If-None-Match` there; ETags are what MinIO and Ceph take.
 pub(super) fn write_condition(
     headers: &HeaderMap,
     matches: Option<&ETagCondition>,
     none_match: Option<&ETagCondition>,
 ) -> S3Result<WriteCondition> {
-    let absent = match etag_list(headers, "if-none-match", none_match) {
-        None => false,
-        Some(ETagList::Any) => true,
-        Some(ETagList::Of(_)) => return Err(not_implemented("If-None-Match")),
-    };
-    let etags = etag_list(headers, "if-match", matches).map(|list| match list {
+    let named = |list| match list {
         ETagList::Any => vec!["*".to_owned()],
         ETagList::Of(tags) => tags,
-    });
-    if absent && etags.is_some() {
+    };
+    let none_of = etag_list(headers, "if-none-match", none_match).map(named);
+    let etags = etag_list(headers, "if-match", matches).map(named);
+    if none_of.is_some() && etags.is_some() {
         return Err(not_implemented("If-Match"));
     }
-    Ok(WriteCondition { absent, etags, ..WriteCondition::default() })
+    Ok(WriteCondition { none_of, etags, ..WriteCondition::default() })
 }
 
 /// `Content-MD5`, from the header itself: to s3s an empty one is none.

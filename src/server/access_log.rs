@@ -1,4 +1,4 @@
-//! One line in the log for each request, written when its answer is over.
+//! One line in the log for each request, and its place in the metrics, once its answer is over.
 
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -13,6 +13,7 @@ use tracing::Span;
 use super::RequestId;
 use super::body::BodyWatch;
 use super::bucket_log::Draft;
+use super::minio::Counting;
 
 /// The log's name for filters.
 pub const TARGET: &str = "ninefold::access";
@@ -28,6 +29,8 @@ pub(super) struct Entry {
     pub(super) watch: BodyWatch,
     /// What goes into the log of its bucket.
     pub(super) draft: Option<Draft>,
+    /// Where it is counted, if it is.
+    pub(super) counting: Option<Counting>,
 }
 
 /// An answer's body that writes the log entry when it has been sent or given up.
@@ -82,6 +85,10 @@ impl Drop for LoggedBody {
         if let Some(draft) = self.entry.draft.take() {
             draft.sent(self.sent);
         }
+        let received = self.entry.watch.received();
+        if let Some(counting) = &mut self.entry.counting {
+            counting.over(received, self.sent, self.whole);
+        }
         let entry = &self.entry;
         tracing::info!(
             target: TARGET,
@@ -89,7 +96,7 @@ impl Drop for LoggedBody {
             method = %entry.method,
             path = %entry.path,
             status = self.status.as_u16(),
-            received = entry.watch.received(),
+            received,
             sent = self.sent,
             whole = self.whole,
             duration_us = entry.started.elapsed().as_micros() as u64,

@@ -7,8 +7,7 @@ use http::{HeaderValue, Method, Response, StatusCode, header};
 use s3s::Body;
 
 use super::body::BodyWatch;
-use super::bucket_log::AnsweredError;
-use super::{ErrorDetails, Refusal, RequestId, StatusOverride};
+use super::{ErrorCode, ErrorDetails, Refusal, RequestId, StatusOverride, VersionOrder};
 
 /// What of the request is needed to answer it.
 #[derive(Debug, Clone)]
@@ -27,7 +26,7 @@ pub(super) fn refuse(refusal: &Refusal, asked: &Asked, host_id: &HeaderValue) ->
     let mut response = Response::new(Body::from(xml));
     *response.status_mut() = refusal.status;
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/xml"));
-    response.extensions_mut().insert(AnsweredError(refusal.code.clone()));
+    response.extensions_mut().insert(ErrorCode(refusal.code.clone()));
     response
 }
 
@@ -38,16 +37,21 @@ pub(super) fn complete(
     watch: &BodyWatch,
     host_id: &HeaderValue,
 ) -> Response<Body> {
+    let order: Option<VersionOrder> = response.extensions_mut().remove();
     if let Some(refusal) = refusal(&mut response, watch) {
         let xml = refusal.xml(&asked.resource, asked.id.as_str(), host_id.to_str().unwrap_or_default());
         *response.status_mut() = refusal.status;
         *response.body_mut() = Body::from(xml);
         response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/xml"));
-        response.extensions_mut().insert(AnsweredError(refusal.code));
+        response.extensions_mut().insert(ErrorCode(refusal.code));
     } else if asked.attributes
         && let Some(xml) = xml(&response)
     {
         *response.body_mut() = Body::from(bare_etag(&String::from_utf8_lossy(&xml)).into_owned());
+    } else if let Some(order) = order
+        && let Some(xml) = xml(&response)
+    {
+        *response.body_mut() = Body::from(order.apply(&String::from_utf8_lossy(&xml)).into_owned());
     }
     response
 }

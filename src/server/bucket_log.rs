@@ -9,9 +9,9 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderName, Method, Response, StatusCode, header};
 use percent_encoding::percent_decode_str;
 
-use super::RequestId;
 use super::body::BodyWatch;
 use super::target::{self, Target};
+use super::{ErrorCode, OverTls, RequestId};
 use crate::access::query::Query;
 use crate::bucket_logs::{BucketLogs, Record, without_secrets};
 use crate::objects::LoggedBucket;
@@ -77,10 +77,6 @@ impl Noted {
     }
 }
 
-/// In the extensions of an answer that is an error: its code.
-#[derive(Debug, Clone)]
-pub(super) struct AnsweredError(pub(super) Cow<'static, str>);
-
 /// A request of which something may have to be written down.
 #[derive(Debug)]
 pub(super) struct Draft {
@@ -132,6 +128,7 @@ impl Draft {
         let operation = operation(&parts.method, target.of_object || form, is_site, &query, copies);
         let header = |name: HeaderName| text(&parts.headers, &name);
         let (signature, auth) = signature(&parts.headers, &query);
+        let tls = parts.extensions.get::<OverTls>();
         let target_text = parts.uri.path_and_query().map_or("/", |target| target.as_str());
         let record = Record {
             at: crate::clock::Clock::system().now(),
@@ -145,6 +142,8 @@ impl Draft {
             signature,
             auth,
             host: target::host(parts).map(str::to_owned),
+            cipher: tls.map(|tls| tls.cipher.clone()),
+            tls: tls.map(|tls| tls.version),
             ..Record::default()
         };
         let of_object = operation.ends_with(".OBJECT");
@@ -170,8 +169,8 @@ impl Draft {
         let record = &mut self.record;
         record.status = status.as_u16();
         // A 304 is an error to us alone.
-        let error = response.extensions().get::<AnsweredError>().filter(|_| status != StatusCode::NOT_MODIFIED);
-        record.error = error.map(|AnsweredError(code)| code.clone().into_owned());
+        let error = response.extensions().get::<ErrorCode>().filter(|_| status != StatusCode::NOT_MODIFIED);
+        record.error = error.map(|ErrorCode(code)| code.clone().into_owned());
         record.host_id = text(response.headers(), &HeaderName::from_static("x-amz-id-2")).unwrap_or_default();
         let request_ended = watch.ended().unwrap_or(self.started);
         record.turnaround_ms = millis_since(request_ended);

@@ -1,23 +1,86 @@
 //! A connection that neither side may hold open by doing nothing.
 //!
 //! hyper times a request's head and we its body (`body.rs`); what is left is here: the first bytes, by which HTTP/1 and
-//! HTTP/2 are told apart, and a client that does not take what it asked for.
+//! HTTP/2 are told apart, and a client that does not take what it asked for. And the end of one that is still sending what was refused
+//! long ago: closed at once, it would see a broken connection instead of its answer (RFC 9112, section 9.6).
 
 use std::future::Future as _;
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
 /// What an HTTP/2 connection starts with. A connection that so far agrees with it has not shown yet what it is.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
+/// How long what nobody wants is taken from a client that has not noticed its answer yet.
+const LINGER: Duration = Duration::from_secs(5);
+
+/// Whether a request's body was left unread on a connection. Clones share it.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Abandoned(Arc<AtomicBool>);
+
+impl Abandoned {
+    fn is(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// A body that tells whether it was read to its end.
+pub(super) struct Noticed<B: Body + Unpin> {
+    inner: B,
+    abandoned: Abandoned,
+    ended: bool,
+}
+
+impl<B: Body + Unpin> Noticed<B> {
+    pub(super) fn new(inner: B, abandoned: Abandoned) -> Self {
+        let ended = inner.is_end_stream();
+        Self { inner, abandoned, ended }
+    }
+}
+
+impl<B: Body<Data = Bytes> + Unpin> Body for Noticed<B> {
+    type Data = Bytes;
+    type Error = B::Error;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+        let this = self.get_mut();
+        let polled = Pin::new(&mut this.inner).poll_frame(cx);
+        this.ended = matches!(polled, Poll::Ready(None | Some(Err(_)))) || this.inner.is_end_stream();
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}
+
+impl<B: Body + Unpin> Drop for Noticed<B> {
+    fn drop(&mut self) {
+        if !self.ended {
+            self.abandoned.0.store(true, Ordering::Relaxed);
+        }
+    }
+}
+
 /// A stream with limits to its silences.
 pub(super) struct Timed<S> {
     inner: S,
+    abandoned: Abandoned,
+    /// Set once our side is closed.
+    lingering: Option<Pin<Box<Sleep>>>,
     /// Bytes of the preface seen; `None` once it is clear which HTTP is spoken.
     preface: Option<usize>,
     opening: Pin<Box<Sleep>>,
@@ -27,8 +90,9 @@ pub(super) struct Timed<S> {
 }
 
 impl<S> Timed<S> {
-    pub(super) fn new(inner: S, opening: Duration, stall: Duration) -> Self {
-        Self { inner, preface: Some(0), opening: Box::pin(sleep(opening)), stall, stalled: None }
+    pub(super) fn new(inner: S, opening: Duration, stall: Duration, abandoned: Abandoned) -> Self {
+        let opening = Box::pin(sleep(opening));
+        Self { inner, abandoned, lingering: None, preface: Some(0), opening, stall, stalled: None }
     }
 
     fn note_opening(&mut self, bytes: &[u8]) {
@@ -67,7 +131,23 @@ impl<S: AsyncRead + Unpin> AsyncRead for Timed<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Timed<S> {
+impl<S: AsyncRead + Unpin> Timed<S> {
+    /// Takes what still comes, until the client ends, or for [`LINGER`].
+    fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut scratch = [0; 16 << 10];
+        loop {
+            let mut buffer = ReadBuf::new(&mut scratch);
+            match Pin::new(&mut self.inner).poll_read(cx, &mut buffer) {
+                Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {}
+                Poll::Ready(_) => return Poll::Ready(()),
+                Poll::Pending => break,
+            }
+        }
+        self.lingering.get_or_insert_with(|| Box::pin(sleep(LINGER))).as_mut().poll(cx)
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Timed<S> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         let result = Pin::new(&mut this.inner).poll_write(cx, bytes);
@@ -95,7 +175,17 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Timed<S> {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().inner).poll_shutdown(cx)
+        let this = self.get_mut();
+        if this.lingering.is_none() {
+            let result = Pin::new(&mut this.inner).poll_shutdown(cx);
+            // TLS has something to say at the end, too.
+            ready!(this.timed_write(result, cx))?;
+            if !this.abandoned.is() {
+                return Poll::Ready(Ok(()));
+            }
+        }
+        ready!(this.poll_linger(cx));
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -109,12 +199,16 @@ mod tests {
     const OPENING: Duration = Duration::from_millis(20);
     const STALL: Duration = Duration::from_millis(20);
 
+    fn timed<S>(stream: S) -> Timed<S> {
+        Timed::new(stream, OPENING, STALL, Abandoned::default())
+    }
+
     #[tokio::test]
     async fn a_connection_that_does_not_begin_is_ended() {
         for sent in [&b""[..], b"PRI * HTTP/2.0\r\n"] {
             let (mut client, server) = duplex(1024);
             client.write_all(sent).await.unwrap();
-            let mut server = Timed::new(server, OPENING, STALL);
+            let mut server = timed(server);
             let error = server.read_to_end(&mut Vec::new()).await.unwrap_err();
             assert_eq!(error.kind(), io::ErrorKind::TimedOut);
         }
@@ -124,7 +218,7 @@ mod tests {
     async fn one_that_has_begun_may_be_silent_here() {
         for sent in [&b"GET / HTTP/1.1\r\n"[..], b"PUT", PREFACE] {
             let (mut client, server) = duplex(1024);
-            let mut server = Timed::new(server, OPENING, STALL);
+            let mut server = timed(server);
             for byte in sent.chunks(5) {
                 client.write_all(byte).await.unwrap();
                 server.read_exact(&mut vec![0; byte.len()]).await.unwrap();
@@ -134,10 +228,74 @@ mod tests {
         }
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn what_is_still_sent_after_a_refusal_is_taken_for_a_while() {
+        let abandoned = Abandoned::default();
+        let body = http_body_util::Full::new(Bytes::from_static(b"refused"));
+        drop(Noticed::new(body, abandoned.clone()));
+        assert!(abandoned.is());
+        // It sends more than fits, and then wants its answer.
+        let (mut client, server) = duplex(10);
+        let mut server = Timed::new(server, OPENING, STALL * 1000, abandoned.clone());
+        let ending = async {
+            server.write_all(b"answer").await.unwrap();
+            server.shutdown().await.unwrap();
+        };
+        let sending = async {
+            client.write_all(&[0; 100_000]).await.unwrap();
+            let mut answer = Vec::new();
+            client.read_to_end(&mut answer).await.unwrap();
+            assert_eq!(answer, b"answer");
+            client.shutdown().await.unwrap();
+        };
+        tokio::join!(ending, sending);
+        // One that never ends is left.
+        let (_client, server) = duplex(10);
+        Timed::new(server, OPENING, STALL, abandoned).shutdown().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_body_that_was_read_is_not_abandoned() {
+        let abandoned = Abandoned::default();
+        let body = http_body_util::Full::new(Bytes::from_static(b"read"));
+        http_body_util::BodyExt::collect(Noticed::new(body, abandoned.clone())).await.unwrap();
+        drop(Noticed::new(http_body_util::Empty::<Bytes>::new(), abandoned.clone()));
+        assert!(!abandoned.is());
+    }
+
+    /// A stream whose end is never taken.
+    struct Endless;
+
+    impl AsyncRead for Endless {
+        fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, _: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+            Poll::Pending
+        }
+    }
+
+    impl AsyncWrite for Endless {
+        fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+            Poll::Ready(Ok(bytes.len()))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Pending
+        }
+    }
+
+    #[tokio::test]
+    async fn an_end_that_nobody_takes_is_given_up() {
+        let error = timed(Endless).shutdown().await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+    }
+
     #[tokio::test]
     async fn a_client_that_does_not_read_is_given_up() {
         let (client, server) = duplex(10);
-        let mut server = Timed::new(server, OPENING, STALL);
+        let mut server = timed(server);
         let error = server.write_all(&[0; 11]).await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
         drop(client);

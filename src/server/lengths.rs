@@ -143,6 +143,15 @@ enum Payload {
 impl Payload {
     fn of(parts: &Parts, claims: Option<&Claims>) -> Result<Self, Refusal> {
         let Some(claims) = claims else { return Ok(Self::Other) };
+        if claims.version2 {
+            // It knows of no hash; chunks would be signed with version 4.
+            return match parts.headers.get("x-amz-content-sha256") {
+                Some(value) if value.as_bytes().starts_with(b"STREAMING-") => {
+                    Err(invalid("Signature version 2 has no signed chunks"))
+                }
+                _ => Ok(Self::Other),
+            };
+        }
         let in_header = claims.mechanism == Mechanism::Header;
         let Some(value) = parts.headers.get("x-amz-content-sha256") else {
             let missing = "Missing required header for this request: x-amz-content-sha256";
@@ -159,6 +168,10 @@ impl Payload {
             text => {
                 let mut hash = [0; 32];
                 hex::decode_to_slice(text, &mut hash).map_err(|_| {
+                    if !in_header {
+                        // A URL is signed with UNSIGNED-PAYLOAD, or with what it says itself.
+                        return Refusal::new(StatusCode::FORBIDDEN, "SignatureDoesNotMatch");
+                    }
                     Refusal::new(StatusCode::BAD_REQUEST, "InvalidArgument")
                         .saying(
                             "x-amz-content-sha256 must be UNSIGNED-PAYLOAD, STREAMING-UNSIGNED-PAYLOAD-TRAILER, \

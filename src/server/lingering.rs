@@ -2,6 +2,7 @@
 //!
 //! A connection that is closed while its client still sends is reset, and with it goes the answer that the client has not read yet. SDKs
 //! ask first (`Expect: 100-continue`) where that matters; browsers do not, and would show a network error instead of what was wrong.
+//! Every connection takes what still comes for a few seconds (`connection`); what browsers send, forms, often takes longer.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};

@@ -3,11 +3,12 @@
 //! The way of a request through [`Gateway::call`]:
 //!
 //! ```text
-//! connection   accept, limits, time-outs                              serve, connection
+//! connection   accept, TLS, limits, time-outs                         serve, tls, connection
 //!  └ id, log   an id for log and client; one line at the end, and
 //!              one in the log of the bucket                           request_id, access_log, bucket_log
-//!     └ health   /health/live, /health/ready; not under websites      health
-//!        └ cors   preflights; headers for pages of other origins      cors, target, buckets
+//!     └ way      whose answer it is; S3's and pages' are counted      minio::count, target
+//!        ├ health   /health, /minio/health, /minio/v2/metrics         health, minio
+//!        └ cors     preflights; headers for pages of other origins    cors, target, buckets
 //!           ├ website   under hosts of websites: pages for anybody,
 //!           │           which it reads from s3s                      website
 //!           └ screen   method, host, path, query, scope               screen, access::claims
@@ -32,6 +33,7 @@ mod form;
 mod health;
 mod lengths;
 mod lingering;
+mod minio;
 mod post;
 mod refusal;
 mod request_id;
@@ -39,8 +41,11 @@ mod screen;
 mod serve;
 mod spool;
 mod target;
+mod tls;
+mod version_order;
 mod website;
 
+use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
@@ -60,8 +65,9 @@ use tracing::Instrument as _;
 
 use crate::access::Credentials;
 use crate::access::form::FormAccess;
+use crate::access::version2;
 use crate::bucket_logs::BucketLogs;
-use crate::clock::random_bytes;
+use crate::clock::{Clock, random_bytes};
 use crate::s3::auth::Auth;
 use crate::s3::guard::Guard;
 use crate::s3::host::Domains;
@@ -72,6 +78,7 @@ use body::Watching;
 use bucket_log::Draft;
 use cors::CrossOrigin;
 use lengths::Framing;
+use minio::{Api, Counters, Counting, Scope};
 use request_id::RequestIds;
 use spool::Spool;
 use target::Target;
@@ -80,19 +87,41 @@ pub use access_log::{LoggedBody, TARGET as ACCESS_LOG};
 pub use body::{BodyFault, BodyWatch, BrokenBody};
 pub use bucket_log::{Noted, NotedDelete, NotedSource};
 pub use buckets::Buckets;
-pub use health::{Health, Readiness};
+pub use health::{ClusterState, Drive, Health, Readiness, Spare, Usage};
 pub use refusal::{ErrorDetails, Refusal, StatusOverride};
 pub use request_id::RequestId;
-pub use serve::{Limits, run};
+pub use serve::{Limits, Listener, run};
+pub use tls::{PinnedCertificate, Tls, TlsError, TlsFiles};
+pub use version_order::VersionOrder;
 pub use website::{WebsiteRead, Websites};
 
 /// Where a request comes from. In the extensions of every request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Peer(pub SocketAddr);
 
+/// In the extensions of a request that came over TLS.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OverTls {
+    /// `TLSv1.2` or `TLSv1.3`
+    pub version: &'static str,
+    /// The cipher suite, as OpenSSL calls it.
+    pub cipher: Arc<str>,
+}
+
+impl OverTls {
+    /// The scheme of the address that a request with these extensions was sent to.
+    pub fn scheme(extensions: &http::Extensions) -> &'static str {
+        if extensions.get::<Self>().is_some() { "https" } else { "http" }
+    }
+}
+
 /// Headers that a presigned URL's signed parameters stand for. In the extensions of every request.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct HoistedHeaders(pub Vec<HeaderName>);
+
+/// In the extensions of a request whose signature of version 2 was verified.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Version2Verified;
 
 /// In the extensions of a request that said nothing about a body's length.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -145,6 +174,8 @@ struct Inner {
     s3: S3Service,
     health: Arc<dyn Health>,
     buckets: Arc<dyn Buckets>,
+    credentials: Credentials,
+    counters: Arc<Counters>,
     region: String,
     domains: Domains,
     websites: Websites,
@@ -173,6 +204,8 @@ impl Gateway {
             s3: s3.build(),
             health,
             buckets,
+            credentials: credentials.clone(),
+            counters: Arc::default(),
             forms: FormAccess { credentials, region: config.region.clone(), version2: config.allow_sigv2 },
             region: config.region,
             domains: config.domains,
@@ -217,21 +250,30 @@ impl Gateway {
             id,
         };
         let path = parts.uri.path().to_owned();
-        let mut entry =
-            Entry { id, method: parts.method.clone(), path, peer, started, watch: watch.clone(), draft: None };
+        let way = inner.way(&parts, self.websites_only);
+        let counting = way.count(&parts, &inner.counters);
+        let draft = self.logs.as_ref().filter(|logs| Draft::may_be_of(logs, &parts)).and_then(|logs| {
+            let is_site = matches!(way, Way::Website(..));
+            Draft::of(logs, &parts, way.target()?, is_site, peer, (id, started))
+        });
+        let mut entry = Entry {
+            id,
+            method: parts.method.clone(),
+            path,
+            peer,
+            started,
+            watch: watch.clone(),
+            draft: None,
+            counting,
+        };
         parts.extensions.insert(id);
         parts.extensions.insert(Peer(peer));
         parts.extensions.insert(watch.clone());
         let span = tracing::info_span!("request", request_id = %id);
-        let site = inner.site(&parts, self.websites_only);
-        let draft = self.logs.as_ref().filter(|logs| Draft::may_be_of(logs, &parts)).and_then(|logs| {
-            let target = inner.target(&parts, site.as_deref());
-            Draft::of(logs, &parts, &target, site.is_some(), peer, (id, started))
-        });
         if let Some(draft) = &draft {
             parts.extensions.insert(draft.noted());
         }
-        let response = inner.respond(parts, body, site, &asked, &watch).instrument(span.clone()).await;
+        let response = inner.respond(&way, parts, body, &asked, &watch).instrument(span.clone()).await;
         let mut response = answer::seal(response, &asked, &inner.host_id);
         // What is left of a body that nobody wanted lies in the way of the next request: a client that does not know would send that
         // in vain.
@@ -242,6 +284,10 @@ impl Gateway {
             entry.draft = Some(draft.answered(&response, &watch).await);
         }
         let status = response.status();
+        if let Some(counting) = &entry.counting {
+            let code = response.extensions_mut().remove::<ErrorCode>();
+            counting.answered(status, code.as_ref().map(|code| &*code.0), started.elapsed());
+        }
         response.map(|body| LoggedBody::new(body, entry, status, span))
     }
 }
@@ -250,36 +296,39 @@ impl Inner {
     /// Whatever comes of the request, with the headers for pages of other origins.
     async fn respond<B>(
         &self,
+        way: &Way,
         parts: Parts,
         body: B,
-        site: Option<String>,
         asked: &Asked,
         watch: &BodyWatch,
     ) -> Response<s3s::Body>
     where
         B: Body<Data = Bytes> + Send + Unpin + 'static,
     {
-        let (method, uri, headers) = (&parts.method, &parts.uri, &parts.headers);
-        if site.is_none()
-            && let Some(health) = health::answer(method, uri.path(), uri.query(), headers, &*self.health).await
-        {
-            return health;
-        }
-        let target = self.target(&parts, site.as_deref());
+        let is_preflight = parts.method == Method::OPTIONS;
         // A preflight's headers are part of its answer.
-        let cross_origin = CrossOrigin::of(&parts).filter(|_| parts.method != Method::OPTIONS);
-        let granted = async { cors::granted(cross_origin.as_ref()?, target.bucket.as_deref(), &*self.buckets).await };
+        let cross_origin = CrossOrigin::of(&parts).filter(|_| !is_preflight);
+        let granted = async {
+            let bucket = way.target()?.bucket.as_deref();
+            cors::granted(cross_origin.as_ref()?, bucket, &*self.buckets).await
+        };
         let answered = async {
-            match &site {
-                _ if parts.method == Method::OPTIONS => cors::preflight(&parts, &target, &*self.buckets).await,
-                Some(bucket) => self.website(&parts, bucket, asked, watch).await,
-                None => self.answer(parts, body, &target, asked, watch).await,
+            match way {
+                Way::Health(ask) => Ok(health::answer(*ask, &*self.health).await),
+                Way::Minio(ask) => {
+                    minio::answer(*ask, &parts.headers, &*self.health, &self.credentials, &self.counters).await
+                }
+                Way::Website(_, target) | Way::S3(target) if is_preflight => {
+                    cors::preflight(&parts, target, &*self.buckets).await
+                }
+                Way::Website(bucket, _) => self.website(&parts, bucket, asked, watch).await,
+                Way::S3(target) => self.answer(parts, body, target, asked, watch).await,
             }
         };
         let answered = AssertUnwindSafe(answered).catch_unwind();
-        let refuse = |refusal: &Refusal| match &site {
-            Some(_) => self.error_page(refusal, asked),
-            None => answer::refuse(refusal, asked, &self.host_id),
+        let refuse = |refusal: &Refusal| match way {
+            Way::Website(..) => self.error_page(refusal, asked),
+            _ => answer::refuse(refusal, asked, &self.host_id),
         };
         let (answered, granted) = tokio::join!(answered, granted);
         let mut response = match answered {
@@ -297,14 +346,6 @@ impl Inner {
         response
     }
 
-    /// What a request is about.
-    fn target(&self, parts: &Parts, site: Option<&str>) -> Target {
-        match site {
-            Some(bucket) => Target::of_site(parts, bucket),
-            None => Target::of(parts, &self.domains),
-        }
-    }
-
     async fn answer<B>(
         &self,
         mut parts: Parts,
@@ -316,7 +357,15 @@ impl Inner {
     where
         B: Body<Data = Bytes> + Send + Unpin + 'static,
     {
-        let (query, claims) = screen::screen(&parts, &self.region)?;
+        let (query, claims) = screen::screen(&parts, &self.region, self.forms.version2)?;
+        if let Some(claims) = claims.as_ref().filter(|claims| claims.version2) {
+            let bucket = target.bucket.as_deref().filter(|_| target.by_host);
+            let now = Clock::system().now();
+            let path = version2::verify(&parts, &query, claims, bucket, &self.forms.credentials, now)?;
+            // s3s knows one way to sign a path: the one that it sees.
+            screen::set_path(&mut parts, &path)?;
+            parts.extensions.insert(Version2Verified);
+        }
         if let Some(bucket) = Self::form_target(&parts, target, &query, claims.as_ref())? {
             return self.post((bucket, target.by_host), parts, body, asked, watch).await;
         }
@@ -362,6 +411,71 @@ impl Inner {
             response
         })
     }
+
+    /// Whose answer a request gets; `websites_only` where there are no others.
+    fn way(&self, parts: &Parts, websites_only: bool) -> Way {
+        if let Some(bucket) = self.site(parts, websites_only) {
+            let target = Target::of_site(parts, &bucket);
+            return Way::Website(bucket, target);
+        }
+        let target = Target::of(parts, &self.domains);
+        let path = parts.uri.path();
+        if !target.by_host && (path.starts_with("/health/") || path.starts_with("/minio/")) {
+            let (method, query) = (&parts.method, parts.uri.query());
+            let signed = is_signed_for_s3(&parts.headers, query);
+            if let Some(ask) = health::Ask::of(method, path, query, signed) {
+                return Way::Health(ask);
+            }
+            if let Some(ask) = minio::Ask::of(method, path, query, signed) {
+                return Way::Minio(ask);
+            }
+        }
+        Way::S3(target)
+    }
+}
+
+/// Whose answer a request gets.
+#[derive(Debug)]
+enum Way {
+    Health(health::Ask),
+    Minio(minio::Ask),
+    /// The website's of this bucket.
+    Website(String, Target),
+    S3(Target),
+}
+
+impl Way {
+    /// What it is about, for S3 and websites.
+    fn target(&self) -> Option<&Target> {
+        match self {
+            Self::Health(_) | Self::Minio(_) => None,
+            Self::Website(_, target) | Self::S3(target) => Some(target),
+        }
+    }
+
+    /// Begins to count the request. Who asks how we are is not one of those whom we serve.
+    fn count(&self, parts: &Parts, counters: &Arc<Counters>) -> Option<Counting> {
+        let api = match self {
+            Self::Health(_) | Self::Minio(_) => return None,
+            Self::Website(..) => Api::of_page(&parts.method),
+            Self::S3(target) => {
+                let query = parts.uri.query().unwrap_or_default();
+                Api::of(&parts.method, Scope::of(target), query, &parts.headers)
+            }
+        };
+        Some(Counting::begin(counters, api))
+    }
+}
+
+/// The code of an error, in the extensions of its answer until it is counted and written down.
+#[derive(Debug, Clone)]
+struct ErrorCode(Cow<'static, str>);
+
+/// Whether a request has a signature of S3, of either version, whatever it is worth.
+fn is_signed_for_s3(headers: &HeaderMap, query: Option<&str>) -> bool {
+    let header = headers.get(header::AUTHORIZATION).is_some_and(|value| value.as_bytes().starts_with(b"AWS"));
+    let names = || query.unwrap_or_default().split('&').map(|piece| piece.split('=').next().unwrap_or_default());
+    header || names().any(|name| matches!(name, "X-Amz-Signature" | "X-Amz-Credential" | "Signature"))
 }
 
 /// A small JSON answer.

@@ -8,6 +8,7 @@ use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode
 
 use crate::access::claims::ClaimError;
 use crate::access::form::FormError;
+use crate::access::version2::Version2Error;
 
 /// Carries [`ErrorDetails`] through `s3s`, whose errors can hold headers but no further elements. Taken off every answer.
 static DETAIL: HeaderName = HeaderName::from_static("x-ninefold-error-detail");
@@ -95,6 +96,21 @@ impl Refusal {
         element(&mut xml, "HostId", host_id);
         xml.push_str("</Error>");
         xml
+    }
+}
+
+impl From<Version2Error> for Refusal {
+    fn from(error: Version2Error) -> Self {
+        let (code, status) = error.code();
+        let refusal = Self::new(status, code).saying(error.to_string());
+        match error {
+            Version2Error::UnknownKey(access_key) => refusal.with("AWSAccessKeyId", access_key),
+            Version2Error::Mismatch { access_key, string_to_sign, signature } => refusal
+                .with("AWSAccessKeyId", access_key)
+                .with("StringToSign", string_to_sign)
+                .with("SignatureProvided", signature),
+            _ => refusal,
+        }
     }
 }
 

@@ -1,11 +1,11 @@
 //! What can be refused by looking at a request's first lines, before any signature.
 
 use http::request::Parts;
-use http::{HeaderName, HeaderValue, Method, StatusCode, header};
+use http::{HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 use percent_encoding::percent_decode_str;
 
 use super::{HoistedHeaders, Refusal};
-use crate::access::claims::{Claims, Mechanism};
+use crate::access::claims::{ClaimError, Claims, Mechanism};
 use crate::access::query::{Query, QueryError};
 
 /// Query parameters of presigned URLs that are about the signature and stand for no header.
@@ -21,7 +21,9 @@ const OF_THE_SIGNATURE: [&str; 8] = [
 ];
 
 /// Checks method, host, path, query and what the request claims about its signature; answers query and claims.
-pub(super) fn screen(parts: &Parts, region: &str) -> Result<(Query, Option<Claims>), Refusal> {
+///
+/// `version2`: whether signatures of version 2 count.
+pub(super) fn screen(parts: &Parts, region: &str, version2: bool) -> Result<(Query, Option<Claims>), Refusal> {
     let bad = |code, message: &'static str| Refusal::new(StatusCode::BAD_REQUEST, code).saying(message);
     if !matches!(parts.method, Method::GET | Method::HEAD | Method::PUT | Method::POST | Method::DELETE) {
         return Err(Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed")
@@ -42,9 +44,28 @@ pub(super) fn screen(parts: &Parts, region: &str) -> Result<(Query, Option<Claim
     })?;
     let claims = Claims::parse(&parts.headers, &query)?;
     if let Some(claims) = &claims {
+        if claims.version2 && !version2 {
+            return Err(ClaimError::Version2.into());
+        }
         claims.check_scope(region)?;
     }
     Ok((query, claims))
+}
+
+/// Gives a request another path, and the query that it has.
+///
+/// # Errors
+/// It can be none.
+pub(super) fn set_path(parts: &mut Parts, path: &str) -> Result<(), Refusal> {
+    if parts.uri.path() == path {
+        return Ok(());
+    }
+    let all = parts.uri.query().map_or_else(|| path.to_owned(), |query| format!("{path}?{query}"));
+    let mut uri = std::mem::take(&mut parts.uri).into_parts();
+    let invalid = |_| Refusal::new(StatusCode::BAD_REQUEST, "InvalidURI");
+    uri.path_and_query = Some(all.parse().map_err(invalid)?);
+    parts.uri = Uri::from_parts(uri).map_err(|_| Refusal::new(StatusCode::BAD_REQUEST, "InvalidURI"))?;
+    Ok(())
 }
 
 /// Gives a presigned URL's `x-amz-*` parameters, which are signed with it, their effect as headers.
@@ -53,7 +74,7 @@ pub(super) fn screen(parts: &Parts, region: &str) -> Result<(Query, Option<Claim
 /// A parameter that cannot be a header: without it, the request would do something else.
 pub(super) fn hoist(parts: &mut Parts, query: &Query, claims: Option<&Claims>) -> Result<(), Refusal> {
     let mut hoisted = HoistedHeaders::default();
-    if claims.is_some_and(|claims| claims.mechanism == Mechanism::Query) {
+    if claims.is_some_and(|claims| claims.mechanism == Mechanism::Query && !claims.version2) {
         for (name, value) in query.iter() {
             let name = name.to_ascii_lowercase();
             if !name.starts_with("x-amz-") || OF_THE_SIGNATURE.contains(&name.as_str()) {

@@ -10,13 +10,16 @@ use std::time::Duration;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
 
-use super::Gateway;
-use super::connection::Timed;
+use super::connection::{Abandoned, Noticed, Timed};
+use super::tls::{self, Tls};
+use super::{Gateway, OverTls};
 
 /// How long to wait before the next try when the system has no descriptor left for a connection.
 const EXHAUSTED: Duration = Duration::from_millis(50);
@@ -26,7 +29,7 @@ const EXHAUSTED: Duration = Duration::from_millis(50);
 pub struct Limits {
     /// Connections at the same time; further ones wait.
     pub connections: usize,
-    /// How long a request's head may take, and how long a connection may be without a request.
+    /// How long a TLS handshake and a request's head may take, each, and how long a connection may be without a request.
     pub head: Duration,
     /// How long a client may send nothing of a body, or take nothing of an answer.
     pub silence: Duration,
@@ -54,10 +57,35 @@ impl Default for Limits {
     }
 }
 
+/// Where connections come from, and whether they are encrypted.
+pub struct Listener {
+    tcp: TcpListener,
+    tls: Option<Arc<Tls>>,
+}
+
+impl Listener {
+    /// Serves HTTPS, with the certificate that the files hold at each time.
+    pub fn encrypted(tcp: TcpListener, tls: Arc<Tls>) -> Self {
+        Self { tcp, tls: Some(tls) }
+    }
+}
+
+impl From<TcpListener> for Listener {
+    fn from(tcp: TcpListener) -> Self {
+        Self { tcp, tls: None }
+    }
+}
+
 /// Serves until `shutdown` completes: then nothing more is accepted, running requests are finished for at most
 /// [`Limits::drain`], and what still runs then is cut. Answers how many connections were cut. A connection that fails, or
 /// that cannot be accepted, is logged and ends nothing else.
-pub async fn run(listener: TcpListener, gateway: Gateway, shutdown: impl Future<Output = ()>, limits: Limits) -> usize {
+pub async fn run(
+    listener: impl Into<Listener>,
+    gateway: Gateway,
+    shutdown: impl Future<Output = ()>,
+    limits: Limits,
+) -> usize {
+    let Listener { tcp, tls } = listener.into();
     let mut http = auto::Builder::new(TokioExecutor::new());
     http.http1().timer(TokioTimer::new()).header_read_timeout(limits.head).max_buf_size(128 << 10).max_headers(256);
     http.http2()
@@ -68,10 +96,16 @@ pub async fn run(listener: TcpListener, gateway: Gateway, shutdown: impl Future<
         .max_header_list_size(64 << 10)
         .keep_alive_interval(limits.silence)
         .keep_alive_timeout(limits.head);
-    let http = Arc::new(http);
+    let server = Arc::new(Server { http, gateway, limits: limits.clone() });
     let places = Arc::new(Semaphore::new(limits.connections));
     let graceful = GracefulShutdown::new();
+    let (stop, stopping) = watch::channel(false);
     let mut connections = JoinSet::new();
+    // Ends with this function.
+    let mut following = JoinSet::new();
+    if let Some(tls) = tls.clone() {
+        following.spawn(tls.follow());
+    }
     let mut shutdown = pin!(shutdown);
     loop {
         let (place, stream, peer) = tokio::select! {
@@ -79,28 +113,89 @@ pub async fn run(listener: TcpListener, gateway: Gateway, shutdown: impl Future<
             () = &mut shutdown => break,
             // Ended connections are taken off the set as they end, not at the end of all.
             Some(_) = connections.join_next(), if !connections.is_empty() => continue,
-            accepted = accept(&listener, &places) => accepted,
+            accepted = accept(&tcp, &places) => accepted,
         };
         // Small answers must not wait for the acknowledgement of the one before.
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "TCP_NODELAY was refused");
         }
-        let gateway = gateway.clone();
-        let service = service_fn(move |request| {
-            let gateway = gateway.clone();
-            async move { Ok::<_, Infallible>(gateway.call(request, peer).await) }
-        });
-        let stream = TokioIo::new(Timed::new(stream, limits.head, limits.silence));
-        let connection = graceful.watch(http.serve_connection(stream, service).into_owned());
+        let (server, watcher) = (Arc::clone(&server), graceful.watcher());
+        let secured = tls.as_ref().map(|tls| (tls.acceptor(), stopping.clone()));
         connections.spawn(async move {
-            if let Err(error) = connection.await {
-                tracing::debug!(%peer, error = %error, "a connection ended with an error");
+            match secured {
+                None => server.serve(stream, peer, watcher, None).await,
+                Some((acceptor, stopping)) => {
+                    // A handshake takes a client's time: it is this task's, never that of the one who accepts.
+                    if let Some((stream, tls)) = server.handshake(&acceptor, stream, peer, stopping).await {
+                        server.serve(stream, peer, watcher, Some(tls)).await;
+                    }
+                }
             }
             drop(place);
         });
     }
-    drop(listener);
+    drop(tcp);
+    stop.send_replace(true);
     drain(graceful, connections, limits.drain).await
+}
+
+/// What all connections share.
+struct Server {
+    http: auto::Builder<TokioExecutor>,
+    gateway: Gateway,
+    limits: Limits,
+}
+
+impl Server {
+    /// An encrypted stream, and how it is encrypted; `None` if the client does not come to one in time, or the server stops before.
+    async fn handshake(
+        &self,
+        acceptor: &TlsAcceptor,
+        stream: TcpStream,
+        peer: SocketAddr,
+        mut stopping: watch::Receiver<bool>,
+    ) -> Option<(impl AsyncRead + AsyncWrite + Unpin + Send + 'static, OverTls)> {
+        let accepted = tokio::select! {
+            // No request has begun: there is nothing to finish.
+            _ = stopping.wait_for(|stop| *stop) => return None,
+            accepted = tokio::time::timeout(self.limits.head, acceptor.accept(stream)) => accepted,
+        };
+        match accepted {
+            Ok(Ok(stream)) => {
+                let agreed = tls::agreed(stream.get_ref().1);
+                Some((stream, agreed))
+            }
+            Ok(Err(error)) => {
+                tracing::debug!(%peer, %error, "a TLS handshake failed");
+                None
+            }
+            Err(_) => {
+                tracing::debug!(%peer, "a TLS handshake took too long");
+                None
+            }
+        }
+    }
+
+    async fn serve<S>(&self, stream: S, peer: SocketAddr, watcher: Watcher, tls: Option<OverTls>)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let (gateway, abandoned) = (self.gateway.clone(), Abandoned::default());
+        let noticed = abandoned.clone();
+        let service = service_fn(move |request: http::Request<hyper::body::Incoming>| {
+            let gateway = gateway.clone();
+            let mut request = request.map(|body| Noticed::new(body, noticed.clone()));
+            if let Some(tls) = tls.clone() {
+                request.extensions_mut().insert(tls);
+            }
+            async move { Ok::<_, Infallible>(gateway.call(request, peer).await) }
+        });
+        let stream = TokioIo::new(Timed::new(stream, self.limits.head, self.limits.silence, abandoned));
+        let connection = watcher.watch(self.http.serve_connection(stream, service).into_owned());
+        if let Err(error) = connection.await {
+            tracing::debug!(%peer, error = %error, "a connection ended with an error");
+        }
+    }
 }
 
 /// Waits for a place, then for a connection: clients beyond the limit wait in the system's queue.

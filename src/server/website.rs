@@ -15,9 +15,8 @@ use s3s::dto::{Timestamp, TimestampFormat};
 
 use super::answer::{self, Asked};
 use super::body::BodyWatch;
-use super::bucket_log::AnsweredError;
 use super::buckets::{is_absent, unknown};
-use super::{Inner, Refusal, target};
+use super::{ErrorCode, Inner, OverTls, Refusal, target};
 use crate::objects::{Came, Pages, RoutingRule, WebProtocol, Website, directory};
 use crate::s3::host::Domains;
 
@@ -189,10 +188,11 @@ impl Site<'_> {
         redirect(status, &rule.location(path, self.came()))
     }
 
-    /// By which protocol the client came, as far as a proxy in front says, and to which host.
+    /// By which protocol the client came, and to which host. What a proxy in front says of it counts more than how the proxy came.
     fn came(&self) -> Came<'_> {
-        let forwarded = self.parts.headers.get("x-forwarded-proto");
-        let secure = forwarded.is_some_and(|protocol| protocol.as_bytes().eq_ignore_ascii_case(b"https"));
+        let forwarded = self.parts.headers.get("x-forwarded-proto").map(HeaderValue::as_bytes);
+        let scheme = forwarded.unwrap_or(OverTls::scheme(&self.parts.extensions).as_bytes());
+        let secure = scheme.eq_ignore_ascii_case(b"https");
         let protocol = if secure { WebProtocol::Https } else { WebProtocol::Http };
         Came { protocol, host: target::host(self.parts).unwrap_or_default() }
     }
@@ -245,9 +245,9 @@ fn found(location: &str, asked: &Asked, host_id: &HeaderValue) -> Response<Body>
     response
 }
 
-/// The headers that say what is wrong, whatever page is shown.
+/// Says what is wrong, whatever page is shown: to the client in headers.
 fn describe(response: &mut Response<Body>, failed: &Failed) {
-    response.extensions_mut().insert(AnsweredError(failed.refusal.code.clone()));
+    response.extensions_mut().insert(ErrorCode(failed.refusal.code.clone()));
     let headers = response.headers_mut();
     let mut put = |name: &str, value: &str| {
         if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {

@@ -102,6 +102,11 @@ impl Member {
         *lock(&self.usage)
     }
 
+    /// Whether its operator wants it emptied, however it is doing.
+    pub fn is_draining(&self) -> bool {
+        self.drain.load(Ordering::Acquire)
+    }
+
     /// What went wrong with it last; `None` if nothing ever did, or all is well again.
     pub fn last_error(&self) -> Option<String> {
         lock(&self.error).clone().filter(|_| self.status() != Status::Healthy)
@@ -314,7 +319,7 @@ impl Member {
             self.changed();
         }
         // It was draining when it failed, or its operator decided so meanwhile.
-        if before == Status::Failed && self.drain.load(Ordering::Acquire) {
+        if before == Status::Failed && self.is_draining() {
             self.happened(Event::Drain, "its operator says so");
         }
     }

@@ -3,7 +3,8 @@ use crate::fixture::{BUCKET, Fixture, error, on_both};
 on_both! {
     async fn a_bucket_lives_and_dies(f: Fixture) {
         let s3 = &f.s3;
-        assert_eq!(error(s3.create_bucket().bucket(BUCKET).send().await), (409, "BucketAlreadyOwnedByYou".into()));
+        // As in S3's first region.
+        s3.create_bucket().bucket(BUCKET).send().await.unwrap();
         let head = s3.head_bucket().bucket(BUCKET).send().await.unwrap();
         assert_eq!(head.bucket_region(), Some("us-east-1"));
         let location = s3.get_bucket_location().bucket(BUCKET).send().await.unwrap();

@@ -15,25 +15,26 @@ use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart};
 use ninefold::chunks::ChunkConfig;
 use ninefold::layout::{DATA_SHARDS, SHARDS, ShardName, VolumeSlot};
 use ninefold::maintenance::{Compact, Reclaim, Sweep, SweepConfig};
+use ninefold::metadata::VolumeRow;
 use ninefold::volumes::fault::{Fault, FaultVolume, Faults, Gate, Operation};
 use ninefold::volumes::{Identity, LocalVolume, Location, Member, Status};
 
 use crate::fixture::{BUCKET, Fixture, MIB, bytes, error};
 
 /// Longer than any one combination may take.
-const NOTHING_HANGS: Duration = Duration::from_secs(120);
+pub const NOTHING_HANGS: Duration = Duration::from_secs(120);
 /// How long a volume holds back an operation before it is answered as unavailable.
 const LIMIT: Duration = Duration::from_secs(3);
 /// An object of two chunks, of two stripes and of a short one.
-const LARGE: usize = 2 * MIB + 100_001;
+pub const LARGE: usize = 2 * MIB + 100_001;
 /// One that is packed.
-const SMALL: usize = 3000;
+pub const SMALL: usize = 3000;
 /// A part that is not.
 const PART: usize = 200_000;
 
 /// What an operation on a volume in trouble comes to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Effect {
+pub enum Effect {
     /// Nothing wrong.
     None,
     /// An error, or an answer that is plainly wrong.
@@ -45,14 +46,14 @@ enum Effect {
 }
 
 /// A way to fail.
-struct Kind {
-    name: &'static str,
-    how: How,
-    writes: Effect,
-    reads: Effect,
+pub struct Kind {
+    pub name: &'static str,
+    pub how: How,
+    pub writes: Effect,
+    pub reads: Effect,
 }
 
-enum How {
+pub enum How {
     /// These operations of the volume meet a fault.
     Faults(fn(&Faults, &Gate)),
     /// The files on it are changed behind its back.
@@ -66,7 +67,7 @@ fn always(faults: &Faults, operations: &[Operation], fault: &Fault) {
 }
 
 /// All kinds of failing.
-fn kinds() -> Vec<Kind> {
+pub fn kinds() -> Vec<Kind> {
     use Effect::{Error, None, Perhaps, Silent};
     use Operation::{Create, Probe, Quarantine, Read, Remove, Sync, Write};
     const EIO: Fault = Fault::Io(5);
@@ -130,10 +131,11 @@ fn kinds() -> Vec<Kind> {
 }
 
 /// An instance over volumes that fail on command.
-struct Rig {
-    f: Fixture,
-    faults: Vec<Faults>,
-    turn: usize,
+pub struct Rig {
+    pub f: Fixture,
+    /// Of each volume, by its number less one.
+    pub faults: Vec<Faults>,
+    pub turn: usize,
 }
 
 /// What a request came to: whether it succeeded. Errors are clean ones.
@@ -151,8 +153,29 @@ where
     }
 }
 
+impl Fixture {
+    /// Has a volume fail on command.
+    pub fn wrap(&self, row: &VolumeRow, limit: Option<Duration>) -> Faults {
+        let identity = Identity {
+            deployment: self.instance.deployment().to_owned(),
+            volume: row.spec.id.clone(),
+            slot: row.slot,
+            epoch: row.epoch,
+        };
+        let volume = LocalVolume::open(&row.spec.path, identity, self.config.io.clone()).unwrap();
+        let volume = match limit {
+            Some(limit) => FaultVolume::with_limit(volume, limit),
+            None => FaultVolume::new(volume),
+        };
+        let faults = volume.faults();
+        let location = Location { node: "n".into(), zone: "z".into(), region: "r".into(), weight: 1.0 };
+        self.store().chunks().volumes().insert(Member::new(Arc::new(volume), location));
+        faults
+    }
+}
+
 impl Rig {
-    async fn new(f: Fixture) -> Self {
+    pub async fn new(f: Fixture) -> Self {
         let f = f
             .restart_with(|config| {
                 // Few ids in a range: there is one to be swept for every combination.
@@ -161,17 +184,7 @@ impl Rig {
             .await;
         let mut faults = Vec::new();
         for row in f.store().metadata().volumes().await.unwrap() {
-            let identity = Identity {
-                deployment: f.instance.deployment().to_owned(),
-                volume: row.spec.id.clone(),
-                slot: row.slot,
-                epoch: row.epoch,
-            };
-            let volume = LocalVolume::open(&row.spec.path, identity, f.config.io.clone()).unwrap();
-            let volume = FaultVolume::with_limit(volume, LIMIT);
-            faults.push(volume.faults());
-            let location = Location { node: "n".into(), zone: "z".into(), region: "r".into(), weight: 1.0 };
-            f.store().chunks().volumes().insert(Member::new(Arc::new(volume), location));
+            faults.push(f.wrap(&row, Some(LIMIT)));
         }
         let rig = Self { f, faults, turn: 0 };
         rig.recover().await;
@@ -182,29 +195,30 @@ impl Rig {
     }
 
     /// Has the volumes found well.
-    async fn recover(&self) {
+    pub async fn recover(&self) {
         let volumes = self.f.store().chunks().volumes();
         let deadline = Instant::now() + NOTHING_HANGS;
         loop {
             volumes.check_all().await;
-            if volumes.members().values().all(|member| member.status() == Status::Healthy && !member.is_full()) {
+            let well = |status| matches!(status, Status::Healthy | Status::Draining);
+            if volumes.members().values().all(|member| well(member.status()) && !member.is_full()) {
                 return;
             }
             assert!(Instant::now() < deadline, "{:?}", volumes.members());
         }
     }
 
-    fn path(&self, volume: VolumeSlot, name: ShardName) -> PathBuf {
+    pub fn path(&self, volume: VolumeSlot, name: ShardName) -> PathBuf {
         self.f.dir.path().join(format!("v{}/shards/{:02x}/{name}", volume.0, name.chunk.fan_out()))
     }
 
-    async fn try_put(&self, case: &str, key: &str, len: usize) -> bool {
+    pub async fn try_put(&self, case: &str, key: &str, len: usize) -> bool {
         let put = self.f.s3.put_object().bucket(BUCKET).key(key).body(ByteStream::from(bytes(len)));
         clean(&format!("put {key}"), case, put.send().await).is_some()
     }
 
     /// Whether the object could be read; what could be is right.
-    async fn try_get(&self, case: &str, key: &str, len: usize, range: Option<(usize, usize)>) -> bool {
+    pub async fn try_get(&self, case: &str, key: &str, len: usize, range: Option<(usize, usize)>) -> bool {
         let get = self.f.s3.get_object().bucket(BUCKET).key(key);
         let (first, last) = range.unwrap_or((0, len - 1));
         let get = get.set_range(range.map(|(first, last)| format!("bytes={first}-{last}")));
@@ -232,12 +246,12 @@ impl Rig {
         true
     }
 
-    async fn reclaim(&self) {
+    pub async fn reclaim(&self) {
         self.f.run(&Reclaim::new(self.f.store().clone(), Duration::ZERO)).await;
     }
 
     /// Heals until nothing waits for it.
-    async fn heal_all(&self, case: &str) {
+    pub async fn heal_all(&self, case: &str) {
         for _ in 0..5 {
             if self.f.queued().await == 0 {
                 return;
@@ -250,7 +264,11 @@ impl Rig {
     }
 
     /// Changes the files that these volumes have of the large object's first chunk; answers what was in them.
-    async fn change_at_rest(&self, volumes: &[usize], change: fn(&[PathBuf], &[Vec<u8>])) -> Vec<(PathBuf, Vec<u8>)> {
+    pub async fn change_at_rest(
+        &self,
+        volumes: &[usize],
+        change: fn(&[PathBuf], &[Vec<u8>]),
+    ) -> Vec<(PathBuf, Vec<u8>)> {
         let row = self.f.chunks().await.into_iter().find(|row| !row.stored.packed).unwrap();
         let files = (0..SHARDS).filter_map(|shard| row.stored.placement.file(row.stored.id, shard));
         let (bad, good): (Vec<_>, Vec<_>) = files.partition(|(slot, _)| volumes.contains(&(usize::from(slot.0) - 1)));
@@ -386,6 +404,12 @@ impl Rig {
             assert!(!done || self.try_get(case, key, *len, None).await, "{case}: {key} after healing");
         }
         self.remove_new().await;
+        self.assert_tidy(case).await;
+    }
+
+    /// Every shard is where its row says and verified, and no other file is left.
+    pub async fn assert_tidy(&self, case: &str) {
+        let f = &self.f;
         // What was being written when the volumes did not obey is swept once its instance has ended.
         f.close_in_sql().await;
         f.instance.heartbeat().beat().await;
@@ -394,7 +418,8 @@ impl Rig {
         let missing = f.chunks().await.iter().map(|row| row.stored.missing.len()).sum::<usize>();
         assert_eq!(missing, 0, "{case}: every shard has been written by now");
         let summary = f.assert_well().await;
-        assert_eq!(summary.files, f.files().len() as u64, "{case}: a file is left that no row names: {summary:?}");
+        let files: usize = (1..=self.faults.len() as u16).map(|n| f.files_on(n).len()).sum();
+        assert_eq!(summary.files, files as u64, "{case}: a file is left that no row names: {summary:?}");
         assert_eq!(summary.unhealed, 0, "{case}");
     }
 

@@ -17,7 +17,7 @@ const NOTHING: [&str; 0] = [];
 
 /// A form to be posted to the bucket `bkt`, of which every part may be changed.
 #[derive(Clone)]
-struct Form {
+pub struct Form {
     signer: Signer,
     conditions: Vec<String>,
     /// In the order they are sent; the file is behind them.
@@ -27,7 +27,7 @@ struct Form {
 }
 
 /// A form of one field, `key`, that is signed as it should be.
-fn form(server: &Server) -> Form {
+pub fn form(server: &Server) -> Form {
     Form {
         signer: server.signer(),
         conditions: vec![r#"{"bucket": "bkt"}"#.to_owned()],
@@ -74,7 +74,7 @@ impl Form {
     }
 
     /// Adds the policy and the fields of a version 4 signature.
-    fn signed(self) -> Self {
+    pub fn signed(self) -> Self {
         self.signed_for(600)
     }
 
@@ -98,7 +98,7 @@ impl Form {
         form.field("signature", &signature)
     }
 
-    fn body(&self) -> Vec<u8> {
+    pub fn body(&self) -> Vec<u8> {
         let mut body = Vec::new();
         for (name, value) in &self.fields {
             let part = format!("--XX\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n");
@@ -112,12 +112,12 @@ impl Form {
         body
     }
 
-    async fn send(&self, server: &Server) -> Answer {
+    pub async fn send(&self, server: &Server) -> Answer {
         server.send(post("/bkt", self.body())).await
     }
 }
 
-fn post(path: &str, body: impl Into<Bytes>) -> Request<Full<Bytes>> {
+pub fn post(path: &str, body: impl Into<Bytes>) -> Request<Full<Bytes>> {
     Request::post(path).header("content-type", "multipart/form-data; boundary=XX").body(Full::new(body.into())).unwrap()
 }
 

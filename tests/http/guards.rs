@@ -100,6 +100,12 @@ async fn amazon_headers_that_are_not_signed_are_refused() {
     request.headers_mut().insert("x-amz-content-sha256", HeaderValue::from_static("UNSIGNED-PAYLOAD"));
     request.headers_mut().insert("content-length", HeaderValue::from_static("0"));
     assert_eq!(server.send(request).await.status, 200);
+    // But it is that which the signature was made over.
+    let mut request = signer.presign(&put(), "60");
+    request.headers_mut().insert("x-amz-content-sha256", HeaderValue::from_static("no hash"));
+    request.headers_mut().insert("content-length", HeaderValue::from_static("0"));
+    let answer = server.send(request).await;
+    assert_eq!((answer.status, answer.code()), (403, "SignatureDoesNotMatch"));
     // Signed, they do what they say.
     let copy = put().header("x-amz-copy-source", "/other/secret");
     assert_eq!(server.send(signer.header(copy, None)).await.status, 200);

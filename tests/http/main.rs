@@ -7,8 +7,10 @@ mod command;
 mod cors;
 mod forms;
 mod guards;
+mod minio;
 mod recording;
 mod serving;
 #[path = "../support/signing.rs"]
 mod signing;
+mod tls;
 mod websites;

@@ -12,14 +12,14 @@ use http::{HeaderMap, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use ninefold::access::{Credentials, Identity, RootCredentials, Secret};
-use ninefold::metadata;
+use ninefold::metadata::{self, BucketUsage};
 use ninefold::objects::{self, CorsRules, Website};
 use ninefold::s3::guard::s3_error;
 use ninefold::s3::host::Domains;
 use ninefold::s3::post::VerifiedForm;
 use ninefold::server::{
-    BodyFault, Buckets, ErrorDetails, Gateway, GatewayConfig, Health, Limits, Readiness, RequestId, StatusOverride,
-    Websites, run,
+    BodyFault, Buckets, ClusterState, Drive, ErrorDetails, Gateway, GatewayConfig, Health, Limits, Listener, OverTls,
+    Readiness, RequestId, Spare, StatusOverride, Tls, Usage, Websites, run,
 };
 use s3s::dto::*;
 use s3s::service::S3ServiceBuilder;
@@ -165,6 +165,10 @@ impl S3 for Operations {
                 response.extensions.insert(StatusOverride(StatusCode::ACCEPTED));
                 return Ok(response);
             }
+            "secure" => {
+                let text = if req.extensions.get::<OverTls>().is_some() { "over TLS" } else { "in the clear" };
+                return Ok(S3Response::new(GetObjectOutput { body: Some(blob(text)), ..Default::default() }));
+            }
             "id" => {
                 let id = req.extensions.get::<RequestId>().unwrap().to_string();
                 return Ok(S3Response::new(GetObjectOutput { body: Some(blob(id)), ..Default::default() }));
@@ -222,16 +226,55 @@ pub struct Vitals {
     pub database: AtomicBool,
     pub volumes: AtomicUsize,
     pub asked: AtomicUsize,
+    /// Other servers, and volumes without a node.
+    pub others: AtomicUsize,
+    pub spare: AtomicUsize,
 }
 
 #[async_trait::async_trait]
 impl Health for Vitals {
     async fn ready(&self) -> Readiness {
         self.asked.fetch_add(1, Ordering::SeqCst);
+        let usable_volumes = self.volumes.load(Ordering::SeqCst);
         Readiness {
             database: self.database.load(Ordering::SeqCst),
-            usable_volumes: self.volumes.load(Ordering::SeqCst),
+            usable_volumes,
+            // One can be read and not written.
+            readable_volumes: usable_volumes + 1,
         }
+    }
+
+    fn server(&self) -> &str {
+        "test:1"
+    }
+
+    async fn without_a_node(&self) -> Spare {
+        Spare { servers: self.others.load(Ordering::SeqCst), usable_volumes: self.spare.load(Ordering::SeqCst) }
+    }
+
+    fn drives(&self) -> Vec<Drive> {
+        let drive = |number| Drive {
+            name: format!("v{number}"),
+            online: number < 9,
+            capacity: 900,
+            used: 300,
+            read_latency: (number == 1).then_some(Duration::from_millis(2)),
+        };
+        (1..=9).map(drive).collect()
+    }
+
+    async fn cluster(&self) -> Option<ClusterState> {
+        let state = ClusterState { servers_online: 2, servers_silent: 1, buckets: 3, heal_queue: 5, heal_failed: 4 };
+        self.database.load(Ordering::SeqCst).then_some(state)
+    }
+
+    async fn usage(&self) -> Option<Usage> {
+        let bucket = |name: &str, objects, versions, markers, bytes| {
+            let name = name.into();
+            BucketUsage { name, objects, versions, markers, bytes }
+        };
+        let buckets = vec![bucket("first", 2, 5, 1, 20), bucket("second", 0, 0, 0, 0)].into();
+        self.database.load(Ordering::SeqCst).then_some(Usage { buckets, age: Duration::from_secs(3) })
     }
 }
 
@@ -325,17 +368,28 @@ impl Server {
     }
 
     pub async fn with(limits: Limits) -> Self {
-        Self::build(limits, false).await
+        Self::listening(limits, false, Listener::from).await
     }
 
     /// One that accepts signature version 2.
     pub async fn with_sigv2() -> Self {
-        Self::build(Limits::default(), true).await
+        Self::listening(Limits::default(), true, Listener::from).await
     }
 
-    async fn build(limits: Limits, allow_sigv2: bool) -> Self {
+    pub async fn over_tls(limits: Limits, tls: Tls) -> Self {
+        let tls = Arc::new(tls);
+        Self::listening(limits, false, |listener| Listener::encrypted(listener, Arc::clone(&tls))).await
+    }
+
+    async fn listening(limits: Limits, allow_sigv2: bool, how: impl Fn(TcpListener) -> Listener) -> Self {
         let recording = Arc::new(Recording::default());
-        let vitals = Arc::new(Vitals { database: true.into(), volumes: 9.into(), asked: 0.into() });
+        let vitals = Arc::new(Vitals {
+            database: true.into(),
+            volumes: 9.into(),
+            asked: 0.into(),
+            others: 0.into(),
+            spare: 0.into(),
+        });
         let configured = Arc::new(Configured::default());
         let spool = tempfile::tempdir().unwrap();
         let root = RootCredentials { access_key: ACCESS_KEY.into(), secret_key: Secret::new(SECRET) };
@@ -365,9 +419,9 @@ impl Server {
         };
         let listener_of_websites = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let websites = listener_of_websites.local_addr().unwrap();
-        let serving = run(listener_of_websites, gateway.websites(), std::future::pending(), limits.clone());
+        let serving = run(how(listener_of_websites), gateway.websites(), std::future::pending(), limits.clone());
         let serving_websites = tokio::spawn(serving);
-        let running = tokio::spawn(run(listener, gateway, shutdown, limits));
+        let running = tokio::spawn(run(how(listener), gateway, shutdown, limits));
         let stop = Some(stop);
         Self { address, websites, recording, vitals, configured, spool, stop, running, serving_websites }
     }

@@ -146,3 +146,14 @@ async fn a_denial_costs_no_upload() {
     let answer = server.raw(request).await;
     assert!(answer.starts_with("HTTP/1.1 403"), "no 100 Continue: {answer}");
 }
+
+#[tokio::test]
+async fn who_is_refused_while_sending_reads_why_afterwards() {
+    let server = Server::start().await;
+    let mut stream = TcpStream::connect(server.address).await.unwrap();
+    stream.write_all(b"PUT /bkt/key HTTP/1.1\r\nHost: x\r\nContent-Length: 20000000\r\n\r\n").await.unwrap();
+    stream.write_all(&vec![0; 20_000_000]).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 403") && answer.contains("AccessDenied"), "{answer}");
+}

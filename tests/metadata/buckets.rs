@@ -5,6 +5,7 @@ use crate::fixture::*;
 on_both!(
     created_once_listed_in_order_and_deleted_when_empty,
     deleting_a_bucket_aborts_its_uploads,
+    what_buckets_hold_is_counted,
     a_configuration_is_swapped_if_it_still_is_what_was_read,
     what_is_replicated_keeps_versions,
 );
@@ -57,6 +58,23 @@ async fn deleting_a_bucket_aborts_its_uploads(f: &Fixture) {
     assert!(matches!(f.meta.upload(BUCKET, "key", &upload).await, Err(Error::NoSuchUpload { .. })));
     let folded = f.fold_all().await;
     assert_eq!((folded.data, folded.chunks), (3, 3));
+}
+
+async fn what_buckets_hold_is_counted(f: &Fixture) {
+    f.bucket("empty").await;
+    f.commit("one", &[10]).await;
+    f.commit("two", &[7, 5]).await;
+    f.commit("nothing", &[]).await;
+    let bucket = |name: &str, objects, versions, markers, bytes| {
+        let name = name.into();
+        BucketUsage { name, objects, versions, markers, bytes }
+    };
+    assert_eq!(f.meta.bucket_usage().await.unwrap(), [bucket(BUCKET, 3, 3, 0, 22), bucket("empty", 0, 0, 0, 0)]);
+    f.meta.change_bucket(BUCKET, &BucketChange::Versioning(Versioning::Enabled)).await.unwrap();
+    f.commit("one", &[30]).await;
+    f.delete("two").await;
+    assert_eq!(f.meta.bucket_usage().await.unwrap()[0], bucket(BUCKET, 2, 5, 1, 52));
+    assert_eq!(f.meta.bucket_count().await.unwrap(), 2);
 }
 
 async fn a_configuration_is_swapped_if_it_still_is_what_was_read(f: &Fixture) {

@@ -49,7 +49,7 @@ async fn live(f: &Fixture) {
     f.meta.delete_bucket("other", NOW).await.unwrap();
     f.bucket("other").await;
     // What is refused changes nothing, and is not logged.
-    let absent = WriteCondition { absent: true, ..WriteCondition::default() };
+    let absent = WriteCondition { none_of: Some(vec!["*".into()]), ..WriteCondition::default() };
     let refused = PutCommit { condition: absent, ..f.put("a", &[8]) };
     f.meta.commit_put(&refused).await.unwrap_err();
 }

@@ -124,7 +124,7 @@ async fn overwriting_releases_what_was_there(f: &Fixture) {
 
 async fn conditions_are_tested_on_the_current_object(f: &Fixture) {
     let with = |condition: WriteCondition| PutCommit { condition, ..f.put("key", &[10]) };
-    let absent = WriteCondition { absent: true, ..WriteCondition::default() };
+    let absent = WriteCondition { none_of: Some(vec!["*".into()]), ..WriteCondition::default() };
     let etag = |etag: &str| WriteCondition { etags: Some(vec!["x".into(), etag.into()]), ..WriteCondition::default() };
 
     assert!(matches!(f.meta.commit_put(&with(etag("*"))).await, Err(Error::NoSuchKey { .. })));

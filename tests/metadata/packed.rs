@@ -97,7 +97,7 @@ async fn each_write_of_a_batch_fails_for_itself(f: &Fixture) {
         extent: Some(a),
         condition: WriteCondition::default(),
     };
-    let absent = WriteCondition { absent: true, ..WriteCondition::default() };
+    let absent = WriteCondition { none_of: Some(vec!["*".into()]), ..WriteCondition::default() };
     let taken =
         PackedWrite::Put { bucket: BUCKET.into(), object: object("taken").into(), extent: Some(b), condition: absent };
     let part = PartCommit {

@@ -76,7 +76,7 @@ async fn a_writer_reads_what_the_one_before_it_left(f: &Arc<Fixture>) {
 // Rule 3: a key without a row is locked all the same.
 async fn of_two_who_create_a_key_one_is_first(f: &Arc<Fixture>) {
     let absent = |commit: PutCommit| PutCommit {
-        condition: WriteCondition { absent: true, ..WriteCondition::default() },
+        condition: WriteCondition { none_of: Some(vec!["*".into()]), ..WriteCondition::default() },
         ..commit
     };
     let (first, second) = (absent(f.put("key", &[20])), absent(f.put("key", &[30])));
@@ -404,7 +404,7 @@ let_loose!(
 async fn one_of_many_creates_a_key(f: &Arc<Fixture>) {
     let commits: Vec<_> = (0..16)
         .map(|_| PutCommit {
-            condition: WriteCondition { absent: true, ..WriteCondition::default() },
+            condition: WriteCondition { none_of: Some(vec!["*".into()]), ..WriteCondition::default() },
             ..f.put("key", &[10])
         })
         .collect();

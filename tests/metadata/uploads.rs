@@ -138,7 +138,7 @@ async fn a_copy_shares_data_and_parts(f: &Fixture) {
     assert_eq!((part.range, part.object.parts, part.extents.len()), (10..20, Some(2), 1));
     let refused = CopyCommit {
         batch: batch(),
-        condition: WriteCondition { absent: true, ..WriteCondition::default() },
+        condition: WriteCondition { none_of: Some(vec!["*".into()]), ..WriteCondition::default() },
         ..f.copy("copy", "copy").await
     };
     assert!(matches!(f.meta.commit_copy(&refused).await, Err(Error::PreconditionFailed { .. })));

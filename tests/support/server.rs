@@ -133,6 +133,11 @@ impl Server {
         kill_process(Pid::from_child(self.child.as_ref().expect("it runs")), signal).unwrap();
     }
 
+    /// Whether it was sent a SIGSTOP and has obeyed.
+    pub fn is_stopped(&self) -> bool {
+        is_stopped(self.child.as_ref().expect("it runs"))
+    }
+
     /// Waits for the program's end.
     pub fn wait(&mut self) -> ExitStatus {
         let deadline = Instant::now() + ENDS_WITHIN;
@@ -205,6 +210,12 @@ impl Drop for Server {
     fn drop(&mut self) {
         self.kill();
     }
+}
+
+/// Whether a process was sent a SIGSTOP and has obeyed.
+pub fn is_stopped(child: &Child) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{}/stat", child.id())).unwrap();
+    stat.rsplit(") ").next().unwrap().starts_with('T')
 }
 
 /// The first address of 127.0.0.1 with a port in a text.
