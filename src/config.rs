@@ -172,6 +172,9 @@ pub struct Settings {
     /// [default: second]
     #[arg(long, value_name = "WHEN")]
     pub change_log: Option<ChangeLogging>,
+    /// How often the access logs of buckets are delivered [default: 5m]
+    #[arg(long, value_name = "TIME")]
+    pub access_log_interval: Option<Span>,
     /// Days without a part after which a multipart upload is aborted [default: 7]
     #[arg(long, value_name = "DAYS")]
     pub upload_expiry_days: Option<u32>,
@@ -222,6 +225,8 @@ pub struct Config {
     pub read_limit: Duration,
     /// When maintenance does what.
     pub maintenance: MaintenanceConfig,
+    /// How often the access logs of buckets are delivered.
+    pub access_log_interval: Duration,
     /// How logs are written.
     pub log_format: LogFormat,
     /// What is logged.
@@ -364,6 +369,11 @@ impl Config {
             limits,
             read_limit: settings.read_limit.map_or(Duration::from_secs(60 * 60), |span| span.0),
             maintenance,
+            access_log_interval: lasting(
+                "access_log_interval",
+                settings.access_log_interval,
+                Duration::from_secs(300),
+            )?,
             log_format: settings.log_format.unwrap_or_else(LogFormat::suited),
             log: settings.log,
             root_user,
@@ -440,6 +450,7 @@ impl Settings {
             snapshot_interval: self.snapshot_interval.or(others.snapshot_interval),
             snapshot_keep: self.snapshot_keep.or(others.snapshot_keep),
             change_log: self.change_log.or(others.change_log),
+            access_log_interval: self.access_log_interval.or(others.access_log_interval),
             upload_expiry_days: self.upload_expiry_days.or(others.upload_expiry_days),
             log_format: self.log_format.or(others.log_format),
             log: self.log.or(others.log),
@@ -487,6 +498,7 @@ impl Variables<'_> {
             snapshot_interval: self.value("NINEFOLD_SNAPSHOT_INTERVAL")?,
             snapshot_keep: self.value("NINEFOLD_SNAPSHOT_KEEP")?,
             change_log: self.value("NINEFOLD_CHANGE_LOG")?,
+            access_log_interval: self.value("NINEFOLD_ACCESS_LOG_INTERVAL")?,
             upload_expiry_days: self.value("NINEFOLD_UPLOAD_EXPIRY_DAYS")?,
             log_format: self.value("NINEFOLD_LOG_FORMAT")?,
             log: match self.text("NINEFOLD_LOG")? {

@@ -15,6 +15,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::data::{DataDirectory, DataError};
 use super::welcome::Welcome;
 use crate::access::{Credentials, Identity, RootCredentials, RootError, RootSource};
+use crate::bucket_logs::BucketLogs;
 use crate::chunks::ChunkConfig;
 use crate::clock::Clock;
 use crate::config::volumes::VolumeEntry;
@@ -165,7 +166,8 @@ async fn serve(config: &Config, ground: Ground) -> Result<(), StartError> {
     let timeout = config.maintenance.instance_timeout;
     let health = Arc::new(Vitals::new(instance.store().clone(), address.to_string(), timeout));
     let buckets = Arc::new(instance.store().clone());
-    let gateway = Gateway::new(operations, credentials, health, buckets, gateway_config);
+    let logs = BucketLogs::start(instance.store().clone(), config.region.clone(), config.access_log_interval).await;
+    let gateway = Gateway::new(operations, credentials, health, buckets, gateway_config).logging_to(logs.clone());
     tracing::info!(%address, %deployment, data = %ground.data.path().display(), "serving");
     let bucket = config.buckets.first().map(String::as_str);
     let (root, source) = (&ground.root, &ground.source);
@@ -196,6 +198,7 @@ async fn serve(config: &Config, ground: Ground) -> Result<(), StartError> {
         }
     };
     let (cut, websites_cut) = tokio::join!(run(listener, gateway.clone()), for_websites);
+    logs.close().await;
     instance.close().await;
     tracing::info!(connections_cut = cut + websites_cut, "stopped");
     Ok(())

@@ -3,8 +3,8 @@
 use super::dialect::{Row, Tx, fresh_batch, retrying, values};
 use super::rows::{self, to_json};
 use super::{
-    Answer, Bucket, BucketChange, BucketId, BucketLock, BucketQuery, ConfigKind, Error, Metadata, NewBucket, Result,
-    Versioning,
+    Answer, Bucket, BucketChange, BucketConfig, BucketId, BucketLock, BucketQuery, ConfigKind, Error, Metadata,
+    NewBucket, Result, Versioning,
 };
 use crate::clock::Millis;
 
@@ -113,6 +113,18 @@ impl Metadata {
                    WHERE b.name = $1";
             let row = self.db.first(sql, values![name, kind.name()]).await?;
             row.ok_or_else(|| Error::NoSuchBucket(name.into()))?.opt_text("body")
+        })
+    }
+
+    /// All buckets that have a configuration of this kind.
+    pub fn buckets_with_config(&self, kind: ConfigKind) -> Answer<'_, Vec<BucketConfig>> {
+        Box::pin(async move {
+            let sql = "SELECT b.name, b.owner, c.body FROM bucket_configs c JOIN buckets b ON b.bucket_id = c.bucket_id \
+                       WHERE c.kind = $1";
+            let read = |row: &Row| {
+                Ok(BucketConfig { name: row.text("name")?, owner: row.text("owner")?, body: row.text("body")? })
+            };
+            self.db.query(sql, values![kind.name()]).await?.iter().map(read).collect()
         })
     }
 

@@ -173,6 +173,19 @@ pub enum ConfigKind {
     Replication,
     /// The lists that are made of its objects, as a JSON object.
     Inventory,
+    /// Where its requests are written down, as JSON.
+    Logging,
+}
+
+/// A bucket that has a configuration of some kind.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BucketConfig {
+    /// The bucket's name.
+    pub name: String,
+    /// Canonical id of its owner.
+    pub owner: String,
+    /// The configuration.
+    pub body: String,
 }
 
 impl ConfigKind {
@@ -186,6 +199,7 @@ impl ConfigKind {
             Self::Lifecycle => "lifecycle",
             Self::Replication => "replication",
             Self::Inventory => "inventory",
+            Self::Logging => "logging",
         }
     }
 }

@@ -10,9 +10,10 @@ use super::values::{
     ChecksumFields, algorithm, check_key, etag, etag_list, header_fields, millis, put_checksums, timestamp, version,
     version_id, write_condition,
 };
-use super::{Api, check_owner, identity, tagging};
+use super::{Api, check_owner, identity, noted, tagging};
 use crate::metadata::{UploadId, VersionId};
 use crate::objects::{CopyPartRequest, CopyRequest, Directive, ReadConditions};
+use crate::server::{Noted, NotedSource};
 
 /// The source of a copy: bucket, key and version.
 fn source(source: &CopySource) -> S3Result<(String, String, Option<VersionId>)> {
@@ -21,6 +22,14 @@ fn source(source: &CopySource) -> S3Result<(String, String, Option<VersionId>)> 
     };
     check_key(key)?;
     Ok((bucket.to_string(), key.to_string(), version(version_id.as_deref())?))
+}
+
+/// Tells the log what was copied.
+fn note_source(noted: Option<Noted>, source: &CopySource) {
+    if let (Some(noted), CopySource::Bucket { bucket, key, version_id }) = (noted, source) {
+        let version = version_id.as_deref().map(str::to_owned);
+        noted.source(NotedSource { bucket: bucket.to_string(), key: key.to_string(), version });
+    }
 }
 
 /// The conditions of a copy's source.
@@ -46,6 +55,7 @@ pub(super) async fn copy_object(
     check_owner(&request, request.input.expected_bucket_owner.as_ref())?;
     check_owner(&request, request.input.expected_source_bucket_owner.as_ref())?;
     let owner = identity(&request)?.id;
+    let noted = noted(&request);
     let S3Request { mut input, headers, .. } = request;
     check_key(&input.key)?;
     let (source_bucket, source_key, source_version) = source(&input.copy_source)?;
@@ -79,6 +89,7 @@ pub(super) async fn copy_object(
         condition: write_condition(&headers, None, None)?,
     };
     let copied = api.store.copy(copy).await.map_err(from_objects)?;
+    note_source(noted, &input.copy_source);
     let mut result = CopyObjectResult {
         e_tag: Some(etag(&copied.etag)),
         last_modified: Some(timestamp(copied.modified)),
@@ -115,6 +126,7 @@ pub(super) async fn upload_part_copy(
 ) -> S3Result<S3Response<UploadPartCopyOutput>> {
     check_owner(&request, request.input.expected_bucket_owner.as_ref())?;
     check_owner(&request, request.input.expected_source_bucket_owner.as_ref())?;
+    let noted = noted(&request);
     let S3Request { input, headers, .. } = request;
     check_key(&input.key)?;
     let (source_bucket, source_key, source_version) = source(&input.copy_source)?;
@@ -130,6 +142,7 @@ pub(super) async fn upload_part_copy(
         number: part_number(input.part_number)?,
     };
     let (part, source_version) = api.store.copy_part(copy).await.map_err(from_objects)?;
+    note_source(noted, &input.copy_source);
     let mut result = CopyPartResult {
         e_tag: Some(etag(&part.etag)),
         last_modified: Some(timestamp(part.modified)),

@@ -11,11 +11,11 @@ use http::{HeaderMap, Method, StatusCode};
 use s3s::access::{S3Access, S3AccessContext};
 use s3s::{S3Error, S3ErrorCode, S3Result};
 
-use crate::access::Credentials;
 use crate::access::claims::{ClaimError, Claims, Mechanism};
 use crate::access::query::Query;
+use crate::access::{Credentials, Identity};
 use crate::s3::post::VerifiedForm;
-use crate::server::{HoistedHeaders, LengthUnknown, Preflight, Refusal, Version2Verified, WebsiteRead};
+use crate::server::{HoistedHeaders, LengthUnknown, Noted, Preflight, Refusal, Version2Verified, WebsiteRead};
 
 /// Operations with the query parameters that each takes. An operation that is not here does not exist.
 const OPERATIONS: &[(&str, &[&str])] = &[
@@ -46,6 +46,8 @@ const OPERATIONS: &[(&str, &[&str])] = &[
     ("DeleteBucketLifecycle", &["lifecycle"]),
     ("GetBucketNotificationConfiguration", &["notification"]),
     ("PutBucketNotificationConfiguration", &["notification"]),
+    ("GetBucketLogging", &["logging"]),
+    ("PutBucketLogging", &["logging"]),
     ("GetBucketReplication", &["replication"]),
     ("PutBucketReplication", &["replication"]),
     ("DeleteBucketReplication", &["replication"]),
@@ -216,7 +218,7 @@ impl Guard {
         }
         // The PutObject of a form: the form's own signature was verified, and its policy covers what the request says.
         if let Some(VerifiedForm(identity)) = cx.extensions_mut().get::<VerifiedForm>().cloned() {
-            cx.extensions_mut().insert(identity);
+            admit(cx, identity);
             return Ok(());
         }
         // The layers in front have refused what is malformed; a request that came another way has its own answer here.
@@ -248,9 +250,17 @@ impl Guard {
         if UPLOADS.contains(&operation.as_str()) && cx.extensions_mut().get::<LengthUnknown>().is_some() {
             return Err(Refusal::new(StatusCode::LENGTH_REQUIRED, "MissingContentLength"));
         }
-        cx.extensions_mut().insert(identity);
+        admit(cx, identity);
         Ok(())
     }
+}
+
+/// Lets a request through as one of `identity`.
+fn admit(cx: &mut S3AccessContext<'_>, identity: Identity) {
+    if let Some(noted) = cx.extensions_mut().get::<Noted>() {
+        noted.requester(&identity.canonical_id);
+    }
+    cx.extensions_mut().insert(identity);
 }
 
 #[async_trait::async_trait]

@@ -16,6 +16,7 @@ mod inventory;
 mod lifecycle;
 mod listing;
 mod locking;
+mod logging;
 mod multipart;
 mod notification;
 mod objects;
@@ -33,6 +34,7 @@ use s3s::{S3, S3Request, S3Response, S3Result};
 
 use crate::access::Identity;
 use crate::objects::Store;
+use crate::server::Noted;
 
 /// The implementation of S3 over a [`Store`].
 #[derive(Debug, Clone)]
@@ -64,6 +66,11 @@ fn identity<T>(request: &S3Request<T>) -> S3Result<Who> {
         }
         None => Err(error::s3_error("AccessDenied", http::StatusCode::FORBIDDEN, "Access Denied")),
     }
+}
+
+/// What an operation may tell the log of its bucket, if anybody is to be told.
+fn noted<T>(request: &S3Request<T>) -> Option<Noted> {
+    request.extensions.get::<Noted>().cloned()
 }
 
 /// `x-amz-expected-bucket-owner`: all buckets belong to whoever may use them at all.
@@ -144,6 +151,8 @@ operations! {
     delete_bucket_lifecycle: DeleteBucketLifecycleInput => DeleteBucketLifecycleOutput, lifecycle;
     get_bucket_notification_configuration: GetBucketNotificationConfigurationInput => GetBucketNotificationConfigurationOutput, notification;
     put_bucket_notification_configuration: PutBucketNotificationConfigurationInput => PutBucketNotificationConfigurationOutput, notification;
+    get_bucket_logging: GetBucketLoggingInput => GetBucketLoggingOutput, logging;
+    put_bucket_logging: PutBucketLoggingInput => PutBucketLoggingOutput, logging;
     get_bucket_replication: GetBucketReplicationInput => GetBucketReplicationOutput, replication;
     put_bucket_replication: PutBucketReplicationInput => PutBucketReplicationOutput, replication;
     delete_bucket_replication: DeleteBucketReplicationInput => DeleteBucketReplicationOutput, replication;

@@ -11,7 +11,7 @@ use super::values::{
     ChecksumFields, algorithm, check_key, checksum_type, etag, header_fields, page_limit, put_checksums, signed,
     signed32, take_checksums, timestamp, url_encode, version_id, write_condition,
 };
-use super::{Api, check_owner, identity, tagging};
+use super::{Api, check_owner, identity, noted, tagging};
 use crate::metadata::{PartQuery, UploadId, UploadTemplate};
 use crate::objects::{CompletePart, CompleteRequest, PartRequest, StartUpload};
 use crate::server::OverTls;
@@ -87,6 +87,7 @@ pub(super) async fn complete_multipart_upload(
     request: S3Request<CompleteMultipartUploadInput>,
 ) -> S3Result<S3Response<CompleteMultipartUploadOutput>> {
     check_owner(&request, request.input.expected_bucket_owner.as_ref())?;
+    let noted = noted(&request);
     let S3Request { mut input, headers, extensions, .. } = request;
     check_key(&input.key)?;
     let named = input.multipart_upload.take().and_then(|upload| upload.parts).filter(|parts| !parts.is_empty());
@@ -116,6 +117,9 @@ pub(super) async fn complete_multipart_upload(
         condition: write_condition(&headers, input.if_match.as_ref(), input.if_none_match.as_ref())?,
     };
     let done = api.store.complete_upload(complete).await.map_err(from_objects)?;
+    if let Some(noted) = noted {
+        noted.object(&input.key, done.size);
+    }
     let mut output = CompleteMultipartUploadOutput {
         bucket: Some(input.bucket),
         key: Some(input.key),

@@ -11,9 +11,10 @@ use super::values::{
     self, ChecksumFields, check_key, etag, etag_list, header_fields, millis, page_limit, put_checksums, signed,
     signed32, take_checksums, timestamp, version, version_id, write_condition,
 };
-use super::{Api, check_owner, identity, tagging};
+use super::{Api, check_owner, identity, noted, tagging};
 use crate::metadata::{self, ChecksumType as Kind, DeleteKey, Deleted, PartQuery, ReadRange, WriteCondition};
 use crate::objects::{Attributes, DeleteRequest, GetRequest, Got, PutRequest, ReadConditions};
+use crate::server::NotedDelete;
 
 /// Keys that one DeleteObjects may name.
 const MAX_DELETE: usize = 1000;
@@ -23,6 +24,7 @@ const DEFAULT_TYPE: &str = "binary/octet-stream";
 pub(super) async fn put_object(api: &Api, request: S3Request<PutObjectInput>) -> S3Result<S3Response<PutObjectOutput>> {
     check_owner(&request, request.input.expected_bucket_owner.as_ref())?;
     let owner = identity(&request)?.id;
+    let noted = noted(&request);
     let S3Request { mut input, headers, trailing_headers, .. } = request;
     check_key(&input.key)?;
     let checksums = take_checksums!(input);
@@ -30,7 +32,7 @@ pub(super) async fn put_object(api: &Api, request: S3Request<PutObjectInput>) ->
     needs_digest(&lock, &headers)?;
     let put = PutRequest {
         bucket: input.bucket,
-        key: input.key,
+        key: input.key.clone(),
         condition: write_condition(&headers, input.if_match.as_ref(), input.if_none_match.as_ref())?,
         headers: header_fields!(input).into_headers()?,
         tags: tagging::from_header(input.tagging.as_ref())?,
@@ -40,6 +42,9 @@ pub(super) async fn put_object(api: &Api, request: S3Request<PutObjectInput>) ->
         body: incoming(input.body),
     };
     let stored = api.store.put(put).await.map_err(from_objects)?;
+    if let Some(noted) = noted {
+        noted.object(&input.key, stored.size);
+    }
     let mut output = PutObjectOutput {
         e_tag: Some(etag(&stored.etag)),
         version_id: version_id(stored.version.as_ref()),
@@ -228,6 +233,7 @@ pub(super) async fn delete_objects(
 ) -> S3Result<S3Response<DeleteObjectsOutput>> {
     check_owner(&request, request.input.expected_bucket_owner.as_ref())?;
     let owner = identity(&request)?.id;
+    let noted = noted(&request);
     let bypass = request.input.bypass_governance_retention == Some(true);
     let Delete { objects, quiet } = request.input.delete;
     if objects.is_empty() || objects.len() > MAX_DELETE {
@@ -260,6 +266,13 @@ pub(super) async fn delete_objects(
                 Err(s3_error("InternalError", StatusCode::INTERNAL_SERVER_ERROR, "We encountered an internal error."))
             }
         });
+        if let Some(noted) = &noted {
+            let error = outcome.as_ref().err().map(|error| {
+                let status = error.status_code().unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+                (error.code().as_str().to_owned(), status)
+            });
+            noted.deleted(NotedDelete { key: key.clone(), version: version_id.clone(), error });
+        }
         match outcome {
             Ok(_) if quiet == Some(true) => {}
             Ok(Deleted { version, marker }) => {

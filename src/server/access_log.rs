@@ -12,6 +12,7 @@ use tracing::Span;
 
 use super::RequestId;
 use super::body::BodyWatch;
+use super::bucket_log::Draft;
 use super::minio::Counting;
 
 /// The log's name for filters.
@@ -26,6 +27,8 @@ pub(super) struct Entry {
     pub(super) peer: SocketAddr,
     pub(super) started: Instant,
     pub(super) watch: BodyWatch,
+    /// What goes into the log of its bucket.
+    pub(super) draft: Option<Draft>,
     /// Where it is counted, if it is.
     pub(super) counting: Option<Counting>,
 }
@@ -79,6 +82,9 @@ impl Body for LoggedBody {
 
 impl Drop for LoggedBody {
     fn drop(&mut self) {
+        if let Some(draft) = self.entry.draft.take() {
+            draft.sent(self.sent);
+        }
         let received = self.entry.watch.received();
         if let Some(counting) = &mut self.entry.counting {
             counting.over(received, self.sent, self.whole);

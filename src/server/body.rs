@@ -4,8 +4,8 @@ use std::error::Error as StdError;
 use std::fmt;
 use std::future::Future as _;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -131,7 +131,7 @@ pub struct BodyWatch(Arc<Watched>);
 struct Watched {
     fault: AtomicU8,
     received: AtomicU64,
-    ended: AtomicBool,
+    ended: OnceLock<std::time::Instant>,
 }
 
 impl BodyWatch {
@@ -148,7 +148,12 @@ impl BodyWatch {
 
     /// Whether the body was read to its end.
     pub(super) fn has_ended(&self) -> bool {
-        self.0.ended.load(Ordering::Relaxed)
+        self.ended().is_some()
+    }
+
+    /// When that was.
+    pub(super) fn ended(&self) -> Option<std::time::Instant> {
+        self.0.ended.get().copied()
     }
 
     /// Notes a fault and answers the error to end the body with. The first fault counts.
@@ -204,7 +209,7 @@ where
         };
         this.timer = None;
         if next.is_none() || this.inner.is_end_stream() {
-            this.watch.0.ended.store(true, Ordering::Relaxed);
+            this.watch.0.ended.get_or_init(std::time::Instant::now);
         }
         Poll::Ready(match next {
             Some(Ok(frame)) => {

@@ -4,7 +4,8 @@
 //!
 //! ```text
 //! connection   accept, TLS, limits, time-outs                         serve, tls, connection
-//!  └ id, log   an id for log and client; one line at the end          request_id, access_log
+//!  └ id, log   an id for log and client; one line at the end, and
+//!              one in the log of the bucket                           request_id, access_log, bucket_log
 //!     └ way      whose answer it is; S3's and pages' are counted      minio::count, target
 //!        ├ health   /health, /minio/health, /minio/v2/metrics         health, minio
 //!        └ cors     preflights; headers for pages of other origins    cors, target, buckets
@@ -23,6 +24,7 @@ mod access_log;
 mod answer;
 mod aws_chunked;
 mod body;
+mod bucket_log;
 mod buckets;
 mod connection;
 mod cors;
@@ -64,6 +66,7 @@ use tracing::Instrument as _;
 use crate::access::Credentials;
 use crate::access::form::FormAccess;
 use crate::access::version2;
+use crate::bucket_logs::BucketLogs;
 use crate::clock::{Clock, random_bytes};
 use crate::s3::auth::Auth;
 use crate::s3::guard::Guard;
@@ -72,6 +75,7 @@ use access_log::Entry;
 use answer::Asked;
 use aws_chunked::Reframed;
 use body::Watching;
+use bucket_log::Draft;
 use cors::CrossOrigin;
 use lengths::Framing;
 use minio::{Api, Counters, Counting, Scope};
@@ -81,6 +85,7 @@ use target::Target;
 
 pub use access_log::{LoggedBody, TARGET as ACCESS_LOG};
 pub use body::{BodyFault, BodyWatch, BrokenBody};
+pub use bucket_log::{Noted, NotedDelete, NotedSource};
 pub use buckets::Buckets;
 pub use health::{ClusterState, Drive, Health, Readiness, Spare, Usage};
 pub use refusal::{ErrorDetails, Refusal, StatusOverride};
@@ -95,8 +100,13 @@ pub use website::{WebsiteRead, Websites};
 pub struct Peer(pub SocketAddr);
 
 /// In the extensions of a request that came over TLS.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct OverTls;
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OverTls {
+    /// `TLSv1.2` or `TLSv1.3`
+    pub version: &'static str,
+    /// The cipher suite, as OpenSSL calls it.
+    pub cipher: Arc<str>,
+}
 
 impl OverTls {
     /// The scheme of the address that a request with these extensions was sent to.
@@ -157,6 +167,7 @@ pub struct GatewayConfig {
 pub struct Gateway {
     inner: Arc<Inner>,
     websites_only: bool,
+    logs: Option<BucketLogs>,
 }
 
 struct Inner {
@@ -204,12 +215,17 @@ impl Gateway {
             ids: RequestIds::new(),
             host_id: HeaderValue::try_from(host_id).unwrap_or_else(|_| HeaderValue::from_static("ninefold")),
         });
-        Self { inner, websites_only: false }
+        Self { inner, websites_only: false, logs: None }
     }
 
     /// The same, where every request is for the website of the bucket that its host names.
     pub fn websites(&self) -> Self {
         Self { websites_only: true, ..self.clone() }
+    }
+
+    /// The same, where requests are written into the logs of their buckets.
+    pub fn logging_to(self, logs: BucketLogs) -> Self {
+        Self { logs: Some(logs), ..self }
     }
 
     /// Answers one request.
@@ -236,17 +252,36 @@ impl Gateway {
         let path = parts.uri.path().to_owned();
         let way = inner.way(&parts, self.websites_only);
         let counting = way.count(&parts, &inner.counters);
-        let entry = Entry { id, method: parts.method.clone(), path, peer, started, watch: watch.clone(), counting };
+        let draft = self.logs.as_ref().filter(|logs| Draft::may_be_of(logs, &parts)).and_then(|logs| {
+            let is_site = matches!(way, Way::Website(..));
+            Draft::of(logs, &parts, way.target()?, is_site, peer, (id, started))
+        });
+        let mut entry = Entry {
+            id,
+            method: parts.method.clone(),
+            path,
+            peer,
+            started,
+            watch: watch.clone(),
+            draft: None,
+            counting,
+        };
         parts.extensions.insert(id);
         parts.extensions.insert(Peer(peer));
         parts.extensions.insert(watch.clone());
         let span = tracing::info_span!("request", request_id = %id);
+        if let Some(draft) = &draft {
+            parts.extensions.insert(draft.noted());
+        }
         let response = inner.respond(&way, parts, body, &asked, &watch).instrument(span.clone()).await;
         let mut response = answer::seal(response, &asked, &inner.host_id);
         // What is left of a body that nobody wanted lies in the way of the next request: a client that does not know would send that
         // in vain.
         if has_body && !watch.has_ended() && version < Version::HTTP_2 {
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        if let Some(draft) = draft {
+            entry.draft = Some(draft.answered(&response, &watch).await);
         }
         let status = response.status();
         if let Some(counting) = &entry.counting {
@@ -432,7 +467,7 @@ impl Way {
     }
 }
 
-/// The code of an error, in the extensions of its answer until it is counted.
+/// The code of an error, in the extensions of its answer until it is counted and written down.
 #[derive(Debug, Clone)]
 struct ErrorCode(Cow<'static, str>);
 

@@ -18,7 +18,7 @@ use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
 use super::connection::{Abandoned, Noticed, Timed};
-use super::tls::Tls;
+use super::tls::{self, Tls};
 use super::{Gateway, OverTls};
 
 /// How long to wait before the next try when the system has no descriptor left for a connection.
@@ -123,11 +123,11 @@ pub async fn run(
         let secured = tls.as_ref().map(|tls| (tls.acceptor(), stopping.clone()));
         connections.spawn(async move {
             match secured {
-                None => server.serve(stream, peer, watcher, false).await,
+                None => server.serve(stream, peer, watcher, None).await,
                 Some((acceptor, stopping)) => {
                     // A handshake takes a client's time: it is this task's, never that of the one who accepts.
-                    if let Some(stream) = server.handshake(&acceptor, stream, peer, stopping).await {
-                        server.serve(stream, peer, watcher, true).await;
+                    if let Some((stream, tls)) = server.handshake(&acceptor, stream, peer, stopping).await {
+                        server.serve(stream, peer, watcher, Some(tls)).await;
                     }
                 }
             }
@@ -147,21 +147,24 @@ struct Server {
 }
 
 impl Server {
-    /// An encrypted stream; `None` if the client does not come to one in time, or the server stops before.
+    /// An encrypted stream, and how it is encrypted; `None` if the client does not come to one in time, or the server stops before.
     async fn handshake(
         &self,
         acceptor: &TlsAcceptor,
         stream: TcpStream,
         peer: SocketAddr,
         mut stopping: watch::Receiver<bool>,
-    ) -> Option<impl AsyncRead + AsyncWrite + Unpin + Send + 'static> {
+    ) -> Option<(impl AsyncRead + AsyncWrite + Unpin + Send + 'static, OverTls)> {
         let accepted = tokio::select! {
             // No request has begun: there is nothing to finish.
             _ = stopping.wait_for(|stop| *stop) => return None,
             accepted = tokio::time::timeout(self.limits.head, acceptor.accept(stream)) => accepted,
         };
         match accepted {
-            Ok(Ok(stream)) => Some(stream),
+            Ok(Ok(stream)) => {
+                let agreed = tls::agreed(stream.get_ref().1);
+                Some((stream, agreed))
+            }
             Ok(Err(error)) => {
                 tracing::debug!(%peer, %error, "a TLS handshake failed");
                 None
@@ -173,7 +176,7 @@ impl Server {
         }
     }
 
-    async fn serve<S>(&self, stream: S, peer: SocketAddr, watcher: Watcher, secure: bool)
+    async fn serve<S>(&self, stream: S, peer: SocketAddr, watcher: Watcher, tls: Option<OverTls>)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
@@ -182,8 +185,8 @@ impl Server {
         let service = service_fn(move |request: http::Request<hyper::body::Incoming>| {
             let gateway = gateway.clone();
             let mut request = request.map(|body| Noticed::new(body, noticed.clone()));
-            if secure {
-                request.extensions_mut().insert(OverTls);
+            if let Some(tls) = tls.clone() {
+                request.extensions_mut().insert(tls);
             }
             async move { Ok::<_, Infallible>(gateway.call(request, peer).await) }
         });

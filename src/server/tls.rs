@@ -20,6 +20,8 @@ use tokio_rustls::rustls::{
     self, ClientConfig, ClientConnection, DigitallySignedStruct, ServerConfig, SignatureScheme, StreamOwned,
 };
 
+use super::OverTls;
+
 /// How often the files are looked at. A renewed certificate need not be served within the second, and nobody feels two small reads.
 const RECHECK: Duration = Duration::from_secs(5);
 
@@ -199,6 +201,27 @@ fn configure(files: &TlsFiles, content: &Content) -> Result<ServerConfig, TlsErr
     Ok(config)
 }
 
+/// What was agreed on, as access logs say it.
+pub(super) fn agreed(connection: &rustls::ServerConnection) -> OverTls {
+    let version = match connection.protocol_version() {
+        Some(rustls::ProtocolVersion::TLSv1_2) => "TLSv1.2",
+        _ => "TLSv1.3",
+    };
+    let suite = connection.negotiated_cipher_suite().and_then(|suite| suite.suite().as_str());
+    OverTls { version, cipher: suite.map_or_else(|| "-".into(), |name| openssl_name(name).into()) }
+}
+
+/// What OpenSSL, and so AWS's access logs, call a cipher suite of rustls's.
+fn openssl_name(name: &str) -> String {
+    if let Some(rest) = name.strip_prefix("TLS13_") {
+        return format!("TLS_{rest}");
+    }
+    // TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256 is ECDHE-RSA-AES128-GCM-SHA256.
+    let name = name.strip_prefix("TLS_").unwrap_or(name).replace("_WITH_", "_").replace("AES_", "AES");
+    let name = name.strip_suffix("POLY1305_SHA256").map_or(name.clone(), |start| format!("{start}POLY1305"));
+    name.replace('_', "-")
+}
+
 fn chain(path: &Path, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let chain: Vec<_> = CertificateDer::pem_slice_iter(pem).collect::<Result<_, _>>().unwrap_or_default();
     if chain.is_empty() { Err(TlsError::NoCertificate(path.to_owned())) } else { Ok(chain) }
@@ -280,5 +303,23 @@ impl ServerCertVerifier for Pinned {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.provider.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::openssl_name;
+
+    #[test]
+    fn cipher_suites_are_called_as_openssl_calls_them() {
+        for (name, expected) in [
+            ("TLS13_AES_256_GCM_SHA384", "TLS_AES_256_GCM_SHA384"),
+            ("TLS13_CHACHA20_POLY1305_SHA256", "TLS_CHACHA20_POLY1305_SHA256"),
+            ("TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256", "ECDHE-RSA-AES128-GCM-SHA256"),
+            ("TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384", "ECDHE-ECDSA-AES256-GCM-SHA384"),
+            ("TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256", "ECDHE-RSA-CHACHA20-POLY1305"),
+        ] {
+            assert_eq!(openssl_name(name), expected);
+        }
     }
 }

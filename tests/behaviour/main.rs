@@ -9,6 +9,7 @@ mod specs;
 
 mod fixture;
 
+mod bucket_logs;
 mod buckets;
 mod check;
 mod copying;
