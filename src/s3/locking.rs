@@ -2,13 +2,11 @@
 //!
 //! Source: "Locking objects with Object Lock" in the Amazon S3 user guide, and the API reference of the operations.
 
-use http::{HeaderMap, StatusCode};
+use http::StatusCode;
 use s3s::dto::*;
 use s3s::{S3Request, S3Response, S3Result};
 
-use super::error::{
-    from_objects, invalid_argument, invalid_request, malformed_xml, missing_body, s3_error, with_detail,
-};
+use super::error::{from_objects, invalid_argument, malformed_xml, missing_body, s3_error, with_detail};
 use super::values::{check_key, millis, timestamp, version};
 use super::versioning::bucket_state;
 use super::{Api, check_owner};
@@ -91,20 +89,6 @@ macro_rules! put_lock {
 }
 
 pub(super) use {lock_fields, put_lock};
-
-/// A body that is locked must be known to have arrived as it was sent.
-pub(super) fn needs_digest(lock: &ObjectLock, headers: &HeaderMap) -> S3Result<()> {
-    let has_digest = headers.keys().any(|name| {
-        let name = name.as_str();
-        name == "content-md5" || name.starts_with("x-amz-checksum-") || name == "x-amz-trailer"
-    });
-    if lock.is_none() || has_digest {
-        return Ok(());
-    }
-    Err(invalid_request(
-        "Content-MD5 OR x-amz-checksum- HTTP header is required for Put Object requests with Object Lock parameters",
-    ))
-}
 
 pub(super) fn hold_status(on: bool) -> ObjectLockLegalHoldStatus {
     ObjectLockLegalHoldStatus::from_static(if on {

@@ -6,7 +6,7 @@ use s3s::{S3Request, S3Response, S3Result};
 
 use super::body::{expected, incoming, outgoing};
 use super::error::{from_metadata, from_objects, invalid_argument, invalid_request, malformed_xml, s3_error};
-use super::locking::{lock_fields, needs_digest, put_lock};
+use super::locking::{lock_fields, put_lock};
 use super::values::{
     self, ChecksumFields, check_key, etag, etag_list, header_fields, millis, page_limit, put_checksums, signed,
     signed32, take_checksums, timestamp, version, version_id, write_condition,
@@ -29,7 +29,6 @@ pub(super) async fn put_object(api: &Api, request: S3Request<PutObjectInput>) ->
     check_key(&input.key)?;
     let checksums = take_checksums!(input);
     let lock = lock_fields!(input, api.store.clock().now())?;
-    needs_digest(&lock, &headers)?;
     let put = PutRequest {
         bucket: input.bucket,
         key: input.key.clone(),
