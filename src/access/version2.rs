@@ -84,7 +84,7 @@ const OF_LISTINGS: [&str; 17] = [
 ];
 
 /// The parameters of the signature itself, and what SDKs call the operation.
-const OF_THE_SIGNATURE: [&str; 4] = ["AWSAccessKeyId", "Expires", "Signature", "x-id"];
+pub const OF_THE_SIGNATURE: [&str; 4] = ["AWSAccessKeyId", "Expires", "Signature", "x-id"];
 
 /// Why a request signed with version 2 is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

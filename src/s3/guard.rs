@@ -13,6 +13,7 @@ use s3s::{S3Error, S3ErrorCode, S3Result};
 
 use crate::access::claims::{ClaimError, Claims, Mechanism};
 use crate::access::query::Query;
+use crate::access::version2;
 use crate::access::{Credentials, Identity};
 use crate::s3::post::VerifiedForm;
 use crate::server::{HoistedHeaders, LengthUnknown, Noted, Preflight, Refusal, Version2Verified, WebsiteRead};
@@ -138,9 +139,6 @@ const ALWAYS: &[&str] = &[
     "X-Amz-Signature",
     "X-Amz-SignedHeaders",
 ];
-
-/// The same where the signature is of version 2.
-const ALWAYS_VERSION_2: &[&str] = &["x-id", "AWSAccessKeyId", "Expires", "Signature"];
 
 /// S3's sub-resources, with the methods that a bucket and an object know for each: the others are 405, and these, as long
 /// as no operation above takes them, 501.
@@ -328,7 +326,7 @@ fn check_parameters(
 ) -> Result<(), Refusal> {
     let known = OPERATIONS.iter().find(|(name, _)| *name == operation).map(|(_, taken)| *taken);
     let taken = |name: &str| {
-        let always = if claims.version2 { ALWAYS_VERSION_2 } else { ALWAYS };
+        let always = if claims.version2 { &version2::OF_THE_SIGNATURE[..] } else { ALWAYS };
         known.is_some_and(|taken| taken.contains(&name)) || always.contains(&name)
     };
     // A presigned URL may hold what else would be a header; it is signed with it.

@@ -20,8 +20,11 @@ use tokio::time::{Sleep, sleep};
 /// What an HTTP/2 connection starts with. A connection that so far agrees with it has not shown yet what it is.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// How long what nobody wants is taken from a client that has not noticed its answer yet.
-const LINGER: Duration = Duration::from_secs(5);
+/// How long what nobody wants is taken from a client that has not noticed its answer yet. Browsers read no answer before all of a form is
+/// sent.
+const LINGER: Duration = Duration::from_secs(30);
+/// Bytes that are so taken at most.
+const LINGER_BYTES: usize = 64 << 20;
 
 /// Whether a request's body was left unread on a connection. Clones share it.
 #[derive(Debug, Clone, Default)]
@@ -79,8 +82,8 @@ impl<B: Body + Unpin> Drop for Noticed<B> {
 pub(super) struct Timed<S> {
     inner: S,
     abandoned: Abandoned,
-    /// Set once our side is closed.
-    lingering: Option<Pin<Box<Sleep>>>,
+    /// Set once our side is closed: until when, and how much of what is left of a request is still taken.
+    lingering: Option<(Pin<Box<Sleep>>, usize)>,
     /// Bytes of the preface seen; `None` once it is clear which HTTP is spoken.
     preface: Option<usize>,
     opening: Pin<Box<Sleep>>,
@@ -132,18 +135,22 @@ impl<S: AsyncRead + Unpin> AsyncRead for Timed<S> {
 }
 
 impl<S: AsyncRead + Unpin> Timed<S> {
-    /// Takes what still comes, until the client ends, or for [`LINGER`].
+    /// Takes what still comes, until the client ends, for [`LINGER`] and up to [`LINGER_BYTES`] at most.
     fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let (timer, left) = self.lingering.get_or_insert_with(|| (Box::pin(sleep(LINGER)), LINGER_BYTES));
+        // First: a client that sends without a pause leaves nothing of a task's turn for it.
+        if timer.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(());
+        }
         let mut scratch = [0; 16 << 10];
-        loop {
+        while *left > 0 {
             let mut buffer = ReadBuf::new(&mut scratch);
-            match Pin::new(&mut self.inner).poll_read(cx, &mut buffer) {
-                Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {}
-                Poll::Ready(_) => return Poll::Ready(()),
-                Poll::Pending => break,
+            match ready!(Pin::new(&mut self.inner).poll_read(cx, &mut buffer)) {
+                Ok(()) if !buffer.filled().is_empty() => *left = left.saturating_sub(buffer.filled().len()),
+                _ => break,
             }
         }
-        self.lingering.get_or_insert_with(|| Box::pin(sleep(LINGER))).as_mut().poll(cx)
+        Poll::Ready(())
     }
 }
 
@@ -191,7 +198,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Timed<S> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
 
     use super::*;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex};
@@ -226,6 +233,15 @@ mod tests {
             let read = tokio::time::timeout(OPENING * 10, server.read_u8()).await;
             assert!(read.is_err(), "still waiting");
         }
+    }
+
+    #[tokio::test]
+    async fn who_never_stops_sending_is_left() {
+        let abandoned = Abandoned::default();
+        abandoned.0.store(true, Ordering::Relaxed);
+        let endless = tokio::io::join(tokio::io::repeat(1), tokio::io::sink());
+        let mut server = Timed::new(endless, OPENING, STALL, abandoned);
+        tokio::time::timeout(LINGER / 2, server.shutdown()).await.expect("there is an end").unwrap();
     }
 
     #[tokio::test(start_paused = true)]

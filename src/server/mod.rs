@@ -32,7 +32,6 @@ mod document;
 mod form;
 mod health;
 mod lengths;
-mod lingering;
 mod minio;
 mod post;
 mod refusal;
@@ -158,7 +157,7 @@ pub struct GatewayConfig {
     pub spool: PathBuf,
     /// How long a client may send nothing of a body.
     pub silence: Duration,
-    /// Whether signature version 2 counts. So far it only does in forms.
+    /// Whether signature version 2 counts.
     pub allow_sigv2: bool,
 }
 

@@ -12,7 +12,6 @@ use super::answer::{self, Asked};
 use super::body::Watching;
 use super::document::Announced;
 use super::form::{self, Delimiter};
-use super::lingering::Lingering;
 use super::target::Target;
 use super::{BodyWatch, Inner, Refusal, lengths};
 use crate::access::claims::Claims;
@@ -79,7 +78,7 @@ impl Inner {
     {
         let delimiter = Delimiter::of(parts.headers.get(header::CONTENT_TYPE)).map_err(|fault| fault.refusal())?;
         lengths::check_form(&parts, body.size_hint().exact())?;
-        let body = Lingering::new(Watching::new(body, watch.clone(), self.silence, Announced::default()));
+        let body = Watching::new(body, watch.clone(), self.silence, Announced::default());
         let form = form::read(body, delimiter).await.map_err(|fault| fault.refusal())?;
         let now = Clock::system().now();
         let (fields, name) = (form.fields.clone(), form.file_name.clone());
