@@ -24,6 +24,7 @@ mod snapshots;
 mod types;
 mod uploads;
 mod usage;
+mod version_id;
 mod versions;
 mod volumes;
 mod write;
@@ -47,6 +48,7 @@ pub use restore::{FoundVolume, Restoration, RestoredChunk};
 pub use snapshots::{SnapshotRow, SnapshotState};
 pub use types::*;
 pub use usage::BucketUsage;
+pub use version_id::{VersionId, Versioning};
 
 /// What a transaction may answer instead of doing what it was asked.
 #[derive(Debug, Clone, thiserror::Error)]
