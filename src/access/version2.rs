@@ -15,7 +15,7 @@ use time::format_description::well_known::Rfc2822;
 use time::macros::format_description;
 use time::{OffsetDateTime, PrimitiveDateTime};
 
-use super::Credentials;
+use super::Directory;
 use super::claims::{ClaimError, Claims, Mechanism};
 use super::query::Query;
 use crate::clock::Millis;
@@ -152,7 +152,7 @@ pub fn verify(
     query: &Query,
     claims: &Claims,
     bucket: Option<&str>,
-    credentials: &Credentials,
+    directory: &Directory,
     now: Millis,
 ) -> Result<String, Version2Error> {
     let known = |name: &str| COVERED.contains(&name) || OF_LISTINGS.contains(&name) || OF_THE_SIGNATURE.contains(&name);
@@ -186,15 +186,14 @@ pub fn verify(
             expires
         }
     };
-    let (_, secret) =
-        credentials.find(&claims.access_key).ok_or_else(|| Version2Error::UnknownKey(claims.access_key.clone()))?;
+    let key = directory.find(&claims.access_key).ok_or_else(|| Version2Error::UnknownKey(claims.access_key.clone()))?;
     let signature = match claims.mechanism {
         Mechanism::Header => text(parts, header::AUTHORIZATION.as_str()).rsplit_once(':').map_or("", |(_, sent)| sent),
         Mechanism::Query => query.get("Signature").unwrap_or_default(),
     };
     let sent = BASE64_STANDARD.decode(signature).unwrap_or_default();
     let is_signed = |text: &str| {
-        let mac = Hmac::<Sha1>::new_from_slice(secret.expose().as_bytes()).ok();
+        let mac = Hmac::<Sha1>::new_from_slice(key.secret.expose().as_bytes()).ok();
         // `verify_slice` takes as long whatever the bytes are.
         mac.is_some_and(|mac| mac.chain_update(text.as_bytes()).verify_slice(&sent).is_ok())
     };
@@ -265,9 +264,9 @@ mod tests {
     use crate::access::{RootCredentials, Secret};
 
     /// The examples' key, of the page named above.
-    fn credentials() -> Credentials {
+    fn directory() -> Directory {
         let secret_key = Secret::new("wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY");
-        Credentials::new(&RootCredentials { access_key: "AKIAIOSFODNN7EXAMPLE".into(), secret_key }, "deployment")
+        Directory::new(&RootCredentials { access_key: "AKIAIOSFODNN7EXAMPLE".into(), secret_key }, "deployment")
     }
 
     const SIGNED: Millis = 1_175_024_202_000;
@@ -277,7 +276,7 @@ mod tests {
         let query = Query::parse(parts.uri.query()).unwrap();
         let claims = Claims::parse(&parts.headers, &query)?.unwrap();
         assert!(claims.version2);
-        verify(&parts, &query, &claims, bucket, &credentials(), now)
+        verify(&parts, &query, &claims, bucket, &directory(), now)
     }
 
     fn get(signature: &str) -> http::request::Builder {

@@ -14,7 +14,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::data::{DataDirectory, DataError};
 use super::welcome::Welcome;
-use crate::access::{Credentials, Identity, RootCredentials, RootError, RootSource};
+use crate::access::{Directory, Identity, RootCredentials, RootError, RootSource};
 use crate::bucket_logs::BucketLogs;
 use crate::chunks::ChunkConfig;
 use crate::clock::Clock;
@@ -145,8 +145,8 @@ async fn serve(config: &Config, ground: Ground) -> Result<(), StartError> {
     })
     .await?;
     let deployment = instance.deployment().to_owned();
-    let credentials = Credentials::new(&ground.root, &deployment);
-    if let Err(error) = create_buckets(config, instance.store(), credentials.root()).await {
+    let directory = Directory::new(&ground.root, &deployment);
+    if let Err(error) = create_buckets(config, instance.store(), directory.root()).await {
         instance.close().await;
         return Err(error);
     }
@@ -167,7 +167,7 @@ async fn serve(config: &Config, ground: Ground) -> Result<(), StartError> {
     let health = Arc::new(Vitals::new(instance.store().clone(), address.to_string(), timeout));
     let buckets = Arc::new(instance.store().clone());
     let logs = BucketLogs::start(instance.store().clone(), config.region.clone(), config.access_log_interval).await;
-    let gateway = Gateway::new(operations, credentials, health, buckets, gateway_config).logging_to(logs.clone());
+    let gateway = Gateway::new(operations, directory, health, buckets, gateway_config).logging_to(logs.clone());
     tracing::info!(%address, %deployment, data = %ground.data.path().display(), "serving");
     let bucket = config.buckets.first().map(String::as_str);
     let (root, source) = (&ground.root, &ground.source);
@@ -232,7 +232,10 @@ fn stop_signal() -> Result<impl Future<Output = ()>, StartError> {
 
 async fn create_buckets(config: &Config, store: &Store, root: &Identity) -> Result<(), StartError> {
     for name in &config.buckets {
-        match store.create_bucket(name.clone(), config.region.clone(), root.canonical_id.to_string(), false).await {
+        match store
+            .create_bucket(name.clone(), config.region.clone(), root.account.canonical_id.to_string(), false)
+            .await
+        {
             Ok(_) | Err(objects::Error::Metadata(metadata::Error::BucketExists(_))) => {}
             Err(source) => return Err(StartError::Bucket { bucket: name.clone(), source }),
         }

@@ -14,7 +14,7 @@ use s3s::{S3Error, S3ErrorCode, S3Result};
 use crate::access::claims::{ClaimError, Claims, Mechanism};
 use crate::access::query::Query;
 use crate::access::version2;
-use crate::access::{Credentials, Identity};
+use crate::access::{Directory, Identity};
 use crate::s3::post::VerifiedForm;
 use crate::server::{HoistedHeaders, LengthUnknown, Noted, Preflight, Refusal, Version2Verified, WebsiteRead};
 
@@ -191,14 +191,14 @@ const UPLOADS: &[&str] = &["PutObject", "UploadPart"];
 /// The checks, as `s3s` calls them: after the signature, before the input is read.
 #[derive(Debug, Clone)]
 pub struct Guard {
-    credentials: Credentials,
+    directory: Directory,
     region: String,
 }
 
 impl Guard {
-    /// Requests must be signed for `region` by one of `credentials`.
-    pub fn new(credentials: Credentials, region: impl Into<String>) -> Self {
-        Self { credentials, region: region.into() }
+    /// Requests must be signed for `region` by one of `directory`.
+    pub fn new(directory: Directory, region: impl Into<String>) -> Self {
+        Self { directory, region: region.into() }
     }
 
     /// A website reads objects for anybody; whose it reads was decided where the mark was put.
@@ -206,7 +206,7 @@ impl Guard {
         if !matches!(cx.s3_op().name(), "GetObject" | "HeadObject") {
             return Err(Refusal::new(StatusCode::FORBIDDEN, "AccessDenied"));
         }
-        cx.extensions_mut().insert(self.credentials.root().clone());
+        cx.extensions_mut().insert(self.directory.root().clone());
         Ok(())
     }
 
@@ -230,8 +230,8 @@ impl Guard {
             return Err(ClaimError::Version2.into());
         }
         claims.check_scope(&self.region)?;
-        let identity = match self.credentials.find(&credentials.access_key) {
-            Some((identity, _)) if claims.access_key == credentials.access_key => identity.clone(),
+        let identity = match self.directory.find(&credentials.access_key) {
+            Some(key) if claims.access_key == credentials.access_key => key.identity.clone(),
             _ => {
                 return Err(Refusal::new(StatusCode::FORBIDDEN, "InvalidAccessKeyId")
                     .with("AWSAccessKeyId", &*credentials.access_key));
@@ -256,7 +256,7 @@ impl Guard {
 /// Lets a request through as one of `identity`.
 fn admit(cx: &mut S3AccessContext<'_>, identity: Identity) {
     if let Some(noted) = cx.extensions_mut().get::<Noted>() {
-        noted.requester(&identity.canonical_id);
+        noted.requester(&identity.account.canonical_id);
     }
     cx.extensions_mut().insert(identity);
 }

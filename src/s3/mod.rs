@@ -62,7 +62,7 @@ struct Who {
 fn identity<T>(request: &S3Request<T>) -> S3Result<Who> {
     match request.extensions.get::<Identity>() {
         Some(identity) => {
-            Ok(Who { id: identity.canonical_id.to_string(), display_name: identity.display_name.to_string() })
+            Ok(Who { id: identity.account.canonical_id.to_string(), display_name: identity.account.name.to_string() })
         }
         None => Err(error::s3_error("AccessDenied", http::StatusCode::FORBIDDEN, "Access Denied")),
     }

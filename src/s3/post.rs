@@ -24,7 +24,7 @@ use crate::clock::Millis;
 use crate::server::{OverTls, Refusal};
 
 /// In the extensions of the PutObject that a form became: who signed the form. No request from outside can have it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct VerifiedForm(pub Identity);
 
 /// Fields that are headers of the same name.

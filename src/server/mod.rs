@@ -62,7 +62,7 @@ use s3s::service::{S3Service, S3ServiceBuilder};
 use s3s::{S3Error, S3ErrorCode};
 use tracing::Instrument as _;
 
-use crate::access::Credentials;
+use crate::access::Directory;
 use crate::access::form::FormAccess;
 use crate::access::version2;
 use crate::bucket_logs::BucketLogs;
@@ -173,7 +173,7 @@ struct Inner {
     s3: S3Service,
     health: Arc<dyn Health>,
     buckets: Arc<dyn Buckets>,
-    credentials: Credentials,
+    directory: Directory,
     counters: Arc<Counters>,
     region: String,
     domains: Domains,
@@ -190,22 +190,22 @@ impl Gateway {
     /// Puts the guards around the operations in `s3`, whose authentication, access check and hosts are set here.
     pub fn new(
         mut s3: S3ServiceBuilder,
-        credentials: Credentials,
+        directory: Directory,
         health: Arc<dyn Health>,
         buckets: Arc<dyn Buckets>,
         config: GatewayConfig,
     ) -> Self {
-        s3.set_auth(Auth(credentials.clone()));
-        s3.set_access(Guard::new(credentials.clone(), config.region.clone()));
+        s3.set_auth(Auth(directory.clone()));
+        s3.set_access(Guard::new(directory.clone(), config.region.clone()));
         s3.set_host(config.domains.clone());
         let host_id = base64::engine::general_purpose::STANDARD.encode(random_bytes::<42>());
         let inner = Arc::new(Inner {
             s3: s3.build(),
             health,
             buckets,
-            credentials: credentials.clone(),
+            directory: directory.clone(),
             counters: Arc::default(),
-            forms: FormAccess { credentials, region: config.region.clone(), version2: config.allow_sigv2 },
+            forms: FormAccess { directory, region: config.region.clone(), version2: config.allow_sigv2 },
             region: config.region,
             domains: config.domains,
             websites: config.websites,
@@ -315,7 +315,7 @@ impl Inner {
             match way {
                 Way::Health(ask) => Ok(health::answer(*ask, &*self.health).await),
                 Way::Minio(ask) => {
-                    minio::answer(*ask, &parts.headers, &*self.health, &self.credentials, &self.counters).await
+                    minio::answer(*ask, &parts.headers, &*self.health, &self.directory, &self.counters).await
                 }
                 Way::Website(_, target) | Way::S3(target) if is_preflight => {
                     cors::preflight(&parts, target, &*self.buckets).await
@@ -360,7 +360,7 @@ impl Inner {
         if let Some(claims) = claims.as_ref().filter(|claims| claims.version2) {
             let bucket = target.bucket.as_deref().filter(|_| target.by_host);
             let now = Clock::system().now();
-            let path = version2::verify(&parts, &query, claims, bucket, &self.forms.credentials, now)?;
+            let path = version2::verify(&parts, &query, claims, bucket, &self.forms.directory, now)?;
             // s3s knows one way to sign a path: the one that it sees.
             screen::set_path(&mut parts, &path)?;
             parts.extensions.insert(Version2Verified);

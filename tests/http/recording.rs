@@ -11,7 +11,7 @@ use futures_util::StreamExt as _;
 use http::{HeaderMap, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full};
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use ninefold::access::{Credentials, Identity, RootCredentials, Secret};
+use ninefold::access::{Directory, Identity, RootCredentials, Secret};
 use ninefold::metadata::{self, BucketUsage};
 use ninefold::objects::{self, CorsRules, Website};
 use ninefold::s3::guard::s3_error;
@@ -85,7 +85,7 @@ impl S3 for Operations {
     async fn list_buckets(&self, req: S3Request<ListBucketsInput>) -> S3Result<S3Response<ListBucketsOutput>> {
         let identity = req.extensions.get::<Identity>().unwrap();
         self.0.note("ListBuckets", "", &identity.access_key, Bytes::new());
-        let owner = Owner { id: Some(identity.canonical_id.to_string()), display_name: None };
+        let owner = Owner { id: Some(identity.account.canonical_id.to_string()), display_name: None };
         Ok(S3Response::new(ListBucketsOutput { owner: Some(owner), ..Default::default() }))
     }
 
@@ -406,7 +406,7 @@ impl Server {
         };
         let gateway = Gateway::new(
             S3ServiceBuilder::new(Operations(Arc::clone(&recording))),
-            Credentials::new(&root, "test"),
+            Directory::new(&root, "test"),
             Arc::clone(&vitals) as Arc<dyn Health>,
             Arc::clone(&configured) as Arc<dyn Buckets>,
             config,

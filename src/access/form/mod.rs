@@ -8,6 +8,8 @@
 
 pub mod policy;
 
+use std::sync::Arc;
+
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use hmac::{Hmac, KeyInit as _, Mac as _};
@@ -18,7 +20,7 @@ use time::PrimitiveDateTime;
 use time::macros::format_description;
 
 use super::claims::{ALGORITHM, ClaimError, MAX_EXPIRES};
-use super::{Credentials, Identity, Secret};
+use super::{Directory, Identity, Key, Secret};
 use crate::clock::Millis;
 use policy::{Policy, PolicyError};
 
@@ -181,7 +183,7 @@ impl FormError {
 #[derive(Debug, Clone)]
 pub struct FormAccess {
     /// Who may sign.
-    pub credentials: Credentials,
+    pub directory: Directory,
     /// The region that signatures must be for.
     pub region: String,
     /// Whether version 2 counts.
@@ -258,10 +260,10 @@ impl FormAccess {
                 region: Some(self.region.clone()),
             });
         }
-        let (identity, secret) = self.find(access_key)?;
+        let key = self.find(access_key)?;
         let sent = hex::decode(signature).unwrap_or_default();
         // `verify_slice` takes as long whatever the bytes are.
-        let mac = signing_key(secret, [day, region, service]).and_then(|key| hmac_sha256(&key, policy));
+        let mac = signing_key(&key.secret, [day, region, service]).and_then(|key| hmac_sha256(&key, policy));
         let good = mac.is_some_and(|mac| mac.verify_slice(&sent).is_ok());
         if !good {
             return Err(mismatch(access_key, policy, signature));
@@ -270,25 +272,25 @@ impl FormAccess {
         if now > (signed_at.assume_utc().unix_timestamp() + MAX_EXPIRES) * 1000 {
             return Err(FormError::Expired);
         }
-        Ok(identity.clone())
+        Ok(key.identity.clone())
     }
 
     fn version2(&self, fields: &Fields) -> Result<Identity, FormError> {
         let [access_key, signature] = VERSION_2.map(|name| required(fields, name));
         let (access_key, signature) = (access_key?, signature?);
         let policy = required(fields, "Policy")?;
-        let (identity, secret) = self.find(access_key)?;
+        let key = self.find(access_key)?;
         let sent = BASE64_STANDARD.decode(signature).unwrap_or_default();
-        let mac = Hmac::<Sha1>::new_from_slice(secret.expose().as_bytes()).ok();
+        let mac = Hmac::<Sha1>::new_from_slice(key.secret.expose().as_bytes()).ok();
         let good = mac.is_some_and(|mac| mac.chain_update(policy.as_bytes()).verify_slice(&sent).is_ok());
         if !good {
             return Err(mismatch(access_key, policy, signature));
         }
-        Ok(identity.clone())
+        Ok(key.identity.clone())
     }
 
-    fn find(&self, access_key: &str) -> Result<(&Identity, &Secret), FormError> {
-        self.credentials.find(access_key).ok_or_else(|| FormError::UnknownKey(access_key.to_owned()))
+    fn find(&self, access_key: &str) -> Result<Arc<Key>, FormError> {
+        self.directory.find(access_key).ok_or_else(|| FormError::UnknownKey(access_key.to_owned()))
     }
 }
 

@@ -31,7 +31,7 @@ fn access(version2: bool) -> FormAccess {
         access_key: "AKIAIOSFODNN7EXAMPLE".into(),
         secret_key: Secret::new("wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"),
     };
-    FormAccess { credentials: Credentials::new(&root, "deployment"), region: "us-east-1".into(), version2 }
+    FormAccess { directory: Directory::new(&root, "deployment"), region: "us-east-1".into(), version2 }
 }
 
 /// The example's form, with some fields changed, or left out where the value is empty.

@@ -17,7 +17,7 @@ use s3s::Body;
 
 use super::health::{Drive, PATIENCE, Readiness};
 use super::{Health, Refusal};
-use crate::access::Credentials;
+use crate::access::Directory;
 use crate::layout::{DATA_SHARDS, SHARDS};
 use crate::metadata::BucketUsage;
 
@@ -84,7 +84,7 @@ pub(super) async fn answer(
     ask: Ask,
     headers: &HeaderMap,
     health: &dyn Health,
-    credentials: &Credentials,
+    directory: &Directory,
     counters: &Counters,
 ) -> Result<Response<Body>, Refusal> {
     let unwell = StatusCode::SERVICE_UNAVAILABLE;
@@ -92,7 +92,7 @@ pub(super) async fn answer(
         Ask::Live => return Ok(bare(StatusCode::OK, None)),
         Ask::Metrics(metrics) => {
             let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
-            if !may_read_metrics(headers, credentials, now) {
+            if !may_read_metrics(headers, directory, now) {
                 let refusal = Refusal::new(StatusCode::FORBIDDEN, "AccessDenied");
                 return Err(
                     refusal.saying("Metrics are shown to who brings a token signed with the root user's secret key.")
@@ -136,12 +136,12 @@ fn bare(status: StatusCode, quorum: Option<&'static str>) -> Response<Body> {
     response
 }
 
-fn may_read_metrics(headers: &HeaderMap, credentials: &Credentials, now: u64) -> bool {
-    let root = &credentials.root().access_key;
+fn may_read_metrics(headers: &HeaderMap, directory: &Directory, now: u64) -> bool {
+    let root = &directory.root().access_key;
     let authorization = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
     authorization
-        .zip(credentials.find(root))
-        .is_some_and(|(authorization, (_, secret))| token::is_valid(authorization, root, secret, now))
+        .zip(directory.find(root))
+        .is_some_and(|(authorization, key)| token::is_valid(authorization, root, &key.secret, now))
 }
 
 async fn page(metrics: Metrics, health: &dyn Health, counters: &Counters) -> Response<Body> {
