@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use aws_sdk_s3::Client;
-use aws_sdk_s3::config::{BehaviorVersion, Directory as SdkCredentials, Region};
+use aws_sdk_s3::config::{BehaviorVersion, Credentials as SdkCredentials, Region};
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::primitives::ByteStream;
 use ninefold::access::{Directory, RootCredentials, Secret};
@@ -154,10 +154,10 @@ impl Fixture {
 
 pub fn client(store: &Store, deployment: &str) -> Client {
     let root = RootCredentials { access_key: "ROOTUSER".into(), secret_key: Secret::new("not a secret at all") };
-    let credentials = Directory::new(&root, deployment);
+    let directory = Directory::new(&root, deployment);
     let mut builder = S3ServiceBuilder::new(Api::new(store.clone(), "us-east-1"));
-    builder.set_auth(Auth(credentials.clone()));
-    builder.set_access(Guard::new(credentials, "us-east-1"));
+    builder.set_auth(Auth(directory.clone()));
+    builder.set_access(Guard::new(directory, "us-east-1"));
     let config = aws_sdk_s3::Config::builder()
         .behavior_version(BehaviorVersion::latest())
         .credentials_provider(SdkCredentials::new("ROOTUSER", "not a secret at all", None, None, "test"))
