@@ -10,7 +10,7 @@ from botocore.exceptions import ClientError
 
 from conftest import empty
 from support import clients, raw
-from support.clients import boto
+from support.clients import boto, publish
 from support.server import REGION, Server, self_signed
 from test_forms import post
 from test_objects import refused
@@ -27,7 +27,7 @@ WITHIN = 20
 def logged_server(database, tmp_path_factory):
     """A server that delivers several times a second."""
     arguments = ["--access-log-interval", "300ms", "--domain", "localhost"]
-    arguments += ["--website-domain", "web.test", "--website-public", "pages"]
+    arguments += ["--website-domain", "web.test"]
     running = Server(tmp_path_factory.mktemp("logs"), database_url=database(), args=arguments).start()
     yield running, boto(running)
     assert running.stop() == 0, running.output[-4000:]
@@ -303,6 +303,7 @@ class TestRecords:
     def test_forms_and_websites(self, logged_server, buckets):
         server, client = logged_server
         client.create_bucket(Bucket="pages")
+        publish(client, "pages")
         client.put_bucket_website(Bucket="pages", WebsiteConfiguration={"IndexDocument": {"Suffix": "index.html"}})
         enable(client, "pages", buckets.target, "pages/")
         form = client.generate_presigned_post("pages", "index.html")

@@ -7,7 +7,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from support import raw
-from support.clients import boto
+from support.clients import boto, publish
 from support.data import noise
 from support.server import Server
 from test_objects import refused
@@ -19,11 +19,13 @@ OWN_HOST = "www.example.test"
 @pytest.fixture(scope="module")
 def sites(database, tmp_path_factory):
     """A server with websites under a domain and at an address of their own; `public` and `www.example.test` are public."""
-    arguments = ["--website-domain", DOMAIN, "--website-listen", "127.0.0.1:0", "--website-public", f"public,{OWN_HOST}"]
+    arguments = ["--website-domain", DOMAIN, "--website-listen", "127.0.0.1:0"]
     running = Server(tmp_path_factory.mktemp("sites"), database_url=database(), args=arguments).start()
     client = boto(running)
     for bucket in ("public", "private", OWN_HOST):
         client.create_bucket(Bucket=bucket)
+    for bucket in ("public", OWN_HOST):
+        publish(client, bucket)
     yield running, client
     assert running.stop() == 0, running.output[-4000:]
 
@@ -203,9 +205,10 @@ class TestPages:
         for bucket in ("private", OWN_HOST):
             sites[1].put_bucket_website(Bucket=bucket, WebsiteConfiguration={"IndexDocument": {"Suffix": "index.html"}})
             sites[1].put_object(Bucket=bucket, Key="index.html", Body=b"page")
-        for bucket in ("private", "absent"):
-            answer = get("/", bucket=bucket)
-            assert (answer.status, said(answer)["Code"]) == (403, "AccessDenied")
+        answer = get("/", bucket="private")
+        assert (answer.status, said(answer)["Code"]) == (403, "AccessDenied")
+        answer = get("/", bucket="absent")
+        assert (answer.status, said(answer)["Code"]) == (404, "NoSuchBucket")
         assert get("/", bucket=OWN_HOST).body == b"page"
 
     def test_an_address_of_their_own(self, sites, pages):
@@ -218,5 +221,5 @@ class TestPages:
         assert raw.send(there, "GET", "/", {"host": f"public.{DOMAIN}"}).body == b"root"
         assert raw.send(there, "GET", "/", {"host": OWN_HOST}).body == b"own"
         answer = raw.send(there, "GET", "/public/index.html")
-        assert (answer.status, said(answer)["Code"]) == (403, "AccessDenied")
+        assert (answer.status, said(answer)["Code"]) == (404, "NoSuchBucket")
         assert raw.send(sites[0], "GET", "/", {"host": OWN_HOST}).code == "AccessDenied"

@@ -113,9 +113,6 @@ pub struct Settings {
     /// Address that nothing but websites is served at; hosts outside --website-domain are names of buckets there
     #[arg(long, value_name = "ADDR:PORT")]
     pub website_listen: Option<String>,
-    /// Buckets that anybody may read through their websites; of all others nothing is served there [default: none]
-    #[arg(long, value_name = "BUCKET,...", value_delimiter = ',')]
-    pub website_public: Vec<String>,
     /// Accept signature version 2, which is weak [default: false]
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub allow_sigv2: Option<bool>,
@@ -215,8 +212,6 @@ pub struct Config {
     pub website_domains: Vec<String>,
     /// Address to listen at for websites alone.
     pub website_listen: Option<String>,
-    /// Buckets that anybody may read through their websites.
-    pub website_public: Vec<String>,
     /// Whether signature version 2 is accepted.
     pub allow_sigv2: bool,
     /// What connections may take.
@@ -297,9 +292,6 @@ impl Config {
             return Err(wrong("domain", format!("{name:?} is not a domain")));
         }
         website_domains(&settings.website_domain, &settings.domain)?;
-        if let Some(name) = settings.website_public.iter().find(|name| !is_bucket_name(name)) {
-            return Err(wrong("website_public", format!("{name:?} is not a bucket name")));
-        }
         let entries = if settings.volume.is_empty() { volumes::defaults(&data) } else { settings.volume };
         let volumes = volumes::resolve(&entries, &region)?;
         let usual = Limits::default();
@@ -364,7 +356,6 @@ impl Config {
             domains: settings.domain,
             website_domains: settings.website_domain,
             website_listen,
-            website_public: settings.website_public,
             allow_sigv2: settings.allow_sigv2.unwrap_or(false),
             limits,
             read_limit: settings.read_limit.map_or(Duration::from_secs(60 * 60), |span| span.0),
@@ -431,7 +422,6 @@ impl Settings {
             domain: list(self.domain, others.domain),
             website_domain: list(self.website_domain, others.website_domain),
             website_listen: self.website_listen.or(others.website_listen),
-            website_public: list(self.website_public, others.website_public),
             allow_sigv2: self.allow_sigv2.or(others.allow_sigv2),
             max_connections: self.max_connections.or(others.max_connections),
             head_timeout: self.head_timeout.or(others.head_timeout),
@@ -479,7 +469,6 @@ impl Variables<'_> {
             domain: self.list(&["NINEFOLD_DOMAINS", "MINIO_DOMAIN"], |c| c == ',')?,
             website_domain: self.list(&["NINEFOLD_WEBSITE_DOMAINS"], |c| c == ',')?,
             website_listen: self.text("NINEFOLD_WEBSITE_LISTEN")?,
-            website_public: self.list(&["NINEFOLD_WEBSITE_PUBLIC"], |c| c == ',')?,
             allow_sigv2: self.value("NINEFOLD_ALLOW_SIGV2")?,
             max_connections: self.value("NINEFOLD_MAX_CONNECTIONS")?,
             head_timeout: self.value("NINEFOLD_HEAD_TIMEOUT")?,
@@ -704,12 +693,10 @@ mod tests {
             ("NINEFOLD_DOMAINS", "s3.test"),
             ("NINEFOLD_WEBSITE_DOMAINS", "web.s3.test,sites.test"),
             ("NINEFOLD_WEBSITE_LISTEN", ":80"),
-            ("NINEFOLD_WEBSITE_PUBLIC", "one,two"),
         ];
         let config = load("", &environment, Settings::default()).unwrap();
         assert_eq!(config.website_domains, ["web.s3.test", "sites.test"]);
-        assert_eq!((config.website_listen.as_deref(), config.website_public.len()), (Some("[::]:80"), 2));
-        assert!(load("", &[], Settings::default()).unwrap().website_public.is_empty());
+        assert_eq!(config.website_listen.as_deref(), Some("[::]:80"));
         for same in ["s3.test", "S3.Test", "test"] {
             let environment = [("NINEFOLD_DOMAINS", "s3.test"), ("NINEFOLD_WEBSITE_DOMAINS", same)];
             assert!(refused("", &environment).contains("that S3 is served under"), "{same}");
@@ -733,7 +720,6 @@ mod tests {
             ("NINEFOLD_DOMAINS", "no domain"),
             ("NINEFOLD_WEBSITE_DOMAINS", "no domain"),
             ("NINEFOLD_WEBSITE_LISTEN", "9001"),
-            ("NINEFOLD_WEBSITE_PUBLIC", "good,Bad_One"),
             ("NINEFOLD_DATABASE_URL", "mysql://x"),
             ("NINEFOLD_MAX_CONNECTIONS", "0"),
             ("NINEFOLD_MAX_CONNECTIONS", "many"),

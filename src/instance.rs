@@ -81,15 +81,7 @@ impl Instance {
     pub async fn open(config: InstanceConfig) -> Result<Self, OpenError> {
         let metadata = Metadata::connect(&config.database).await?;
         let feed = log_changes(&metadata, &config.maintenance).await?;
-        let (deployment, rows) = loop {
-            let deployment = metadata.deployment(&hex::encode(random_bytes::<16>())).await?;
-            crash::point("start.named");
-            let rows = metadata.register_volumes(&config.volumes).await?;
-            // A restore into the empty database, which came between the two, has given it another name, and volumes to go with it.
-            if metadata.deployment_id().await?.as_ref() == Some(&deployment) {
-                break (deployment, rows);
-            }
-        };
+        let (deployment, rows) = named(&metadata, async || metadata.register_volumes(&config.volumes).await).await?;
         let (rows, retired) = retire_unnamed(&metadata, rows, &config.volumes).await?;
         Self::start(metadata, feed, deployment, (rows, retired), config).await
     }
@@ -101,8 +93,7 @@ impl Instance {
     pub async fn open_registered(config: InstanceConfig) -> Result<Self, OpenError> {
         let metadata = Metadata::connect(&config.database).await?;
         let feed = log_changes(&metadata, &config.maintenance).await?;
-        let deployment = metadata.deployment(&hex::encode(random_bytes::<16>())).await?;
-        let rows = metadata.volumes().await?;
+        let (deployment, rows) = named(&metadata, async || metadata.volumes().await).await?;
         Self::start(metadata, feed, deployment, (rows, BTreeSet::new()), config).await
     }
 
@@ -154,6 +145,7 @@ impl Instance {
             let stop = stop.clone();
             tasks.spawn(async move { log.run(stop).await });
         }
+        tasks.spawn(objects::watch_access(store.clone(), stop.clone()));
         tasks.spawn(maintenance::run(store.clone(), heartbeat.clone(), Arc::clone(&roster), config.maintenance, stop));
         Ok(Self { store, deployment, heartbeat, roster, log, shutdown, tasks })
     }
@@ -193,6 +185,22 @@ impl Instance {
             log.close().await;
         }
         self.store.metadata().close().await;
+    }
+}
+
+/// The deployment's id, which it gets if it has none, and its volumes.
+async fn named(
+    metadata: &Metadata,
+    volumes: impl AsyncFn() -> metadata::Result<Vec<VolumeRow>>,
+) -> metadata::Result<(String, Vec<VolumeRow>)> {
+    loop {
+        let deployment = metadata.deployment(&hex::encode(random_bytes::<16>())).await?;
+        crash::point("start.named");
+        let rows = volumes().await?;
+        // A restore into the empty database, which came between the two, has given it another name, and volumes to go with it.
+        if metadata.deployment_id().await?.as_ref() == Some(&deployment) {
+            return Ok((deployment, rows));
+        }
     }
 }
 

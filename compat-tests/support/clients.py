@@ -24,6 +24,18 @@ def program(name):
     return found
 
 
+def publish(client, bucket):
+    """Lets everybody list a bucket and read its objects."""
+    client.delete_public_access_block(Bucket=bucket)
+    allow = {"Effect": "Allow", "Principal": "*"}
+    arn = f"arn:aws:s3:::{bucket}"
+    statements = [
+        allow | {"Action": "s3:GetObject", "Resource": f"{arn}/*"},
+        allow | {"Action": "s3:ListBucket", "Resource": arn},
+    ]
+    client.put_bucket_policy(Bucket=bucket, Policy=json.dumps({"Version": "2012-10-17", "Statement": statements}))
+
+
 class Failed(AssertionError):
     """A client's program did not end as it should have; tells what it printed."""
 

@@ -75,3 +75,16 @@ impl Acl {
         self.0.iter().any(|grant| matches!(grant.to, Grantee::Group(Group::AllUsers | Group::AuthenticatedUsers)))
     }
 }
+
+/// Whose the objects of a bucket are, and whether ACLs count there:
+/// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/about-object-ownership.html>.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Ownership {
+    /// Who writes an object owns it.
+    ObjectWriter,
+    /// The bucket's owner owns what is written with the ACL `bucket-owner-full-control`.
+    BucketOwnerPreferred,
+    /// The bucket's owner owns everything, and no ACL counts.
+    #[default]
+    BucketOwnerEnforced,
+}

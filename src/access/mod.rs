@@ -7,11 +7,13 @@ pub mod form;
 mod identity;
 pub mod policy;
 pub mod query;
+mod resources;
 mod root;
 mod secret;
 pub mod version2;
 
 pub use directory::{Directory, Key, Known};
 pub use identity::{Account, Identity, Kind, PublicAccessBlock};
+pub use resources::{BucketRules, ObjectRules, Resources};
 pub use root::{RootCredentials, RootError, RootSource};
 pub use secret::Secret;

@@ -26,7 +26,7 @@ use crate::metadata;
 use crate::objects::{self, PackConfig, Store};
 use crate::s3::Api;
 use crate::s3::host::Domains;
-use crate::server::{self, Gateway, GatewayConfig, Listener, Tls, TlsError, Websites};
+use crate::server::{self, Gateway, GatewayConfig, Listener, Tls, TlsError};
 use crate::telemetry;
 use crate::vitals::Vitals;
 use crate::volumes::IoConfig;
@@ -154,10 +154,7 @@ async fn serve(config: &Config, ground: Ground) -> Result<(), StartError> {
     let gateway_config = GatewayConfig {
         region: config.region.clone(),
         domains: Domains::new(config.domains.iter().cloned()),
-        websites: Websites {
-            domains: Domains::new(config.website_domains.iter().cloned()),
-            public: config.website_public.iter().cloned().collect(),
-        },
+        websites: Domains::new(config.website_domains.iter().cloned()),
         spool: ground.spool,
         silence: config.limits.silence,
         allow_sigv2: config.allow_sigv2,

@@ -37,7 +37,12 @@ impl Store {
     /// [`crate::metadata::Error::NoSuchBucket`], [`crate::metadata::Error::BucketNotEmpty`].
     pub async fn delete_bucket(&self, name: String) -> Result<()> {
         let store = self.clone();
-        Self::to_the_end(async move { Ok(store.metadata.delete_bucket(&name, store.clock.now()).await?) }).await
+        Self::to_the_end(async move {
+            let deleted = store.metadata.delete_bucket(&name, store.clock.now()).await;
+            store.access.changed();
+            Ok(deleted?)
+        })
+        .await
     }
 
     /// A page of buckets, and whether there are more.

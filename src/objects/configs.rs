@@ -76,8 +76,13 @@ impl Store {
     ) -> Result<()> {
         let body = value.map(to_json).transpose()?;
         let store = self.clone();
-        Self::to_the_end(async move { Ok(store.metadata.set_bucket_config(&bucket, kind, body.as_deref()).await?) })
-            .await
+        Self::to_the_end(async move {
+            let set = store.metadata.set_bucket_config(&bucket, kind, body.as_deref()).await;
+            // Whatever came of it: it may have been committed.
+            store.access.changed();
+            Ok(set?)
+        })
+        .await
     }
 
     /// Changes a part of a bucket's configuration, whoever else changes others at the same time.

@@ -3,6 +3,7 @@
 //! Every operation that changes something runs in a task of its own, so that a client that goes away cannot stop it between two
 //! steps: it either commits or cleans up after itself.
 
+mod access;
 mod body;
 mod buckets;
 mod compact;
@@ -30,6 +31,7 @@ mod versions;
 mod website;
 
 use std::future::Future;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
@@ -38,8 +40,10 @@ use crate::chunks::{Body, BodyError, ChunkError, ChunkStore, Digest, Entry, Hold
 use crate::clock::{Clock, random_bytes};
 use crate::layout::NewData;
 use crate::metadata::{self, BatchId, Content, ExtentQuery, Metadata};
+use access::AccessCache;
 use lanes::Lanes;
 
+pub use access::watch_access;
 pub use body::{Expected, LateChecksum};
 pub use compact::Compacted;
 pub use conditions::{ETagList, ReadConditions};
@@ -79,6 +83,7 @@ pub struct Store {
     clock: Clock,
     lanes: Lanes,
     pack_max: usize,
+    access: Arc<AccessCache>,
 }
 
 impl Store {
@@ -86,7 +91,7 @@ impl Store {
     pub fn new(metadata: Metadata, chunks: ChunkStore, clock: Clock, pack: &PackConfig) -> Self {
         let lanes = Lanes::new(&metadata, &chunks, &clock, pack);
         let pack_max = (pack.pack_max as usize).min(Entry::MAX_LEN);
-        Self { metadata, chunks, clock, lanes, pack_max }
+        Self { metadata, chunks, clock, lanes, pack_max, access: Arc::default() }
     }
 
     /// Ends the open packed chunks of this instance; further small writes open new ones.

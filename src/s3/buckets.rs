@@ -9,7 +9,7 @@ use s3s::{S3Request, S3Response, S3Result};
 use super::error::{from_objects, invalid_argument, s3_error, with_detail};
 use super::host::is_reserved;
 use super::values::{refuse_unbuilt, timestamp};
-use super::{Api, check_owner, identity};
+use super::{Api, identity};
 use crate::metadata::{self, BucketQuery};
 use crate::objects::Error;
 
@@ -105,7 +105,6 @@ pub(super) async fn head_bucket(
     api: &Api,
     request: S3Request<HeadBucketInput>,
 ) -> S3Result<S3Response<HeadBucketOutput>> {
-    check_owner(&request, request.input.expected_bucket_owner.as_ref())?;
     let bucket = api.store.bucket(&request.input.bucket).await.map_err(from_objects)?;
     Ok(S3Response::new(HeadBucketOutput { bucket_region: Some(bucket.region), ..Default::default() }))
 }
@@ -114,7 +113,6 @@ pub(super) async fn delete_bucket(
     api: &Api,
     request: S3Request<DeleteBucketInput>,
 ) -> S3Result<S3Response<DeleteBucketOutput>> {
-    check_owner(&request, request.input.expected_bucket_owner.as_ref())?;
     api.store.delete_bucket(request.input.bucket).await.map_err(from_objects)?;
     Ok(S3Response::with_status(DeleteBucketOutput::default(), StatusCode::NO_CONTENT))
 }
@@ -123,7 +121,6 @@ pub(super) async fn get_bucket_location(
     api: &Api,
     request: S3Request<GetBucketLocationInput>,
 ) -> S3Result<S3Response<GetBucketLocationOutput>> {
-    check_owner(&request, request.input.expected_bucket_owner.as_ref())?;
     let bucket = api.store.bucket(&request.input.bucket).await.map_err(from_objects)?;
     // S3's first region has no name here.
     let constraint = if bucket.region == FIRST_REGION { String::new() } else { bucket.region };

@@ -10,7 +10,7 @@ use super::values::{
     ChecksumFields, algorithm, check_key, etag, etag_list, header_fields, millis, put_checksums, timestamp, version,
     version_id, write_condition,
 };
-use super::{Api, check_owner, identity, noted, tagging};
+use super::{Api, identity, noted, tagging};
 use crate::metadata::{UploadId, VersionId};
 use crate::objects::{CopyPartRequest, CopyRequest, Directive, ReadConditions};
 use crate::server::{Noted, NotedSource};
@@ -52,8 +52,6 @@ pub(super) async fn copy_object(
     api: &Api,
     request: S3Request<CopyObjectInput>,
 ) -> S3Result<S3Response<CopyObjectOutput>> {
-    check_owner(&request, request.input.expected_bucket_owner.as_ref())?;
-    check_owner(&request, request.input.expected_source_bucket_owner.as_ref())?;
     let owner = identity(&request)?.id;
     let noted = noted(&request);
     let S3Request { mut input, headers, .. } = request;
@@ -124,8 +122,6 @@ pub(super) async fn upload_part_copy(
     api: &Api,
     request: S3Request<UploadPartCopyInput>,
 ) -> S3Result<S3Response<UploadPartCopyOutput>> {
-    check_owner(&request, request.input.expected_bucket_owner.as_ref())?;
-    check_owner(&request, request.input.expected_source_bucket_owner.as_ref())?;
     let noted = noted(&request);
     let S3Request { input, headers, .. } = request;
     check_key(&input.key)?;

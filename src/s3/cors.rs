@@ -7,9 +7,9 @@ use http::StatusCode;
 use s3s::dto::*;
 use s3s::{S3Request, S3Response, S3Result};
 
+use super::Api;
 use super::error::{from_objects, invalid_request, malformed_xml, s3_error, with_detail};
 use super::values::document_limit;
-use super::{Api, check_owner};
 use crate::objects::{CORS_METHODS, CorsRule, CorsRules};
 
 /// Rules of a bucket at most.
@@ -89,7 +89,6 @@ pub(super) async fn get_bucket_cors(
     api: &Api,
     request: S3Request<GetBucketCorsInput>,
 ) -> S3Result<S3Response<GetBucketCorsOutput>> {
-    check_owner(&request, request.input.expected_bucket_owner.as_ref())?;
     match api.store.bucket_cors(&request.input.bucket).await.map_err(from_objects)? {
         Some(CorsRules(rules)) => {
             let rules = rules.into_iter().map(to_rule).collect();
@@ -107,7 +106,6 @@ pub(super) async fn put_bucket_cors(
     api: &Api,
     request: S3Request<PutBucketCorsInput>,
 ) -> S3Result<S3Response<PutBucketCorsOutput>> {
-    check_owner(&request, request.input.expected_bucket_owner.as_ref())?;
     document_limit(&request.headers, DOCUMENT)?;
     let rules = from_configuration(request.input.cors_configuration)?;
     api.store.set_bucket_cors(request.input.bucket, Some(rules)).await.map_err(from_objects)?;
@@ -118,7 +116,6 @@ pub(super) async fn delete_bucket_cors(
     api: &Api,
     request: S3Request<DeleteBucketCorsInput>,
 ) -> S3Result<S3Response<DeleteBucketCorsOutput>> {
-    check_owner(&request, request.input.expected_bucket_owner.as_ref())?;
     api.store.set_bucket_cors(request.input.bucket, None).await.map_err(from_objects)?;
     Ok(S3Response::new(DeleteBucketCorsOutput::default()))
 }

@@ -6,8 +6,8 @@ use http::StatusCode;
 use s3s::dto::*;
 use s3s::{S3Request, S3Response, S3Result};
 
+use super::Api;
 use super::error::{from_objects, invalid_argument, malformed_xml, not_implemented, s3_error, with_detail};
-use super::{Api, check_owner};
 use crate::objects::Encryption;
 
 fn from_configuration(configuration: ServerSideEncryptionConfiguration) -> S3Result<Encryption> {
@@ -44,7 +44,6 @@ pub(super) async fn get_bucket_encryption(
     api: &Api,
     request: S3Request<GetBucketEncryptionInput>,
 ) -> S3Result<S3Response<GetBucketEncryptionOutput>> {
-    check_owner(&request, request.input.expected_bucket_owner.as_ref())?;
     match api.store.bucket_encryption(&request.input.bucket).await.map_err(from_objects)? {
         Some(encryption) => Ok(S3Response::new(GetBucketEncryptionOutput {
             server_side_encryption_configuration: Some(to_configuration(&encryption)),
@@ -61,7 +60,6 @@ pub(super) async fn put_bucket_encryption(
     api: &Api,
     request: S3Request<PutBucketEncryptionInput>,
 ) -> S3Result<S3Response<PutBucketEncryptionOutput>> {
-    check_owner(&request, request.input.expected_bucket_owner.as_ref())?;
     let encryption = from_configuration(request.input.server_side_encryption_configuration)?;
     api.store.set_bucket_encryption(request.input.bucket, Some(encryption)).await.map_err(from_objects)?;
     Ok(S3Response::new(PutBucketEncryptionOutput::default()))
@@ -71,7 +69,6 @@ pub(super) async fn delete_bucket_encryption(
     api: &Api,
     request: S3Request<DeleteBucketEncryptionInput>,
 ) -> S3Result<S3Response<DeleteBucketEncryptionOutput>> {
-    check_owner(&request, request.input.expected_bucket_owner.as_ref())?;
     api.store.set_bucket_encryption(request.input.bucket, None).await.map_err(from_objects)?;
     Ok(S3Response::with_status(DeleteBucketEncryptionOutput::default(), StatusCode::NO_CONTENT))
 }

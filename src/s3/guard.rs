@@ -6,17 +6,22 @@
 //! listed here is refused.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
-use http::{HeaderMap, Method, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use s3s::access::{S3Access, S3AccessContext};
-use s3s::{S3Error, S3ErrorCode, S3Result};
+use s3s::dto::{CreateBucketInput, PutObjectLegalHoldInput, PutObjectRetentionInput, PutObjectTaggingInput};
+use s3s::{S3Error, S3ErrorCode, S3Request, S3Result};
+use subtle::ConstantTimeEq as _;
 
+use super::authorize::{self, Allowed, Authorizer, Lines};
 use crate::access::claims::{ClaimError, Claims, Mechanism};
 use crate::access::query::Query;
 use crate::access::version2;
-use crate::access::{Directory, Identity};
+use crate::access::{Directory, Identity, Resources, Secret};
+use crate::clock::Clock;
 use crate::s3::post::VerifiedForm;
-use crate::server::{HoistedHeaders, LengthUnknown, Noted, Preflight, Refusal, Version2Verified, WebsiteRead};
+use crate::server::{HoistedHeaders, LengthUnknown, Noted, OverTls, Preflight, Refusal, Version2Verified, WebsiteRead};
 
 /// Operations with the query parameters that each takes. An operation that is not here does not exist.
 const OPERATIONS: &[(&str, &[&str])] = &[
@@ -193,69 +198,98 @@ const UPLOADS: &[&str] = &["PutObject", "UploadPart"];
 pub struct Guard {
     directory: Directory,
     region: String,
+    authorizer: Authorizer,
+}
+
+/// What is known of a request when it is asked what it may do.
+struct Known {
+    who: Identity,
+    query: Query,
+    claims: Option<Claims>,
+    form: bool,
 }
 
 impl Guard {
-    /// Requests must be signed for `region` by one of `directory`.
-    pub fn new(directory: Directory, region: impl Into<String>) -> Self {
-        Self { directory, region: region.into() }
+    /// Requests must be signed for `region` by one of `directory`, or by nobody; what they may do with `resources` is said there.
+    pub fn new(directory: Directory, region: impl Into<String>, resources: Arc<dyn Resources>) -> Self {
+        let authorizer = Authorizer::new(directory.clone(), resources);
+        Self { directory, region: region.into(), authorizer }
     }
 
-    /// A website reads objects for anybody; whose it reads was decided where the mark was put.
-    fn examine_website(&self, cx: &mut S3AccessContext<'_>) -> Result<(), Refusal> {
-        if !matches!(cx.s3_op().name(), "GetObject" | "HeadObject") {
-            return Err(Refusal::new(StatusCode::FORBIDDEN, "AccessDenied"));
-        }
-        cx.extensions_mut().insert(self.directory.root().clone());
-        Ok(())
-    }
-
-    fn examine(&self, cx: &mut S3AccessContext<'_>) -> Result<(), Refusal> {
-        if cx.extensions_mut().get::<WebsiteRead>().is_some() {
-            return self.examine_website(cx);
-        }
-        // The PutObject of a form: the form's own signature was verified, and its policy covers what the request says.
-        if let Some(VerifiedForm(identity)) = cx.extensions_mut().get::<VerifiedForm>().cloned() {
-            admit(cx, identity);
-            return Ok(());
-        }
+    /// Who sent a request; what is wrong with it, whoever sent it.
+    fn examine(&self, cx: &mut S3AccessContext<'_>) -> Result<Known, Refusal> {
         // The layers in front have refused what is malformed; a request that came another way has its own answer here.
         let query = Query::parse(cx.uri().query())
             .map_err(|error| Refusal::new(StatusCode::BAD_REQUEST, "InvalidURI").saying(error.to_string()))?;
-        let verified = cx.extensions_mut().get::<Version2Verified>().is_some();
-        let (Some(claims), Some(credentials)) = (Claims::parse(cx.headers(), &query)?, cx.credentials()) else {
-            return Err(Refusal::new(StatusCode::FORBIDDEN, "AccessDenied"));
-        };
-        if claims.version2 && !verified {
-            return Err(ClaimError::Version2.into());
-        }
-        claims.check_scope(&self.region)?;
-        let identity = match self.directory.find(&credentials.access_key) {
-            Some(key) if claims.access_key == credentials.access_key => key.identity.clone(),
-            _ => {
-                return Err(Refusal::new(StatusCode::FORBIDDEN, "InvalidAccessKeyId")
-                    .with("AWSAccessKeyId", &*credentials.access_key));
+        // A website reads objects for anybody, and nothing else.
+        if cx.extensions_mut().get::<WebsiteRead>().is_some() {
+            if !matches!(cx.s3_op().name(), "GetObject" | "HeadObject") {
+                return Err(Refusal::new(StatusCode::FORBIDDEN, "AccessDenied"));
             }
-        };
-        check_token(cx.headers(), &query)?;
-        let hoisted = cx.extensions_mut().get::<HoistedHeaders>().cloned().unwrap_or_default();
-        if !claims.version2 {
-            check_signed(&claims, cx.headers(), &hoisted)?;
+            return Ok(Known { who: Identity::anonymous(), query, claims: None, form: false });
         }
+        // The PutObject of a form: the form's own signature was verified, and its policy covers what the request says.
+        if let Some(VerifiedForm(who)) = cx.extensions_mut().get::<VerifiedForm>().cloned() {
+            return Ok(Known { who, query, claims: None, form: true });
+        }
+        let claims = Claims::parse(cx.headers(), &query)?;
+        let who = match (&claims, cx.credentials().map(|credentials| credentials.access_key.clone())) {
+            (Some(claims), Some(access_key)) => self.signer(cx, claims, &query, &access_key)?,
+            (None, None) => anonymous(cx, &query)?,
+            _ => return Err(Refusal::new(StatusCode::FORBIDDEN, "AccessDenied")),
+        };
         let operation = cx.s3_op().name().to_owned();
         let of_object = cx.s3_path().get_object_key().is_some();
-        check_parameters(&operation, cx.method(), of_object, &claims, &query)?;
+        check_parameters(&operation, cx.method(), of_object, claims.as_ref(), &query)?;
         if UPLOADS.contains(&operation.as_str()) && cx.extensions_mut().get::<LengthUnknown>().is_some() {
             return Err(Refusal::new(StatusCode::LENGTH_REQUIRED, "MissingContentLength"));
         }
-        admit(cx, identity);
-        Ok(())
+        Ok(Known { who, query, claims, form: false })
     }
+
+    /// Who signed a request, whose signature was verified.
+    fn signer(
+        &self,
+        cx: &mut S3AccessContext<'_>,
+        claims: &Claims,
+        query: &Query,
+        access_key: &str,
+    ) -> Result<Identity, Refusal> {
+        if claims.version2 && cx.extensions_mut().get::<Version2Verified>().is_none() {
+            return Err(ClaimError::Version2.into());
+        }
+        claims.check_scope(&self.region)?;
+        let key = self.directory.find(access_key).filter(|_| claims.access_key == access_key);
+        let key = key.ok_or_else(|| {
+            Refusal::new(StatusCode::FORBIDDEN, "InvalidAccessKeyId").with("AWSAccessKeyId", access_key)
+        })?;
+        check_token(cx.headers(), query, key.token.as_ref())?;
+        if !claims.version2 {
+            let hoisted = cx.extensions_mut().get::<HoistedHeaders>().cloned().unwrap_or_default();
+            check_signed(claims, cx.headers(), &hoisted)?;
+        }
+        Ok(key.identity.clone())
+    }
+}
+
+/// What nobody may do who did not sign, whatever is allowed to everybody.
+fn anonymous(cx: &S3AccessContext<'_>, query: &Query) -> Result<Identity, Refusal> {
+    let denied = || Refusal::new(StatusCode::FORBIDDEN, "AccessDenied");
+    if cx.s3_op().name() == "CreateMultipartUpload" {
+        return Err(denied().saying("Anonymous users cannot initiate multipart uploads. Please authenticate."));
+    }
+    if query.iter().any(|(name, _)| name.starts_with("response-")) {
+        return Err(Refusal::new(StatusCode::BAD_REQUEST, "InvalidRequest")
+            .saying("Request specific response headers cannot be used for anonymous GET requests."));
+    }
+    Ok(Identity::anonymous())
 }
 
 /// Lets a request through as one of `identity`.
 fn admit(cx: &mut S3AccessContext<'_>, identity: Identity) {
-    if let Some(noted) = cx.extensions_mut().get::<Noted>() {
+    if let Some(noted) = cx.extensions_mut().get::<Noted>()
+        && !identity.is_anonymous()
+    {
         noted.requester(&identity.account.canonical_id);
     }
     cx.extensions_mut().insert(identity);
@@ -264,11 +298,60 @@ fn admit(cx: &mut S3AccessContext<'_>, identity: Identity) {
 #[async_trait::async_trait]
 impl S3Access for Guard {
     async fn check(&self, cx: &mut S3AccessContext<'_>) -> S3Result<()> {
-        self.examine(cx).map_err(|refusal| s3_error(&refusal))?;
+        let Known { who, query, claims, form } = self.examine(cx).map_err(|refusal| s3_error(&refusal))?;
+        admit(cx, who.clone());
+        let (peer, tls) = (cx.extensions_mut().get().copied(), cx.extensions_mut().get::<OverTls>().cloned());
+        let lines = Lines {
+            operation: cx.s3_op().name(),
+            path: cx.s3_path(),
+            headers: cx.headers(),
+            query: &query,
+            claims: claims.as_ref(),
+            form,
+            peer,
+            tls: tls.as_ref(),
+            now: Clock::system().now(),
+        };
+        let Allowed { authority, pending, concealed } = self.authorizer.authorize(&who, &lines).await?;
+        let extensions = cx.extensions_mut();
+        extensions.insert(authority);
+        pending.map(|pending| extensions.insert(pending));
+        concealed.map(|concealed| extensions.insert(concealed));
         match cx.extensions_mut().get::<Preflight>() {
             Some(_) => Err(Preflight::passed()),
             None => Ok(()),
         }
+    }
+
+    async fn create_bucket(&self, request: &mut S3Request<CreateBucketInput>) -> S3Result<()> {
+        let configuration = request.input.create_bucket_configuration.as_ref();
+        let place = configuration.and_then(|configuration| configuration.location_constraint.as_ref());
+        self.authorizer.resume(&request.extensions, |context, _| {
+            if let Some(place) = place {
+                context.add("s3:LocationConstraint", place.as_str());
+            }
+        })
+    }
+
+    async fn put_object_tagging(&self, request: &mut S3Request<PutObjectTaggingInput>) -> S3Result<()> {
+        self.authorizer.resume(&request.extensions, |context, _| authorize::tags(context, &request.input.tagging))
+    }
+
+    async fn put_object_retention(&self, request: &mut S3Request<PutObjectRetentionInput>) -> S3Result<()> {
+        self.authorizer.resume(&request.extensions, |context, now| {
+            if let Some(retention) = &request.input.retention {
+                authorize::retention(context, retention, now);
+            }
+        })
+    }
+
+    async fn put_object_legal_hold(&self, request: &mut S3Request<PutObjectLegalHoldInput>) -> S3Result<()> {
+        let hold = request.input.legal_hold.as_ref().and_then(|hold| hold.status.as_ref());
+        self.authorizer.resume(&request.extensions, |context, _| {
+            if let Some(status) = hold {
+                context.add("s3:object-lock-legal-hold", status.as_str());
+            }
+        })
     }
 }
 
@@ -286,12 +369,17 @@ pub fn s3_error(refusal: &Refusal) -> S3Error {
     error
 }
 
-/// There are no temporary keys, so no token can belong to one.
-fn check_token(headers: &HeaderMap, query: &Query) -> Result<(), Refusal> {
-    if headers.contains_key("x-amz-security-token") || query.has("X-Amz-Security-Token") {
-        return Err(Refusal::new(StatusCode::BAD_REQUEST, "InvalidToken"));
-    }
-    Ok(())
+/// A temporary key comes with its token, another with none.
+fn check_token(headers: &HeaderMap, query: &Query, token: Option<&Secret>) -> Result<(), Refusal> {
+    let header = headers.get("x-amz-security-token").map(HeaderValue::as_bytes);
+    let sent = header.or_else(|| query.get("X-Amz-Security-Token").map(str::as_bytes));
+    let good = match (sent, token) {
+        (None, None) => true,
+        // As long whatever the bytes are.
+        (Some(sent), Some(token)) => bool::from(sent.ct_eq(token.expose().as_bytes())),
+        (Some(_), None) | (None, Some(_)) => false,
+    };
+    if good { Ok(()) } else { Err(Refusal::new(StatusCode::BAD_REQUEST, "InvalidToken")) }
 }
 
 /// The host and every `x-amz-*` header must be covered by the signature: they say what is done to what.
@@ -321,18 +409,19 @@ fn check_parameters(
     operation: &str,
     method: &Method,
     of_object: bool,
-    claims: &Claims,
+    claims: Option<&Claims>,
     query: &Query,
 ) -> Result<(), Refusal> {
+    let version2 = claims.is_some_and(|claims| claims.version2);
     let known = OPERATIONS.iter().find(|(name, _)| *name == operation).map(|(_, taken)| *taken);
     let taken = |name: &str| {
-        let always = if claims.version2 { &version2::OF_THE_SIGNATURE[..] } else { ALWAYS };
+        let always = if version2 { &version2::OF_THE_SIGNATURE[..] } else { ALWAYS };
         known.is_some_and(|taken| taken.contains(&name)) || always.contains(&name)
     };
     // A presigned URL may hold what else would be a header; it is signed with it.
     let header = |name: &str| {
-        claims.mechanism == Mechanism::Query
-            && !claims.version2
+        claims.is_some_and(|claims| claims.mechanism == Mechanism::Query)
+            && !version2
             && name.get(..6).is_some_and(|start| start.eq_ignore_ascii_case("x-amz-"))
     };
     match query.iter().map(|(name, _)| name).find(|name| !taken(name) && !header(name)) {
@@ -381,7 +470,7 @@ mod tests {
 
     fn parameters(operation: &str, method: &Method, of_object: bool, query: &str) -> &'static str {
         let query = Query::parse(Some(query)).unwrap();
-        match check_parameters(operation, method, of_object, &claims(Mechanism::Header, &[]), &query) {
+        match check_parameters(operation, method, of_object, Some(&claims(Mechanism::Header, &[])), &query) {
             Ok(()) => "ok",
             Err(refusal) if refusal.code == "NotImplemented" => "501",
             Err(refusal) if refusal.code == "MethodNotAllowed" => "405",

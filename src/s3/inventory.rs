@@ -13,7 +13,7 @@ use s3s::dto::*;
 use s3s::{S3Error, S3Request, S3Response, S3Result};
 
 use super::error::{from_objects, invalid_argument, malformed_xml, no_such_configuration, not_implemented, s3_error};
-use super::{Api, check_owner, identity, rules};
+use super::{Api, identity, rules};
 use crate::metadata;
 use crate::objects::{self, Inventories, Inventory, InventoryFormat as Format};
 
@@ -162,7 +162,6 @@ pub(super) async fn get_bucket_inventory_configuration(
     api: &Api,
     request: S3Request<GetBucketInventoryConfigurationInput>,
 ) -> S3Result<S3Response<GetBucketInventoryConfigurationOutput>> {
-    check_owner(&request, request.input.expected_bucket_owner.as_ref())?;
     let GetBucketInventoryConfigurationInput { bucket, id, .. } = request.input;
     let found = api.store.bucket_inventories(&bucket).await.map_err(from_objects)?.remove(&id);
     let inventory = found.ok_or_else(no_such_configuration)?;
@@ -175,7 +174,6 @@ pub(super) async fn list_bucket_inventory_configurations(
     api: &Api,
     request: S3Request<ListBucketInventoryConfigurationsInput>,
 ) -> S3Result<S3Response<ListBucketInventoryConfigurationsOutput>> {
-    check_owner(&request, request.input.expected_bucket_owner.as_ref())?;
     let ListBucketInventoryConfigurationsInput { bucket, continuation_token, .. } = request.input;
     let all = api.store.bucket_inventories(&bucket).await.map_err(from_objects)?;
     let (list, next) = page(all, continuation_token.as_deref())?;
@@ -191,7 +189,6 @@ pub(super) async fn put_bucket_inventory_configuration(
     api: &Api,
     request: S3Request<PutBucketInventoryConfigurationInput>,
 ) -> S3Result<S3Response<PutBucketInventoryConfigurationOutput>> {
-    check_owner(&request, request.input.expected_bucket_owner.as_ref())?;
     let owner = identity(&request)?.id;
     let PutBucketInventoryConfigurationInput { bucket, id, inventory_configuration, .. } = request.input;
     let inventory = from_configuration(&id, inventory_configuration)?;
@@ -215,7 +212,6 @@ pub(super) async fn delete_bucket_inventory_configuration(
     api: &Api,
     request: S3Request<DeleteBucketInventoryConfigurationInput>,
 ) -> S3Result<S3Response<DeleteBucketInventoryConfigurationOutput>> {
-    check_owner(&request, request.input.expected_bucket_owner.as_ref())?;
     let DeleteBucketInventoryConfigurationInput { bucket, id, .. } = request.input;
     api.store.delete_bucket_inventory(bucket, id).await.map_err(from_objects)?;
     Ok(S3Response::with_status(DeleteBucketInventoryConfigurationOutput::default(), StatusCode::NO_CONTENT))

@@ -8,13 +8,13 @@ use http::StatusCode;
 use s3s::dto::*;
 use s3s::{S3Request, S3Response, S3Result};
 
+use super::Api;
 use super::error::{
     from_objects, invalid_argument, invalid_request, malformed_xml, missing_body, not_implemented, s3_error,
     with_detail,
 };
 use super::rules::{self, Conditions, Ids};
 use super::values::{document_limit, millis, signed, signed32, timestamp};
-use super::{Api, check_owner};
 use crate::objects::{Expire, Filter, Lifecycle, LifecycleRule as Rule, NoncurrentExpire, Scope};
 
 /// Bytes of the document at most. S3 names no limit; a thousand of the longest rules that are of any use are shorter.
@@ -237,7 +237,6 @@ pub(super) async fn get_bucket_lifecycle_configuration(
     api: &Api,
     request: S3Request<GetBucketLifecycleConfigurationInput>,
 ) -> S3Result<S3Response<GetBucketLifecycleConfigurationOutput>> {
-    check_owner(&request, request.input.expected_bucket_owner.as_ref())?;
     match api.store.bucket_lifecycle(&request.input.bucket).await.map_err(from_objects)? {
         Some(Lifecycle { rules, minimum_by_class }) => Ok(S3Response::new(GetBucketLifecycleConfigurationOutput {
             rules: Some(rules.into_iter().map(to_rule).collect()),
@@ -255,7 +254,6 @@ pub(super) async fn put_bucket_lifecycle_configuration(
     api: &Api,
     request: S3Request<PutBucketLifecycleConfigurationInput>,
 ) -> S3Result<S3Response<PutBucketLifecycleConfigurationOutput>> {
-    check_owner(&request, request.input.expected_bucket_owner.as_ref())?;
     document_limit(&request.headers, DOCUMENT)?;
     let input = request.input;
     let minimum_by_class = from_minimum(input.transition_default_minimum_object_size.as_ref())?;
@@ -271,7 +269,6 @@ pub(super) async fn delete_bucket_lifecycle(
     api: &Api,
     request: S3Request<DeleteBucketLifecycleInput>,
 ) -> S3Result<S3Response<DeleteBucketLifecycleOutput>> {
-    check_owner(&request, request.input.expected_bucket_owner.as_ref())?;
     api.store.set_bucket_lifecycle(request.input.bucket, None).await.map_err(from_objects)?;
     Ok(S3Response::with_status(DeleteBucketLifecycleOutput::default(), StatusCode::NO_CONTENT))
 }

@@ -7,7 +7,7 @@ use s3s::{S3Request, S3Response, S3Result};
 
 use super::error::{from_objects, invalid_argument};
 use super::values::{Encoding, etag, page_limit, signed, signed32, timestamp};
-use super::{Api, Who, check_owner, identity};
+use super::{Api, Who, identity};
 use crate::metadata::{ListQuery, ListedObject, ListedVersion, UploadId, VersionId};
 use crate::server::VersionOrder;
 
@@ -55,7 +55,6 @@ pub(super) async fn list_objects(
     api: &Api,
     request: S3Request<ListObjectsInput>,
 ) -> S3Result<S3Response<ListObjectsOutput>> {
-    check_owner(&request, request.input.expected_bucket_owner.as_ref())?;
     let who = identity(&request)?;
     let input = request.input;
     let encoding = Encoding::parse(input.encoding_type.as_ref().map(EncodingType::as_str))?;
@@ -95,7 +94,6 @@ pub(super) async fn list_objects_v2(
     api: &Api,
     request: S3Request<ListObjectsV2Input>,
 ) -> S3Result<S3Response<ListObjectsV2Output>> {
-    check_owner(&request, request.input.expected_bucket_owner.as_ref())?;
     let who = identity(&request)?;
     let input = request.input;
     let encoding = Encoding::parse(input.encoding_type.as_ref().map(EncodingType::as_str))?;
@@ -146,7 +144,6 @@ pub(super) async fn list_object_versions(
     api: &Api,
     request: S3Request<ListObjectVersionsInput>,
 ) -> S3Result<S3Response<ListObjectVersionsOutput>> {
-    check_owner(&request, request.input.expected_bucket_owner.as_ref())?;
     let who = identity(&request)?;
     let input = request.input;
     let encoding = Encoding::parse(input.encoding_type.as_ref().map(EncodingType::as_str))?;
@@ -228,7 +225,6 @@ pub(super) async fn list_multipart_uploads(
     api: &Api,
     request: S3Request<ListMultipartUploadsInput>,
 ) -> S3Result<S3Response<ListMultipartUploadsOutput>> {
-    check_owner(&request, request.input.expected_bucket_owner.as_ref())?;
     let who = identity(&request)?;
     let input = request.input;
     let encoding = Encoding::parse(input.encoding_type.as_ref().map(EncodingType::as_str))?;

@@ -6,10 +6,10 @@ use http::StatusCode;
 use s3s::dto::*;
 use s3s::{S3Request, S3Response, S3Result};
 
+use super::Api;
 use super::error::{from_objects, invalid_argument, malformed_xml, missing_body, s3_error, with_detail};
 use super::values::{check_key, millis, timestamp, version};
 use super::versioning::bucket_state;
-use super::{Api, check_owner};
 use crate::clock::Millis;
 use crate::metadata::{self, BucketChange, BucketLock, ObjectLock, Period, Retention, RetentionMode, VersionChange};
 use crate::objects::VersionName;
@@ -107,7 +107,6 @@ pub(super) async fn get_object_lock_configuration(
     api: &Api,
     request: S3Request<GetObjectLockConfigurationInput>,
 ) -> S3Result<S3Response<GetObjectLockConfigurationOutput>> {
-    check_owner(&request, request.input.expected_bucket_owner.as_ref())?;
     let bucket = api.store.bucket(&request.input.bucket).await.map_err(from_objects)?;
     let Some(lock) = bucket.lock else {
         let message = "Object Lock configuration does not exist for this bucket";
@@ -139,7 +138,6 @@ pub(super) async fn put_object_lock_configuration(
     api: &Api,
     request: S3Request<PutObjectLockConfigurationInput>,
 ) -> S3Result<S3Response<PutObjectLockConfigurationOutput>> {
-    check_owner(&request, request.input.expected_bucket_owner.as_ref())?;
     let PutObjectLockConfigurationInput { bucket, object_lock_configuration, .. } = request.input;
     let configuration = object_lock_configuration.ok_or_else(missing_body)?;
     if configuration.object_lock_enabled.as_ref().map(ObjectLockEnabled::as_str) != Some(ObjectLockEnabled::ENABLED) {
@@ -182,7 +180,6 @@ pub(super) async fn get_object_retention(
     api: &Api,
     request: S3Request<GetObjectRetentionInput>,
 ) -> S3Result<S3Response<GetObjectRetentionOutput>> {
-    check_owner(&request, request.input.expected_bucket_owner.as_ref())?;
     let GetObjectRetentionInput { bucket, key, version_id, .. } = request.input;
     check_key(&key)?;
     let name = VersionName { bucket, version: version(version_id.as_deref())?, key };
@@ -200,7 +197,6 @@ pub(super) async fn put_object_retention(
     api: &Api,
     request: S3Request<PutObjectRetentionInput>,
 ) -> S3Result<S3Response<PutObjectRetentionOutput>> {
-    check_owner(&request, request.input.expected_bucket_owner.as_ref())?;
     let PutObjectRetentionInput { bucket, key, version_id, retention, bypass_governance_retention, .. } = request.input;
     check_key(&key)?;
     let name = VersionName { bucket, version: version(version_id.as_deref())?, key };
@@ -222,7 +218,6 @@ pub(super) async fn get_object_legal_hold(
     api: &Api,
     request: S3Request<GetObjectLegalHoldInput>,
 ) -> S3Result<S3Response<GetObjectLegalHoldOutput>> {
-    check_owner(&request, request.input.expected_bucket_owner.as_ref())?;
     let GetObjectLegalHoldInput { bucket, key, version_id, .. } = request.input;
     check_key(&key)?;
     let name = VersionName { bucket, version: version(version_id.as_deref())?, key };
@@ -236,7 +231,6 @@ pub(super) async fn put_object_legal_hold(
     api: &Api,
     request: S3Request<PutObjectLegalHoldInput>,
 ) -> S3Result<S3Response<PutObjectLegalHoldOutput>> {
-    check_owner(&request, request.input.expected_bucket_owner.as_ref())?;
     let PutObjectLegalHoldInput { bucket, key, version_id, legal_hold, .. } = request.input;
     check_key(&key)?;
     let name = VersionName { bucket, version: version(version_id.as_deref())?, key };

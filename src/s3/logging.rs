@@ -7,8 +7,8 @@ use http::StatusCode;
 use s3s::dto::*;
 use s3s::{S3Error, S3Request, S3Response, S3Result};
 
+use super::Api;
 use super::error::{from_objects, invalid_argument, malformed_xml, not_implemented, s3_error, with_detail};
-use super::{Api, check_owner};
 use crate::metadata::{self, Bucket};
 use crate::objects::{self, LogKeys, Logging};
 
@@ -101,7 +101,6 @@ pub(super) async fn get_bucket_logging(
     api: &Api,
     request: S3Request<GetBucketLoggingInput>,
 ) -> S3Result<S3Response<GetBucketLoggingOutput>> {
-    check_owner(&request, request.input.expected_bucket_owner.as_ref())?;
     let logging = api.store.bucket_logging(&request.input.bucket).await.map_err(from_objects)?;
     let logging_enabled = logging.map(|Logging { to, prefix, keys }| LoggingEnabled {
         target_bucket: to,
@@ -116,7 +115,6 @@ pub(super) async fn put_bucket_logging(
     api: &Api,
     request: S3Request<PutBucketLoggingInput>,
 ) -> S3Result<S3Response<PutBucketLoggingOutput>> {
-    check_owner(&request, request.input.expected_bucket_owner.as_ref())?;
     let PutBucketLoggingInput { bucket: name, bucket_logging_status, .. } = request.input;
     let logging = from_status(bucket_logging_status)?;
     if let Some(Logging { to, .. }) = &logging {

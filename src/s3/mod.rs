@@ -4,6 +4,7 @@
 //! and the authentication glue, no other room knows s3s.
 
 pub mod auth;
+mod authorize;
 mod body;
 mod buckets;
 mod copy;
@@ -30,7 +31,7 @@ mod versioning;
 mod website;
 
 use s3s::dto::*;
-use s3s::{S3, S3Request, S3Response, S3Result};
+use s3s::{S3, S3Error, S3Request, S3Response, S3Result};
 
 use crate::access::Identity;
 use crate::objects::Store;
@@ -73,18 +74,13 @@ fn noted<T>(request: &S3Request<T>) -> Option<Noted> {
     request.extensions.get::<Noted>().cloned()
 }
 
-/// `x-amz-expected-bucket-owner`: all buckets belong to whoever may use them at all.
-fn check_owner<T>(request: &S3Request<T>, expected: Option<&String>) -> S3Result<()> {
-    let id = identity(request)?.id;
-    match expected {
-        Some(expected) if *expected != id => {
-            Err(error::s3_error("AccessDenied", http::StatusCode::FORBIDDEN, "Access Denied"))
-        }
-        _ => Ok(()),
-    }
+/// Who may not list a bucket does not learn that something is not in it.
+fn conceal(concealed: bool, error: S3Error) -> S3Error {
+    let missing = ["NoSuchKey", "NoSuchVersion"].contains(&error.code().as_str());
+    if concealed && missing { authorize::denied() } else { error }
 }
 
-/// Methods that check the expected bucket owner and what is not built, then delegate to their module.
+/// Methods that check what is not built, then delegate to their module.
 macro_rules! operations {
     ($($method:ident: $input:ident => $output:ident, $module:ident;)*) => {
         #[async_trait::async_trait]
@@ -92,7 +88,8 @@ macro_rules! operations {
             $(
                 async fn $method(&self, request: S3Request<$input>) -> S3Result<S3Response<$output>> {
                     values::refuse_unbuilt_headers(&request.headers)?;
-                    $module::$method(self, request).await
+                    let concealed = request.extensions.get::<authorize::Concealed>().is_some();
+                    $module::$method(self, request).await.map_err(|error| conceal(concealed, error))
                 }
             )*
         }

@@ -11,7 +11,7 @@ use super::values::{
     ChecksumFields, algorithm, check_key, checksum_type, etag, header_fields, page_limit, put_checksums, signed,
     signed32, take_checksums, timestamp, url_encode, version_id, write_condition,
 };
-use super::{Api, check_owner, identity, noted, tagging};
+use super::{Api, identity, noted, tagging};
 use crate::metadata::{PartQuery, UploadId, UploadTemplate};
 use crate::objects::{CompletePart, CompleteRequest, PartRequest, StartUpload};
 use crate::server::OverTls;
@@ -32,7 +32,6 @@ pub(super) async fn create_multipart_upload(
     api: &Api,
     request: S3Request<CreateMultipartUploadInput>,
 ) -> S3Result<S3Response<CreateMultipartUploadOutput>> {
-    check_owner(&request, request.input.expected_bucket_owner.as_ref())?;
     let owner = identity(&request)?.id;
     let mut input = request.input;
     check_key(&input.key)?;
@@ -64,7 +63,6 @@ pub(super) async fn upload_part(
     api: &Api,
     request: S3Request<UploadPartInput>,
 ) -> S3Result<S3Response<UploadPartOutput>> {
-    check_owner(&request, request.input.expected_bucket_owner.as_ref())?;
     let S3Request { mut input, headers, trailing_headers, .. } = request;
     check_key(&input.key)?;
     let checksums = take_checksums!(input);
@@ -86,7 +84,6 @@ pub(super) async fn complete_multipart_upload(
     api: &Api,
     request: S3Request<CompleteMultipartUploadInput>,
 ) -> S3Result<S3Response<CompleteMultipartUploadOutput>> {
-    check_owner(&request, request.input.expected_bucket_owner.as_ref())?;
     let noted = noted(&request);
     let S3Request { mut input, headers, extensions, .. } = request;
     check_key(&input.key)?;
@@ -148,7 +145,6 @@ pub(super) async fn abort_multipart_upload(
     api: &Api,
     request: S3Request<AbortMultipartUploadInput>,
 ) -> S3Result<S3Response<AbortMultipartUploadOutput>> {
-    check_owner(&request, request.input.expected_bucket_owner.as_ref())?;
     let input = request.input;
     check_key(&input.key)?;
     super::values::refuse_unbuilt(&[("x-amz-if-match-initiated-time", input.if_match_initiated_time.is_some())])?;
@@ -158,7 +154,6 @@ pub(super) async fn abort_multipart_upload(
 }
 
 pub(super) async fn list_parts(api: &Api, request: S3Request<ListPartsInput>) -> S3Result<S3Response<ListPartsOutput>> {
-    check_owner(&request, request.input.expected_bucket_owner.as_ref())?;
     let who = identity(&request)?;
     let input = request.input;
     check_key(&input.key)?;

@@ -8,9 +8,9 @@
 use s3s::dto::*;
 use s3s::{S3Request, S3Response, S3Result};
 
+use super::Api;
 use super::error::{from_objects, invalid_argument, malformed_xml, not_implemented};
 use super::rules::Ids;
-use super::{Api, check_owner};
 use crate::objects::Notification;
 
 /// Configurations of a bucket at most.
@@ -133,7 +133,6 @@ pub(super) async fn get_bucket_notification_configuration(
     api: &Api,
     request: S3Request<GetBucketNotificationConfigurationInput>,
 ) -> S3Result<S3Response<GetBucketNotificationConfigurationOutput>> {
-    check_owner(&request, request.input.expected_bucket_owner.as_ref())?;
     api.store.bucket(&request.input.bucket).await.map_err(from_objects)?;
     Ok(S3Response::new(GetBucketNotificationConfigurationOutput::default()))
 }
@@ -142,7 +141,6 @@ pub(super) async fn put_bucket_notification_configuration(
     api: &Api,
     request: S3Request<PutBucketNotificationConfigurationInput>,
 ) -> S3Result<S3Response<PutBucketNotificationConfigurationOutput>> {
-    check_owner(&request, request.input.expected_bucket_owner.as_ref())?;
     let notifications = from_configuration(request.input.notification_configuration)?;
     api.store.bucket(&request.input.bucket).await.map_err(from_objects)?;
     match notifications.first() {

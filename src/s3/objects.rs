@@ -4,6 +4,7 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 use s3s::dto::*;
 use s3s::{S3Request, S3Response, S3Result};
 
+use super::authorize;
 use super::body::{expected, incoming, outgoing};
 use super::error::{from_metadata, from_objects, invalid_argument, invalid_request, malformed_xml, s3_error};
 use super::locking::{lock_fields, put_lock};
@@ -11,8 +12,10 @@ use super::values::{
     self, ChecksumFields, check_key, etag, etag_list, header_fields, millis, page_limit, put_checksums, signed,
     signed32, take_checksums, timestamp, version, version_id, write_condition,
 };
-use super::{Api, check_owner, identity, noted, tagging};
-use crate::metadata::{self, ChecksumType as Kind, DeleteKey, Deleted, PartQuery, ReadRange, WriteCondition};
+use super::{Api, identity, noted, tagging};
+use crate::metadata::{
+    self, ChecksumType as Kind, DeleteKey, Deleted, PartQuery, ReadRange, VersionId, WriteCondition,
+};
 use crate::objects::{Attributes, DeleteRequest, GetRequest, Got, PutRequest, ReadConditions};
 use crate::server::NotedDelete;
 
@@ -22,7 +25,6 @@ const MAX_DELETE: usize = 1000;
 const DEFAULT_TYPE: &str = "binary/octet-stream";
 
 pub(super) async fn put_object(api: &Api, request: S3Request<PutObjectInput>) -> S3Result<S3Response<PutObjectOutput>> {
-    check_owner(&request, request.input.expected_bucket_owner.as_ref())?;
     let owner = identity(&request)?.id;
     let noted = noted(&request);
     let S3Request { mut input, headers, trailing_headers, .. } = request;
@@ -138,7 +140,6 @@ macro_rules! describe {
 }
 
 pub(super) async fn get_object(api: &Api, request: S3Request<GetObjectInput>) -> S3Result<S3Response<GetObjectOutput>> {
-    check_owner(&request, request.input.expected_bucket_owner.as_ref())?;
     let input = request.input;
     check_key(&input.key)?;
     let get = GetRequest {
@@ -166,7 +167,6 @@ pub(super) async fn head_object(
     api: &Api,
     request: S3Request<HeadObjectInput>,
 ) -> S3Result<S3Response<HeadObjectOutput>> {
-    check_owner(&request, request.input.expected_bucket_owner.as_ref())?;
     let input = request.input;
     check_key(&input.key)?;
     let get = GetRequest {
@@ -200,7 +200,6 @@ pub(super) async fn delete_object(
     api: &Api,
     request: S3Request<DeleteObjectInput>,
 ) -> S3Result<S3Response<DeleteObjectOutput>> {
-    check_owner(&request, request.input.expected_bucket_owner.as_ref())?;
     let owner = identity(&request)?.id;
     let S3Request { input, headers, .. } = request;
     check_key(&input.key)?;
@@ -230,9 +229,9 @@ pub(super) async fn delete_objects(
     api: &Api,
     request: S3Request<DeleteObjectsInput>,
 ) -> S3Result<S3Response<DeleteObjectsOutput>> {
-    check_owner(&request, request.input.expected_bucket_owner.as_ref())?;
     let owner = identity(&request)?.id;
     let noted = noted(&request);
+    let authority = authorize::authority(&request.extensions)?;
     let bypass = request.input.bypass_governance_retention == Some(true);
     let Delete { objects, quiet } = request.input.delete;
     if objects.is_empty() || objects.len() > MAX_DELETE {
@@ -242,7 +241,13 @@ pub(super) async fn delete_objects(
     let mut outcomes: Vec<(String, Option<String>, Result<(), s3s::S3Error>)> = Vec::with_capacity(objects.len());
     for object in objects {
         let named = version(object.version_id.as_deref());
-        let valid = named.and_then(|named| check_key(&object.key).map(|()| named));
+        let valid = named.and_then(|named| check_key(&object.key).map(|()| named)).and_then(|named| {
+            let version = named.as_ref().map(VersionId::as_str);
+            let action = if version.is_some() { "s3:DeleteObjectVersion" } else { "s3:DeleteObject" };
+            let may = |action| authority.may(action, &object.key, version);
+            let allowed = may(action) && (!bypass || may("s3:BypassGovernanceRetention"));
+            if allowed { Ok(named) } else { Err(authorize::denied()) }
+        });
         if let Ok(version) = &valid {
             let etags = object.e_tag.map(|tag| vec![tag.into_value()]);
             let condition = WriteCondition {
@@ -301,7 +306,6 @@ pub(super) async fn get_object_attributes(
     api: &Api,
     request: S3Request<GetObjectAttributesInput>,
 ) -> S3Result<S3Response<GetObjectAttributesOutput>> {
-    check_owner(&request, request.input.expected_bucket_owner.as_ref())?;
     let input = request.input;
     check_key(&input.key)?;
     // s3s gives a comma-separated header as one item.

@@ -98,7 +98,10 @@ impl Upload {
         }
         let (identity, policy) = access.verify(now, &fields)?;
         fields.name_the_file(file_name);
-        let length = policy.check(now, &bucket, &fields).map_err(FormError::from)?;
+        let length = match policy {
+            Some(policy) => policy.check(now, &bucket, &fields).map_err(FormError::from)?,
+            None => 0..=u64::MAX,
+        };
         let key = fields.get("key").unwrap_or_default().to_owned();
         if key.is_empty() {
             return Err(invalid_argument("key", "", "User key must have a length greater than 0."));

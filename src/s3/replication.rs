@@ -14,7 +14,7 @@ use super::error::{
 };
 use super::rules::{self, Conditions, Ids};
 use super::values::{document_limit, signed32};
-use super::{Api, check_owner, identity};
+use super::{Api, identity};
 use crate::metadata::{self, Versioning};
 use crate::objects::{self, Filter, Replication, ReplicationRule as Rule, Scope};
 
@@ -242,7 +242,6 @@ pub(super) async fn get_bucket_replication(
     api: &Api,
     request: S3Request<GetBucketReplicationInput>,
 ) -> S3Result<S3Response<GetBucketReplicationOutput>> {
-    check_owner(&request, request.input.expected_bucket_owner.as_ref())?;
     match api.store.bucket_replication(&request.input.bucket).await.map_err(from_objects)? {
         Some(Replication { role, rules }) => Ok(S3Response::new(GetBucketReplicationOutput {
             replication_configuration: Some(ReplicationConfiguration {
@@ -262,7 +261,6 @@ pub(super) async fn put_bucket_replication(
     api: &Api,
     request: S3Request<PutBucketReplicationInput>,
 ) -> S3Result<S3Response<PutBucketReplicationOutput>> {
-    check_owner(&request, request.input.expected_bucket_owner.as_ref())?;
     document_limit(&request.headers, DOCUMENT)?;
     let owner = identity(&request)?.id;
     let input = request.input;
@@ -284,7 +282,6 @@ pub(super) async fn delete_bucket_replication(
     api: &Api,
     request: S3Request<DeleteBucketReplicationInput>,
 ) -> S3Result<S3Response<DeleteBucketReplicationOutput>> {
-    check_owner(&request, request.input.expected_bucket_owner.as_ref())?;
     api.store.set_bucket_replication(request.input.bucket, None).await.map_err(from_objects)?;
     Ok(S3Response::with_status(DeleteBucketReplicationOutput::default(), StatusCode::NO_CONTENT))
 }

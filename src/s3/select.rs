@@ -19,9 +19,9 @@ use sync_wrapper::SyncStream;
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
+use super::Api;
 use super::error::{from_objects, from_select, s3_error};
 use super::values::{check_key, document_limit, signed};
-use super::{Api, check_owner};
 use crate::chunks::ReadStream;
 use crate::metadata::ReadRange;
 use crate::objects::{ETagList, GetRequest, ReadConditions, Store};
@@ -119,7 +119,6 @@ pub(super) async fn select_object_content(
     api: &Api,
     request: S3Request<SelectObjectContentInput>,
 ) -> S3Result<S3Response<SelectObjectContentOutput>> {
-    check_owner(&request, request.input.expected_bucket_owner.as_ref())?;
     document_limit(&request.headers, DOCUMENT)?;
     let SelectObjectContentInput { bucket, key, request: asked, .. } = request.input;
     check_key(&key)?;

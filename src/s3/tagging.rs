@@ -9,9 +9,9 @@ use percent_encoding::percent_decode_str;
 use s3s::dto::*;
 use s3s::{S3Error, S3Request, S3Response, S3Result};
 
+use super::Api;
 use super::error::{from_objects, invalid_argument, s3_error, with_detail};
 use super::values::{check_key, version, version_id};
-use super::{Api, check_owner};
 use crate::metadata::{Tags, VersionChange};
 use crate::objects::VersionName;
 
@@ -99,7 +99,6 @@ pub(super) async fn get_object_tagging(
     api: &Api,
     request: S3Request<GetObjectTaggingInput>,
 ) -> S3Result<S3Response<GetObjectTaggingOutput>> {
-    check_owner(&request, request.input.expected_bucket_owner.as_ref())?;
     let input = request.input;
     check_key(&input.key)?;
     let name = VersionName { bucket: input.bucket, key: input.key, version: version(input.version_id.as_deref())? };
@@ -111,7 +110,6 @@ pub(super) async fn put_object_tagging(
     api: &Api,
     request: S3Request<PutObjectTaggingInput>,
 ) -> S3Result<S3Response<PutObjectTaggingOutput>> {
-    check_owner(&request, request.input.expected_bucket_owner.as_ref())?;
     let input = request.input;
     check_key(&input.key)?;
     let name = VersionName { bucket: input.bucket, key: input.key, version: version(input.version_id.as_deref())? };
@@ -124,7 +122,6 @@ pub(super) async fn delete_object_tagging(
     api: &Api,
     request: S3Request<DeleteObjectTaggingInput>,
 ) -> S3Result<S3Response<DeleteObjectTaggingOutput>> {
-    check_owner(&request, request.input.expected_bucket_owner.as_ref())?;
     let input = request.input;
     check_key(&input.key)?;
     let name = VersionName { bucket: input.bucket, key: input.key, version: version(input.version_id.as_deref())? };
@@ -139,7 +136,6 @@ pub(super) async fn get_bucket_tagging(
     api: &Api,
     request: S3Request<GetBucketTaggingInput>,
 ) -> S3Result<S3Response<GetBucketTaggingOutput>> {
-    check_owner(&request, request.input.expected_bucket_owner.as_ref())?;
     match api.store.bucket_tags(&request.input.bucket).await.map_err(from_objects)? {
         Some(tags) => Ok(S3Response::new(GetBucketTaggingOutput { tag_set: to_set(tags) })),
         None => {
@@ -153,7 +149,6 @@ pub(super) async fn put_bucket_tagging(
     api: &Api,
     request: S3Request<PutBucketTaggingInput>,
 ) -> S3Result<S3Response<PutBucketTaggingOutput>> {
-    check_owner(&request, request.input.expected_bucket_owner.as_ref())?;
     let tags = from_set(request.input.tagging.tag_set, BUCKET_TAGS, "Bucket")?;
     api.store.set_bucket_tags(request.input.bucket, Some(tags)).await.map_err(from_objects)?;
     Ok(S3Response::new(PutBucketTaggingOutput::default()))
@@ -163,7 +158,6 @@ pub(super) async fn delete_bucket_tagging(
     api: &Api,
     request: S3Request<DeleteBucketTaggingInput>,
 ) -> S3Result<S3Response<DeleteBucketTaggingOutput>> {
-    check_owner(&request, request.input.expected_bucket_owner.as_ref())?;
     api.store.set_bucket_tags(request.input.bucket, None).await.map_err(from_objects)?;
     Ok(S3Response::new(DeleteBucketTaggingOutput::default()))
 }

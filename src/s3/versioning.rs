@@ -6,8 +6,8 @@ use http::StatusCode;
 use s3s::dto::*;
 use s3s::{S3Error, S3Request, S3Response, S3Result};
 
+use super::Api;
 use super::error::{from_objects, malformed_xml, not_implemented, s3_error};
-use super::{Api, check_owner};
 use crate::metadata::{self, BucketChange, Versioning};
 use crate::objects;
 
@@ -15,7 +15,6 @@ pub(super) async fn get_bucket_versioning(
     api: &Api,
     request: S3Request<GetBucketVersioningInput>,
 ) -> S3Result<S3Response<GetBucketVersioningOutput>> {
-    check_owner(&request, request.input.expected_bucket_owner.as_ref())?;
     let bucket = api.store.bucket(&request.input.bucket).await.map_err(from_objects)?;
     let status = match bucket.versioning {
         Versioning::Never => None,
@@ -29,7 +28,6 @@ pub(super) async fn put_bucket_versioning(
     api: &Api,
     request: S3Request<PutBucketVersioningInput>,
 ) -> S3Result<S3Response<PutBucketVersioningOutput>> {
-    check_owner(&request, request.input.expected_bucket_owner.as_ref())?;
     let PutBucketVersioningInput { bucket, versioning_configuration, .. } = request.input;
     let illegal = || {
         s3_error(

@@ -7,9 +7,9 @@ use http::StatusCode;
 use s3s::dto::*;
 use s3s::{S3Request, S3Response, S3Result};
 
+use super::Api;
 use super::error::{from_objects, invalid_argument, invalid_request, malformed_xml, s3_error, with_detail};
 use super::values::{check_key, document_limit};
-use super::{Api, check_owner};
 use crate::objects::{Pages, Replace, RoutingRule as Rule, WebProtocol, Website};
 
 /// Routing rules of a bucket at most.
@@ -149,7 +149,6 @@ pub(super) async fn get_bucket_website(
     api: &Api,
     request: S3Request<GetBucketWebsiteInput>,
 ) -> S3Result<S3Response<GetBucketWebsiteOutput>> {
-    check_owner(&request, request.input.expected_bucket_owner.as_ref())?;
     let output = match api.store.bucket_website(&request.input.bucket).await.map_err(from_objects)? {
         None => {
             let message = "The specified bucket does not have a website configuration";
@@ -174,7 +173,6 @@ pub(super) async fn put_bucket_website(
     api: &Api,
     request: S3Request<PutBucketWebsiteInput>,
 ) -> S3Result<S3Response<PutBucketWebsiteOutput>> {
-    check_owner(&request, request.input.expected_bucket_owner.as_ref())?;
     document_limit(&request.headers, DOCUMENT)?;
     let website = from_configuration(request.input.website_configuration)?;
     api.store.set_bucket_website(request.input.bucket, Some(website)).await.map_err(from_objects)?;
@@ -185,7 +183,6 @@ pub(super) async fn delete_bucket_website(
     api: &Api,
     request: S3Request<DeleteBucketWebsiteInput>,
 ) -> S3Result<S3Response<DeleteBucketWebsiteOutput>> {
-    check_owner(&request, request.input.expected_bucket_owner.as_ref())?;
     api.store.set_bucket_website(request.input.bucket, None).await.map_err(from_objects)?;
     Ok(S3Response::new(DeleteBucketWebsiteOutput::default()))
 }

@@ -4,12 +4,13 @@ use async_trait::async_trait;
 use http::StatusCode;
 
 use super::Refusal;
+use crate::access::Resources;
 use crate::metadata;
 use crate::objects::{self, CorsRules, Website};
 
 /// Knows the configurations of buckets.
 #[async_trait]
-pub trait Buckets: Send + Sync + 'static {
+pub trait Buckets: Resources {
     /// A bucket's rules for pages of other origins, if it has any. One round trip.
     ///
     /// # Errors

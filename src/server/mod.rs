@@ -62,9 +62,9 @@ use s3s::service::{S3Service, S3ServiceBuilder};
 use s3s::{S3Error, S3ErrorCode};
 use tracing::Instrument as _;
 
-use crate::access::Directory;
 use crate::access::form::FormAccess;
 use crate::access::version2;
+use crate::access::{Directory, Resources};
 use crate::bucket_logs::BucketLogs;
 use crate::clock::{Clock, random_bytes};
 use crate::s3::auth::Auth;
@@ -92,7 +92,7 @@ pub use request_id::RequestId;
 pub use serve::{Limits, Listener, run};
 pub use tls::{PinnedCertificate, Tls, TlsError, TlsFiles};
 pub use version_order::VersionOrder;
-pub use website::{WebsiteRead, Websites};
+pub use website::WebsiteRead;
 
 /// Where a request comes from. In the extensions of every request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -151,8 +151,8 @@ pub struct GatewayConfig {
     pub region: String,
     /// The domains whose sub-domains are buckets.
     pub domains: Domains,
-    /// Which hosts are websites.
-    pub websites: Websites,
+    /// The domains whose sub-domains are buckets as websites.
+    pub websites: Domains,
     /// An existing directory for bodies of unknown length.
     pub spool: PathBuf,
     /// How long a client may send nothing of a body.
@@ -177,7 +177,7 @@ struct Inner {
     counters: Arc<Counters>,
     region: String,
     domains: Domains,
-    websites: Websites,
+    websites: Domains,
     forms: FormAccess,
     spool: Spool,
     silence: Duration,
@@ -196,7 +196,7 @@ impl Gateway {
         config: GatewayConfig,
     ) -> Self {
         s3.set_auth(Auth(directory.clone()));
-        s3.set_access(Guard::new(directory.clone(), config.region.clone()));
+        s3.set_access(Guard::new(directory.clone(), config.region.clone(), Arc::clone(&buckets) as Arc<dyn Resources>));
         s3.set_host(config.domains.clone());
         let host_id = base64::engine::general_purpose::STANDARD.encode(random_bytes::<42>());
         let inner = Arc::new(Inner {

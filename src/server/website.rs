@@ -4,7 +4,6 @@
 //! endpoint and a REST API endpoint". Error pages and headers are as S3's website endpoints send them.
 
 use std::borrow::Cow;
-use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use http::request::Parts;
@@ -20,16 +19,7 @@ use super::{ErrorCode, Inner, OverTls, Refusal, target};
 use crate::objects::{Came, Pages, RoutingRule, WebProtocol, Website, directory};
 use crate::s3::host::Domains;
 
-/// Which hosts are websites, and which buckets may be.
-#[derive(Debug, Clone, Default)]
-pub struct Websites {
-    /// The domains whose sub-domains are buckets as websites.
-    pub domains: Domains,
-    /// The buckets that anybody may read through their websites. Of all others nothing is told.
-    pub public: BTreeSet<String>,
-}
-
-/// In the extensions of a request that a website makes to read an object that anybody may read. No client can put it there.
+/// In the extensions of a request that a website makes, to read an object as nobody in particular. No client can put it there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WebsiteRead;
 
@@ -69,10 +59,6 @@ impl Inner {
                 .with("Method", parts.method.as_str())
                 .with("ResourceType", "OBJECT"));
         }
-        // Before anything is looked up, so that nothing is told of other buckets, not even that they are there.
-        if !self.websites.public.contains(bucket) {
-            return Err(Refusal::new(StatusCode::FORBIDDEN, "AccessDenied"));
-        }
         let path: Vec<u8> = percent_decode_str(parts.uri.path()).collect();
         let path = String::from_utf8(path).ok().filter(|path| !path.contains('\0'));
         let path = path.ok_or_else(|| Refusal::new(StatusCode::BAD_REQUEST, "InvalidURI"))?;
@@ -98,7 +84,7 @@ impl Inner {
     /// The bucket whose website a request is for, if it is for one.
     pub(super) fn site(&self, parts: &Parts, nothing_else: bool) -> Option<String> {
         let host = target::host(parts).unwrap_or_default();
-        let domains = &self.websites.domains;
+        let domains = &self.websites;
         // A host that is in no domain is its own bucket's name, as S3 has it for a site's own domain.
         domains.bucket(host).or_else(|| (nothing_else || domains.contains(host)).then(|| Domains::name(host)))
     }
@@ -128,7 +114,9 @@ impl Site<'_> {
             Err(failed) => failed,
         };
         let status = failed.refusal.status;
-        if failed.refusal.code == "NoSuchKey" && !path.is_empty() && !path.ends_with('/') {
+        // Who may not list the bucket is not told that there is no such object.
+        let perhaps_missing = matches!(&*failed.refusal.code, "NoSuchKey" | "AccessDenied");
+        if perhaps_missing && !path.is_empty() && !path.ends_with('/') {
             let index = pages.page(&format!("{path}/")).into_owned();
             if self.read(Method::HEAD, &index, false).await.is_ok() {
                 return Ok(found(&directory(path), asked, &self.inner.host_id));

@@ -1,13 +1,14 @@
 //! An instance over a throw-away database and nine volumes, and an SDK client in front of it.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::{BehaviorVersion, Credentials as SdkCredentials, Region};
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::primitives::ByteStream;
-use ninefold::access::{Directory, RootCredentials, Secret};
+use ninefold::access::{Directory, Known, RootCredentials, Secret};
 use ninefold::chunks::ChunkConfig;
 use ninefold::clock::Clock;
 use ninefold::instance::{Instance, InstanceConfig};
@@ -18,7 +19,7 @@ use ninefold::s3::Api;
 use ninefold::s3::auth::Auth;
 use ninefold::s3::guard::Guard;
 use ninefold::volumes::IoConfig;
-use s3s::service::S3ServiceBuilder;
+use s3s::service::{S3Service, S3ServiceBuilder};
 use tempfile::TempDir;
 
 use crate::postgres::Database;
@@ -153,24 +154,49 @@ impl Fixture {
 }
 
 pub fn client(store: &Store, deployment: &str) -> Client {
-    let root = RootCredentials { access_key: "ROOTUSER".into(), secret_key: Secret::new("not a secret at all") };
-    let directory = Directory::new(&root, deployment);
-    let mut builder = S3ServiceBuilder::new(Api::new(store.clone(), "us-east-1"));
-    builder.set_auth(Auth(directory.clone()));
-    builder.set_access(Guard::new(directory, "us-east-1"));
-    let config = aws_sdk_s3::Config::builder()
-        .behavior_version(BehaviorVersion::latest())
-        .credentials_provider(SdkCredentials::new("ROOTUSER", "not a secret at all", None, None, "test"))
-        .region(Region::new("us-east-1"))
-        .endpoint_url("http://127.0.0.1:9")
-        .force_path_style(true)
-        .retry_config(aws_sdk_s3::config::retry::RetryConfig::disabled())
-        // A server that is slow to say no is not a stalled one.
-        .stalled_stream_protection(aws_sdk_s3::config::StalledStreamProtectionConfig::disabled())
-        .http_client(s3s_aws::Client::from(builder.build()))
-        .build();
-    Client::from_conf(config)
+    Door::new(store, deployment, Known::default()).client(Some("ROOTUSER"))
 }
+
+/// The S3 surface over a store, without a server.
+pub struct Door(S3Service, Directory);
+
+impl Door {
+    /// Whom it knows besides root: all of them sign with [`SECRET`].
+    pub fn new(store: &Store, deployment: &str, known: Known) -> Self {
+        let root = RootCredentials { access_key: "ROOTUSER".into(), secret_key: Secret::new(SECRET) };
+        let directory = Directory::new(&root, deployment);
+        directory.replace(known);
+        let mut builder = S3ServiceBuilder::new(Api::new(store.clone(), "us-east-1"));
+        builder.set_auth(Auth(directory.clone()));
+        builder.set_access(Guard::new(directory.clone(), "us-east-1", Arc::new(store.clone())));
+        Self(builder.build(), directory)
+    }
+
+    /// Whom it knows.
+    pub fn directory(&self) -> &Directory {
+        &self.1
+    }
+
+    /// A client that signs with this access key, or not at all.
+    pub fn client(&self, access_key: Option<&str>) -> Client {
+        let config = aws_sdk_s3::Config::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .region(Region::new("us-east-1"))
+            .endpoint_url("http://127.0.0.1:9")
+            .force_path_style(true)
+            .retry_config(aws_sdk_s3::config::retry::RetryConfig::disabled())
+            // A server that is slow to say no is not a stalled one.
+            .stalled_stream_protection(aws_sdk_s3::config::StalledStreamProtectionConfig::disabled())
+            .http_client(s3s_aws::Client::from(self.0.clone()));
+        let config = match access_key {
+            Some(key) => config.credentials_provider(SdkCredentials::new(key, SECRET, None, None, "test")),
+            None => config.allow_no_auth(),
+        };
+        Client::from_conf(config.build())
+    }
+}
+
+pub const SECRET: &str = "not a secret at all";
 
 /// An error's status and code.
 pub fn error<T: std::fmt::Debug, E: ProvideErrorMetadata + std::fmt::Debug>(

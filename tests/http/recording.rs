@@ -1,6 +1,6 @@
 //! An S3 that does nothing but remember what reached it, behind the real server.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -11,7 +11,10 @@ use futures_util::StreamExt as _;
 use http::{HeaderMap, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full};
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use ninefold::access::{Directory, Identity, RootCredentials, Secret};
+use ninefold::access::acl::{Acl, Grant, Grantee, Group, Ownership, Permission};
+use ninefold::access::{
+    BucketRules, Directory, Identity, ObjectRules, PublicAccessBlock, Resources, RootCredentials, Secret,
+};
 use ninefold::metadata::{self, BucketUsage};
 use ninefold::objects::{self, CorsRules, Website};
 use ninefold::s3::guard::s3_error;
@@ -19,7 +22,7 @@ use ninefold::s3::host::Domains;
 use ninefold::s3::post::VerifiedForm;
 use ninefold::server::{
     BodyFault, Buckets, ClusterState, Drive, ErrorDetails, Gateway, GatewayConfig, Health, Limits, Listener, OverTls,
-    Readiness, RequestId, Spare, StatusOverride, Tls, Usage, Websites, run,
+    Readiness, RequestId, Spare, StatusOverride, Tls, Usage, run,
 };
 use s3s::dto::*;
 use s3s::service::S3ServiceBuilder;
@@ -287,6 +290,33 @@ pub struct Configured {
     pub asked: AtomicUsize,
 }
 
+/// All buckets are root's; those of websites may be read by everybody.
+#[async_trait::async_trait]
+impl Resources for Configured {
+    async fn bucket_rules(&self, bucket: &str) -> objects::Result<Arc<BucketRules>> {
+        let public = [PUBLIC, "www.example.test"].contains(&bucket);
+        Ok(Arc::new(BucketRules {
+            owner: root().root().account.canonical_id.to_string(),
+            policy: None,
+            acl: Acl::default(),
+            ownership: if public { Ownership::ObjectWriter } else { Ownership::BucketOwnerEnforced },
+            block: PublicAccessBlock::default(),
+        }))
+    }
+
+    async fn object_rules(&self, _: &str, _: &str, _: Option<&str>) -> objects::Result<Option<ObjectRules>> {
+        let grant = Grant { to: Grantee::Group(Group::AllUsers), may: Permission::Read };
+        let owner = root().root().account.canonical_id.to_string();
+        Ok(Some(ObjectRules { owner, acl: Acl(vec![grant]), tags: BTreeMap::new() }))
+    }
+}
+
+/// Root alone.
+fn root() -> Directory {
+    let root = RootCredentials { access_key: ACCESS_KEY.into(), secret_key: Secret::new(SECRET) };
+    Directory::new(&root, "test")
+}
+
 #[async_trait::async_trait]
 impl Buckets for Configured {
     async fn cors(&self, bucket: &str) -> objects::Result<Option<CorsRules>> {
@@ -392,21 +422,17 @@ impl Server {
         });
         let configured = Arc::new(Configured::default());
         let spool = tempfile::tempdir().unwrap();
-        let root = RootCredentials { access_key: ACCESS_KEY.into(), secret_key: Secret::new(SECRET) };
         let config = GatewayConfig {
             region: REGION.into(),
             domains: Domains::new([DOMAIN.to_owned()]),
-            websites: Websites {
-                domains: Domains::new([WEBSITES.to_owned()]),
-                public: BTreeSet::from([PUBLIC.to_owned(), "www.example.test".to_owned()]),
-            },
+            websites: Domains::new([WEBSITES.to_owned()]),
             spool: spool.path().to_owned(),
             silence: limits.silence,
             allow_sigv2,
         };
         let gateway = Gateway::new(
             S3ServiceBuilder::new(Operations(Arc::clone(&recording))),
-            Directory::new(&root, "test"),
+            root(),
             Arc::clone(&vitals) as Arc<dyn Health>,
             Arc::clone(&configured) as Arc<dyn Buckets>,
             config,

@@ -85,9 +85,9 @@ const VERSION_2: [&str; 2] = ["AWSAccessKeyId", "Signature"];
 /// Why a form is not let through.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FormError {
-    /// It is not signed, or not with a policy.
+    /// It has a policy that nobody signed.
     #[error("Access Denied")]
-    Anonymous,
+    Unsigned,
     /// It is signed with version 2 where that is not allowed, or with both versions.
     #[error(transparent)]
     Mechanism(#[from] ClaimError),
@@ -142,7 +142,7 @@ impl FormError {
             Self::UnknownKey(_) => "InvalidAccessKeyId",
             Self::Mismatch { .. } => "SignatureDoesNotMatch",
             Self::Policy(PolicyError::Document(_)) => "InvalidPolicyDocument",
-            Self::Anonymous | Self::Expired | Self::Policy(_) => "AccessDenied",
+            Self::Unsigned | Self::Expired | Self::Policy(_) => "AccessDenied",
         }
     }
 
@@ -191,17 +191,19 @@ pub struct FormAccess {
 }
 
 impl FormAccess {
-    /// Finds out who signed a form; answers who, and the policy that the form must be held to.
+    /// Finds out who signed a form; answers who, and the policy that the form must be held to: none if nobody signed.
     ///
     /// The signature comes first, over the text as it was sent: nothing of a stranger's policy is read.
     ///
     /// # Errors
     /// [`FormError`]
-    pub fn verify(&self, now: Millis, fields: &Fields) -> Result<(Identity, Policy), FormError> {
+    pub fn verify(&self, now: Millis, fields: &Fields) -> Result<(Identity, Option<Policy>), FormError> {
         let has = |names: &[&str]| names.iter().any(|name| fields.get(&name.to_ascii_lowercase()).is_some());
         let (version4, version2) = (has(&VERSION_4), has(&VERSION_2));
         let identity = match (version4, version2) {
-            (false, false) => return Err(FormError::Anonymous),
+            // A policy that nobody signed says nothing.
+            (false, false) if fields.get("policy").is_none() => return Ok((Identity::anonymous(), None)),
+            (false, false) => return Err(FormError::Unsigned),
             (true, true) => return Err(ClaimError::SeveralMechanisms.into()),
             (true, false) => self.version4(now, fields)?,
             (false, true) if self.version2 => self.version2(fields)?,
@@ -212,7 +214,7 @@ impl FormAccess {
         }
         let document = BASE64_STANDARD.decode(required(fields, "Policy")?);
         let document = document.map_err(|_| PolicyError::Document("invalid Base64 encoding.".to_owned()))?;
-        Ok((identity, Policy::parse(&document)?))
+        Ok((identity, Some(Policy::parse(&document)?)))
     }
 
     fn version4(&self, now: Millis, fields: &Fields) -> Result<Identity, FormError> {

@@ -130,7 +130,7 @@ fn what_is_missing_is_named() {
     }
     let nobody =
         form(&[("X-Amz-Algorithm", ""), ("X-Amz-Credential", ""), ("X-Amz-Date", ""), ("X-Amz-Signature", "")]);
-    assert_eq!(access(false).verify(SIGNED_AT, &nobody).unwrap_err(), FormError::Anonymous);
+    assert_eq!(access(false).verify(SIGNED_AT, &nobody).unwrap_err(), FormError::Unsigned);
     assert_eq!(refused(&[("x-amz-security-token", "token")]), FormError::Token);
 }
 

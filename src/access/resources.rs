@@ -1,0 +1,58 @@
+//! What buckets and objects say of who may do what with them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use super::PublicAccessBlock;
+use super::acl::{Acl, Ownership};
+use super::policy::Policy;
+use crate::objects;
+
+/// A bucket's own rules.
+#[derive(Debug, Clone)]
+pub struct BucketRules {
+    /// Canonical id of its owner.
+    pub owner: String,
+    /// Its policy.
+    pub policy: Option<Arc<Policy>>,
+    /// Its ACL.
+    pub acl: Acl,
+    /// Whose the objects are, and whether ACLs count.
+    pub ownership: Ownership,
+    /// What of public access is blocked.
+    pub block: PublicAccessBlock,
+}
+
+/// An object's own rules.
+#[derive(Debug, Clone)]
+pub struct ObjectRules {
+    /// Canonical id of its owner.
+    pub owner: String,
+    /// Its ACL.
+    pub acl: Acl,
+    /// Its tags.
+    pub tags: BTreeMap<String, String>,
+}
+
+/// Knows what is there.
+#[async_trait]
+pub trait Resources: Send + Sync + 'static {
+    /// A bucket's rules, at most a second old.
+    ///
+    /// # Errors
+    /// There is no such bucket; the database's.
+    async fn bucket_rules(&self, bucket: &str) -> objects::Result<Arc<BucketRules>>;
+
+    /// The rules of an object, or of one of its versions by name; `None` if there is none, or a delete marker.
+    ///
+    /// # Errors
+    /// There is no such bucket; the database's.
+    async fn object_rules(
+        &self,
+        bucket: &str,
+        key: &str,
+        version: Option<&str>,
+    ) -> objects::Result<Option<ObjectRules>>;
+}

@@ -1,0 +1,421 @@
+//! Whether a request may do what it asks for.
+//!
+//! Everything that the first lines of a request say is decided before its body is read; what only the body says is waited for
+//! ([`Pending`]). What an operation must ask for by itself, as DeleteObjects for each of its keys, it asks the [`Authority`] in the request's
+//! extensions.
+
+mod actions;
+mod context;
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use http::{HeaderMap, StatusCode};
+use s3s::dto::CopySource;
+use s3s::path::S3Path;
+use s3s::{S3Error, S3Result};
+use time::OffsetDateTime;
+
+use super::error::{from_objects, s3_error};
+use crate::access::acl::Ownership;
+use crate::access::claims::Claims;
+use crate::access::policy::{self, Asked, Context, Layers, Policy};
+use crate::access::query::Query;
+use crate::access::{Account, BucketRules, Directory, Identity, ObjectRules, PublicAccessBlock, Resources};
+use crate::clock::Millis;
+use crate::server::{OverTls, Peer};
+use actions::{About, ByAcl};
+
+/// Decides about requests.
+#[derive(Clone)]
+pub(super) struct Authorizer {
+    directory: Directory,
+    resources: Arc<dyn Resources>,
+}
+
+/// A bucket, as it bears upon a decision.
+#[derive(Debug, Clone)]
+struct Place {
+    name: String,
+    rules: Arc<BucketRules>,
+    /// Who owns it; `None` if there is no such account any more.
+    owner: Option<Arc<Account>>,
+    /// What of public access is blocked in it, by itself or by its account.
+    block: PublicAccessBlock,
+}
+
+/// An action that is needed on something.
+#[derive(Debug, Clone)]
+struct Demand {
+    action: &'static str,
+    by_acl: ByAcl,
+    /// Where; `None` if it is about no bucket that is there.
+    place: Option<Arc<Place>>,
+    /// The bucket's name, or a key in it.
+    resource: String,
+    object: Option<Arc<ObjectRules>>,
+}
+
+/// What a request needs that its body has a say in.
+#[derive(Debug, Clone)]
+pub(super) struct Pending(Vec<Demand>);
+
+/// Who asks, and where: for operations that ask for more.
+#[derive(Debug, Clone)]
+pub(super) struct Authority {
+    who: Identity,
+    place: Option<Arc<Place>>,
+    context: Arc<Context>,
+    now: Millis,
+}
+
+/// In the extensions of a request for an object by somebody who may not list the bucket: that there is none must not be told.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Concealed;
+
+/// A request's first lines, and how it came.
+#[derive(Clone, Copy)]
+pub(super) struct Lines<'a> {
+    /// What `s3s` calls it.
+    pub(super) operation: &'a str,
+    pub(super) path: &'a S3Path,
+    pub(super) headers: &'a HeaderMap,
+    pub(super) query: &'a Query,
+    /// What its signature claims; `None` if it has none.
+    pub(super) claims: Option<&'a Claims>,
+    /// Whether it came as a form.
+    pub(super) form: bool,
+    /// Where it comes from, if that is known.
+    pub(super) peer: Option<Peer>,
+    /// How, if it came over TLS.
+    pub(super) tls: Option<&'a OverTls>,
+    pub(super) now: Millis,
+}
+
+/// What is to be put into the extensions of a request that was let through.
+pub(super) struct Allowed {
+    pub(super) authority: Authority,
+    pub(super) pending: Option<Pending>,
+    pub(super) concealed: Option<Concealed>,
+}
+
+impl Place {
+    /// Whether everything in it is `who`'s without a question.
+    fn is_plainly_of(&self, who: &Identity) -> bool {
+        let own = self.owner.as_ref().is_some_and(|owner| owner.id == who.account.id);
+        let enforced = self.rules.ownership == Ownership::BucketOwnerEnforced;
+        own && enforced && who.is_root() && who.session.is_none() && self.rules.policy.is_none()
+    }
+}
+
+impl std::fmt::Debug for Authorizer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Authorizer").field("directory", &self.directory).finish_non_exhaustive()
+    }
+}
+
+/// Operations whose bodies have a say in what conditions are about.
+const WITH_BODY: [&str; 4] = ["CreateBucket", "PutObjectTagging", "PutObjectRetention", "PutObjectLegalHold"];
+
+impl Authorizer {
+    pub(super) fn new(directory: Directory, resources: Arc<dyn Resources>) -> Self {
+        Self { directory, resources }
+    }
+
+    /// Decides about a request of `who`.
+    ///
+    /// # Errors
+    /// 403 `AccessDenied`; there is no such bucket; the database's.
+    pub(super) async fn authorize(&self, who: &Identity, lines: &Lines<'_>) -> S3Result<Allowed> {
+        let about = actions::rules(lines.operation).next().ok_or_else(denied)?.about;
+        let (bucket, key) = match lines.path {
+            S3Path::Root => (None, None),
+            S3Path::Bucket { bucket } => (Some(&**bucket), None),
+            S3Path::Object { bucket, key } => (Some(&**bucket), Some(&**key)),
+        };
+        let place = match bucket {
+            Some(bucket) if !matches!(about, About::Service | About::NewBucket) => Some(self.place(bucket).await?),
+            _ => None,
+        };
+        check_expected_owner(lines.headers, "x-amz-expected-bucket-owner", place.as_deref())?;
+
+        let version = lines.query.get("versionId").filter(|version| !version.is_empty());
+        let resource = match (bucket, key) {
+            (None, _) => "*".to_owned(),
+            (Some(bucket), None) => bucket.to_owned(),
+            (Some(bucket), Some(key)) => format!("{bucket}/{key}"),
+        };
+        let demand = |action: &'static str, by_acl: ByAcl| Demand {
+            action,
+            by_acl,
+            place: place.clone(),
+            resource: resource.clone(),
+            object: None,
+        };
+        let of_rules = actions::rules(lines.operation).map(|rule| rule.action(version.is_some()));
+        let mut demands: Vec<Demand> = of_rules
+            .filter(|action| !action.is_empty())
+            .map(|action| demand(action, ByAcl::of(action)))
+            .chain(
+                actions::for_headers(lines.operation, lines.headers)
+                    .into_iter()
+                    .map(|action| demand(action, ByAcl::of_written(action))),
+            )
+            .collect();
+
+        let source = lines.headers.get("x-amz-copy-source");
+        let context = if source.is_none() && place.as_ref().is_some_and(|place| place.is_plainly_of(who)) {
+            Context::default()
+        } else {
+            context::of(lines)
+        };
+        let authority = Authority { who: who.clone(), place, context: Arc::new(context), now: lines.now };
+        let mut concealed = false;
+        if let (About::Object, Some(place), Some(key)) = (about, &authority.place, key) {
+            let object = self.object(place, key, version, who).await?;
+            concealed = authority.must_not_learn(object.as_ref());
+            let object = object.flatten().map(Arc::new);
+            demands.iter_mut().for_each(|demand| demand.object.clone_from(&object));
+        }
+        if let Some(source) = source {
+            let (of_source, conceals) = self.copied(lines, source, &authority).await?;
+            demands.extend(of_source);
+            concealed |= conceals;
+        }
+        let pending = if WITH_BODY.contains(&lines.operation) {
+            Some(Pending(demands))
+        } else {
+            authority.all(&demands)?;
+            None
+        };
+        Ok(Allowed { authority, pending, concealed: concealed.then_some(Concealed) })
+    }
+
+    async fn place(&self, bucket: &str) -> S3Result<Arc<Place>> {
+        let rules = self.resources.bucket_rules(bucket).await.map_err(from_objects)?;
+        let owner = self.directory.account(|account| *account.canonical_id == *rules.owner);
+        let block = owner.as_ref().map_or_else(PublicAccessBlock::default, |owner| owner.public_access_block);
+        let block = block.with(rules.block);
+        Ok(Arc::new(Place { name: bucket.to_owned(), rules, owner, block }))
+    }
+
+    /// An object's own rules, where they have a say; `Some(None)` if there is no such object.
+    async fn object(
+        &self,
+        place: &Place,
+        key: &str,
+        version: Option<&str>,
+        who: &Identity,
+    ) -> S3Result<Option<Option<ObjectRules>>> {
+        let of_tags = |policy: &Policy| policy.mentions("s3:existingobjecttag");
+        let by_tags = place.rules.policy.as_deref().is_some_and(of_tags)
+            || who.policies.iter().any(|policy| of_tags(policy))
+            || who.session.iter().flat_map(|session| session.iter()).any(|policy| of_tags(policy))
+            || who.boundary.as_deref().is_some_and(of_tags);
+        if place.rules.ownership == Ownership::BucketOwnerEnforced && !by_tags {
+            return Ok(None);
+        }
+        self.resources.object_rules(&place.name, key, version).await.map(Some).map_err(from_objects)
+    }
+
+    /// What a copy needs of its source, and whether it must not be told that there is none.
+    async fn copied(
+        &self,
+        lines: &Lines<'_>,
+        source: &http::HeaderValue,
+        authority: &Authority,
+    ) -> S3Result<(Option<Demand>, bool)> {
+        // What cannot be read the operation refuses with a reason of its own.
+        let parsed = source.to_str().ok().and_then(|source| CopySource::parse(source).ok());
+        let Some(CopySource::Bucket { bucket, key, version_id }) = parsed else { return Ok((None, false)) };
+        let place = self.place(&bucket).await?;
+        check_expected_owner(lines.headers, "x-amz-source-expected-bucket-owner", Some(&place))?;
+        let version = version_id.as_deref();
+        let action = if version.is_some() { "s3:GetObjectVersion" } else { "s3:GetObject" };
+        let object = self.object(&place, &key, version, &authority.who).await?;
+        let at_source = Authority { place: Some(Arc::clone(&place)), ..authority.clone() };
+        let concealed = at_source.must_not_learn(object.as_ref());
+        let demand = Demand {
+            action,
+            by_acl: ByAcl::of(action),
+            place: Some(place),
+            resource: format!("{bucket}/{key}"),
+            object: object.flatten().map(Arc::new),
+        };
+        Ok((Some(demand), concealed))
+    }
+
+    /// Decides what waited for a body, which adds to what conditions are about.
+    ///
+    /// # Errors
+    /// 403 `AccessDenied`
+    pub(super) fn resume(&self, extensions: &http::Extensions, add: impl FnOnce(&mut Context, Millis)) -> S3Result<()> {
+        let (Some(Pending(demands)), Some(authority)) = (extensions.get::<Pending>(), extensions.get::<Authority>())
+        else {
+            return Err(denied());
+        };
+        let mut context = Context::clone(&authority.context);
+        add(&mut context, authority.now);
+        Authority { context: Arc::new(context), ..authority.clone() }.all(demands)
+    }
+}
+
+impl Authority {
+    /// Whether something may be done to a key of the bucket that the request is about, of which only the bucket's own rules are known.
+    pub(super) fn may(&self, action: &'static str, key: &str, version: Option<&str>) -> bool {
+        let Some(place) = &self.place else { return false };
+        let demand = Demand {
+            action,
+            by_acl: ByAcl::of(action),
+            place: Some(Arc::clone(place)),
+            resource: format!("{}/{key}", place.name),
+            object: None,
+        };
+        match version {
+            None => self.decide(&demand).is_ok(),
+            Some(version) => {
+                let mut context = Context::clone(&self.context);
+                context.add("s3:VersionId", version);
+                Self { context: Arc::new(context), ..self.clone() }.decide(&demand).is_ok()
+            }
+        }
+    }
+
+    /// Whether it must not be told that there is no such object.
+    fn must_not_learn(&self, object: Option<&Option<ObjectRules>>) -> bool {
+        !matches!(object, Some(Some(_))) && !self.may_list()
+    }
+
+    fn may_list(&self) -> bool {
+        let Some(place) = &self.place else { return false };
+        let demand = Demand {
+            action: "s3:ListBucket",
+            by_acl: ByAcl::of("s3:ListBucket"),
+            place: Some(Arc::clone(place)),
+            resource: place.name.clone(),
+            object: None,
+        };
+        self.decide(&demand).is_ok()
+    }
+
+    fn all(&self, demands: &[Demand]) -> S3Result<()> {
+        demands.iter().try_for_each(|demand| self.decide(demand))
+    }
+
+    fn decide(&self, demand: &Demand) -> S3Result<()> {
+        let resource = format!("arn:aws:s3:::{}", demand.resource);
+        let Some(place) = &demand.place else {
+            return self.ask(demand, &resource, &self.context, Layers { resource: None, acl: false, owner: None });
+        };
+        let who = &self.who;
+        let own = place.owner.as_ref().is_some_and(|owner| owner.id == who.account.id);
+        let owner = place.owner.as_ref().map_or("", |owner| &owner.id);
+        let policy = place.rules.policy.as_deref();
+        // A bucket that its policy makes public is its own account's alone where that is blocked.
+        if !own && place.block.restrict_public_buckets && policy.is_some_and(Policy::is_public) {
+            return Err(denied());
+        }
+        let object = demand.object.as_deref();
+        // The usual case, for which nothing needs to be put together.
+        if place.is_plainly_of(who) {
+            return Ok(());
+        }
+        let mut context = Cow::Borrowed(&*self.context);
+        if let Some(owner) = &place.owner {
+            context.to_mut().add("s3:ResourceAccount", &*owner.id);
+            context.to_mut().add("aws:ResourceAccount", &*owner.id);
+        }
+        let enforced = place.rules.ownership == Ownership::BucketOwnerEnforced;
+        let canonical_id = (!who.is_anonymous()).then_some(&*who.account.canonical_id);
+        let ignore = place.block.ignore_public_acls;
+        if let Some(object) = object {
+            object.tags.iter().for_each(|(key, value)| context::add_existing_tag(context.to_mut(), key, value));
+        }
+        let acl = !enforced
+            && match (demand.by_acl, object) {
+                (ByAcl::Bucket(permission), _) => place.rules.acl.allows(canonical_id, permission, ignore),
+                (ByAcl::Object(permission), Some(object)) => object.acl.allows(canonical_id, permission, ignore),
+                // Who may list learns that there is no such object.
+                (ByAcl::Object(_), None) => {
+                    place.rules.acl.allows(canonical_id, crate::access::acl::Permission::Read, ignore)
+                }
+                (ByAcl::No, _) => false,
+            };
+        match object.filter(|object| !enforced && object.owner != place.rules.owner) {
+            None => self.ask(demand, &resource, &context, Layers { resource: policy, acl, owner: Some(owner) }),
+            // A bucket's policy may deny what is done to another account's objects, and cannot allow it.
+            Some(object) => {
+                let deny_only = Layers { resource: policy, acl: true, owner: Some(owner) };
+                self.ask(demand, &resource, &context, deny_only)?;
+                let owner = self.owner_of(object);
+                self.ask(demand, &resource, &context, Layers { resource: None, acl, owner: Some(&owner) })
+            }
+        }
+    }
+
+    /// The account that owns an object, if it is the one that asks: of all others only the ACL says what it may.
+    fn owner_of(&self, object: &ObjectRules) -> Arc<str> {
+        let account = &self.who.account;
+        if !self.who.is_anonymous() && *account.canonical_id == *object.owner {
+            Arc::clone(&account.id)
+        } else {
+            Arc::from("another")
+        }
+    }
+
+    fn ask(&self, demand: &Demand, resource: &str, context: &Context, layers: Layers<'_>) -> S3Result<()> {
+        let asked = Asked { who: &self.who, action: demand.action, resource, context };
+        let decision = policy::decide(&asked, &layers);
+        if decision.allowed {
+            return Ok(());
+        }
+        tracing::debug!(action = %demand.action, resource, because = decision.because, "denied");
+        let same_account = layers.owner.is_none_or(|owner| owner == &*self.who.account.id);
+        // Only one's own account is told who could not do what.
+        if same_account && !self.who.is_anonymous() && !self.who.is_root() {
+            let message = format!(
+                "User: {} is not authorized to perform: {} on resource: \"{resource}\"",
+                self.who.arn(),
+                demand.action
+            );
+            return Err(s3_error("AccessDenied", StatusCode::FORBIDDEN, message));
+        }
+        Err(denied())
+    }
+}
+
+/// Who asks, and where; put into the request by the guard, without which no method is reached.
+pub(super) fn authority(extensions: &http::Extensions) -> S3Result<&Authority> {
+    extensions.get::<Authority>().ok_or_else(denied)
+}
+
+/// 403 `AccessDenied`.
+pub(super) fn denied() -> S3Error {
+    s3_error("AccessDenied", StatusCode::FORBIDDEN, "Access Denied")
+}
+
+/// The account that a client expects to own a bucket, by its id or its canonical id.
+fn check_expected_owner(headers: &HeaderMap, name: &str, place: Option<&Place>) -> S3Result<()> {
+    let (Some(expected), Some(place)) = (headers.get(name), place) else { return Ok(()) };
+    let expected = expected.as_bytes();
+    let is_id = place.owner.as_ref().is_some_and(|owner| owner.id.as_bytes() == expected);
+    if is_id || place.rules.owner.as_bytes() == expected { Ok(()) } else { Err(denied()) }
+}
+
+/// What PutObjectTagging's body adds to what conditions are about.
+pub(super) fn tags(context: &mut Context, tags: &s3s::dto::Tagging) {
+    for tag in &tags.tag_set {
+        let key = tag.key.as_deref().unwrap_or_default();
+        context::add_request_tag(context, key, tag.value.as_deref().unwrap_or_default());
+    }
+}
+
+/// What PutObjectRetention's body adds to what conditions are about.
+pub(super) fn retention(context: &mut Context, retention: &s3s::dto::ObjectLockRetention, now: Millis) {
+    if let Some(mode) = &retention.mode {
+        context.add("s3:object-lock-mode", mode.as_str());
+    }
+    if let Some(until) = &retention.retain_until_date {
+        context::add_retention(context, OffsetDateTime::from(until.clone()), now);
+    }
+}
