@@ -41,6 +41,7 @@ use crate::metadata::{self, BatchId, Content, ExtentQuery, Metadata};
 use lanes::Lanes;
 
 pub use body::{Expected, LateChecksum};
+pub use buckets::{BucketDefaults, CreateBucket};
 pub use compact::Compacted;
 pub use conditions::{ETagList, ReadConditions};
 pub use configs::{Filter, Scope};

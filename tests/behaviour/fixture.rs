@@ -155,7 +155,7 @@ impl Fixture {
 pub fn client(store: &Store, deployment: &str) -> Client {
     let root = RootCredentials { access_key: "ROOTUSER".into(), secret_key: Secret::new("not a secret at all") };
     let directory = Directory::new(&root, deployment);
-    let mut builder = S3ServiceBuilder::new(Api::new(store.clone(), "us-east-1"));
+    let mut builder = S3ServiceBuilder::new(Api::new(store.clone(), "us-east-1", directory.clone()));
     builder.set_auth(Auth(directory.clone()));
     builder.set_access(Guard::new(directory, "us-east-1"));
     let config = aws_sdk_s3::Config::builder()
