@@ -43,7 +43,8 @@ async fn open(dir: &Path) -> Instance {
         clock: Clock::system(),
     };
     let instance = Instance::open(config).await.unwrap();
-    instance.store().create_bucket("bench".into(), "us-east-1".into(), "owner".into(), false).await.unwrap();
+    let bucket = ninefold::objects::CreateBucket::new("bench", "us-east-1", "owner", Default::default());
+    instance.store().create_bucket(bucket).await.unwrap();
     instance
 }
 
@@ -60,6 +61,8 @@ async fn put(store: &Store, key: String, content: Bytes) {
         tags: Tags::new(),
         owner: "owner".into(),
         lock: ninefold::metadata::ObjectLock::default(),
+        acl: None,
+        storage_class: ninefold::metadata::StorageClass::Standard,
         condition: WriteCondition::default(),
         expected: Expected { len: Some(content.len() as u64), ..Expected::default() },
         body: Box::pin(stream::iter(pieces.into_iter().map(Ok))),

@@ -56,6 +56,8 @@ async fn put(store: &Store, key: String, content: Bytes) {
         tags: Tags::new(),
         owner: "owner".into(),
         lock: ninefold::metadata::ObjectLock::default(),
+        acl: None,
+        storage_class: ninefold::metadata::StorageClass::Standard,
         condition: WriteCondition::default(),
         expected: Expected { len: Some(content.len() as u64), ..Expected::default() },
         body: Box::pin(stream::iter([Ok(content)])),
@@ -138,7 +140,8 @@ async fn bench(dir: &Path) {
     let large = (number("NINEFOLD_BENCH_MIB", 512) << 20) / LARGE;
     let small = number("NINEFOLD_BENCH_SMALL", 20_000);
     let instance = open(dir).await;
-    instance.store().create_bucket("bench".into(), "us-east-1".into(), "owner".into(), false).await.unwrap();
+    let bucket = ninefold::objects::CreateBucket::new("bench", "us-east-1", "owner", Default::default());
+    instance.store().create_bucket(bucket).await.unwrap();
     let store = instance.store().clone();
     stream::iter(0..small)
         .map(|n| put(&store, format!("small-{n}"), Bytes::from(vec![n as u8; SMALL])))

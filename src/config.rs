@@ -10,9 +10,11 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use crate::access::Secret;
+use crate::access::acl::Ownership;
+use crate::access::{PublicAccessBlock, Secret};
 use crate::maintenance::{MaintenanceConfig, MoverConfig, SweepConfig};
 use crate::metadata::{DatabaseConfig, VolumeSpec};
+use crate::objects::BucketDefaults;
 use crate::s3::host::{is_bucket_name, is_domain, is_reserved};
 use crate::server::{Limits, TlsFiles};
 use crate::snapshots::{ChangeLogging, SnapshotConfig};
@@ -116,6 +118,13 @@ pub struct Settings {
     /// Accept signature version 2, which is weak [default: false]
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub allow_sigv2: Option<bool>,
+    /// Who owns what others write into new buckets: BucketOwnerEnforced (ACLs count for nothing), BucketOwnerPreferred or
+    /// ObjectWriter, unless who makes one says it [default: BucketOwnerEnforced]
+    #[arg(long, value_name = "OWNERSHIP")]
+    pub default_object_ownership: Option<Ownership>,
+    /// Block all public access to new buckets, until their owners say otherwise [default: true]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub default_public_access_block: Option<bool>,
     /// Connections of clients at most, at each address [default: 4096]
     #[arg(long, value_name = "NUMBER")]
     pub max_connections: Option<usize>,
@@ -214,6 +223,8 @@ pub struct Config {
     pub website_listen: Option<String>,
     /// Whether signature version 2 is accepted.
     pub allow_sigv2: bool,
+    /// What new buckets are, unless who makes one says it.
+    pub bucket_defaults: BucketDefaults,
     /// What connections may take.
     pub limits: Limits,
     /// How long a read is waited for before the files of data that was deleted meanwhile go.
@@ -357,6 +368,10 @@ impl Config {
             website_domains: settings.website_domain,
             website_listen,
             allow_sigv2: settings.allow_sigv2.unwrap_or(false),
+            bucket_defaults: BucketDefaults {
+                ownership: settings.default_object_ownership.unwrap_or_default(),
+                block: settings.default_public_access_block.unwrap_or(true).then_some(PublicAccessBlock::ALL),
+            },
             limits,
             read_limit: settings.read_limit.map_or(Duration::from_secs(60 * 60), |span| span.0),
             maintenance,
@@ -423,6 +438,8 @@ impl Settings {
             website_domain: list(self.website_domain, others.website_domain),
             website_listen: self.website_listen.or(others.website_listen),
             allow_sigv2: self.allow_sigv2.or(others.allow_sigv2),
+            default_object_ownership: self.default_object_ownership.or(others.default_object_ownership),
+            default_public_access_block: self.default_public_access_block.or(others.default_public_access_block),
             max_connections: self.max_connections.or(others.max_connections),
             head_timeout: self.head_timeout.or(others.head_timeout),
             idle_timeout: self.idle_timeout.or(others.idle_timeout),
@@ -470,6 +487,8 @@ impl Variables<'_> {
             website_domain: self.list(&["NINEFOLD_WEBSITE_DOMAINS"], |c| c == ',')?,
             website_listen: self.text("NINEFOLD_WEBSITE_LISTEN")?,
             allow_sigv2: self.value("NINEFOLD_ALLOW_SIGV2")?,
+            default_object_ownership: self.value("NINEFOLD_DEFAULT_OBJECT_OWNERSHIP")?,
+            default_public_access_block: self.value("NINEFOLD_DEFAULT_PUBLIC_ACCESS_BLOCK")?,
             max_connections: self.value("NINEFOLD_MAX_CONNECTIONS")?,
             head_timeout: self.value("NINEFOLD_HEAD_TIMEOUT")?,
             idle_timeout: self.value("NINEFOLD_IDLE_TIMEOUT")?,
@@ -645,6 +664,11 @@ mod tests {
         assert_eq!((config.data.as_path(), config.limits.connections), (Path::new("/file"), 5));
         assert_eq!(config.limits.silence, Duration::from_secs(5));
         assert!(config.allow_sigv2);
+        assert_eq!(config.bucket_defaults, BucketDefaults::default());
+        let variables =
+            [("NINEFOLD_DEFAULT_OBJECT_OWNERSHIP", "ObjectWriter"), ("NINEFOLD_DEFAULT_PUBLIC_ACCESS_BLOCK", "false")];
+        let open = load(file, &variables, Settings::default()).unwrap().bucket_defaults;
+        assert_eq!(open, BucketDefaults { ownership: Ownership::ObjectWriter, block: None });
         assert!(!load(file, &[("NINEFOLD_ALLOW_SIGV2", "false")], Settings::default()).unwrap().allow_sigv2);
     }
 

@@ -1,5 +1,7 @@
 //! Access control lists: <https://docs.aws.amazon.com/AmazonS3/latest/userguide/acl-overview.html>.
 
+use std::str::FromStr;
+
 use serde::{Deserialize, Serialize};
 
 /// A predefined group.
@@ -36,6 +38,50 @@ pub enum Permission {
     /// To change the ACL.
     WriteAcp,
 }
+
+/// Who owns what is written into a bucket: <https://docs.aws.amazon.com/AmazonS3/latest/userguide/about-object-ownership.html>.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum Ownership {
+    /// The bucket's owner, and ACLs count for nothing.
+    #[default]
+    BucketOwnerEnforced,
+    /// The bucket's owner, if the writer gives him full control.
+    BucketOwnerPreferred,
+    /// Who wrote it.
+    ObjectWriter,
+}
+
+impl Ownership {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::BucketOwnerEnforced, Self::BucketOwnerPreferred, Self::ObjectWriter];
+
+    /// S3's name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::BucketOwnerEnforced => "BucketOwnerEnforced",
+            Self::BucketOwnerPreferred => "BucketOwnerPreferred",
+            Self::ObjectWriter => "ObjectWriter",
+        }
+    }
+
+    /// The inverse of [`Self::name`].
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|ownership| ownership.name() == name)
+    }
+}
+
+impl FromStr for Ownership {
+    type Err = UnknownOwnership;
+
+    fn from_str(name: &str) -> Result<Self, UnknownOwnership> {
+        Self::from_name(name).ok_or(UnknownOwnership)
+    }
+}
+
+/// A text that is no [`Ownership`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("an object ownership is BucketOwnerEnforced, BucketOwnerPreferred or ObjectWriter")]
+pub struct UnknownOwnership;
 
 /// One line of an ACL.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -74,17 +120,4 @@ impl Acl {
     pub fn is_public(&self) -> bool {
         self.0.iter().any(|grant| matches!(grant.to, Grantee::Group(Group::AllUsers | Group::AuthenticatedUsers)))
     }
-}
-
-/// Whose the objects of a bucket are, and whether ACLs count there:
-/// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/about-object-ownership.html>.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Ownership {
-    /// Who writes an object owns it.
-    ObjectWriter,
-    /// The bucket's owner owns what is written with the ACL `bucket-owner-full-control`.
-    BucketOwnerPreferred,
-    /// The bucket's owner owns everything, and no ACL counts.
-    #[default]
-    BucketOwnerEnforced,
 }

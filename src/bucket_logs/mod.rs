@@ -23,7 +23,7 @@ use tokio::time::MissedTickBehavior;
 
 use crate::chunks::Body;
 use crate::clock::Millis;
-use crate::metadata::{self, Headers, ObjectLock, Tags, WriteCondition};
+use crate::metadata::{self, Headers, ObjectLock, StorageClass, Tags, WriteCondition};
 use crate::objects::{self, Expected, LoggedBucket, PutRequest, Store};
 use queue::{Batch, Bounds, Queue};
 
@@ -214,6 +214,8 @@ impl BucketLogs {
             tags: Tags::new(),
             owner: target.owner,
             lock: ObjectLock::default(),
+            acl: None,
+            storage_class: StorageClass::Standard,
             condition: WriteCondition::default(),
             expected: Expected { len: Some(len), ..Expected::default() },
             body,

@@ -23,7 +23,7 @@ use crate::config::{Config, ConfigError, Settings};
 use crate::instance::{Instance, InstanceConfig, OpenError};
 use crate::layout::SHARDS;
 use crate::metadata;
-use crate::objects::{self, PackConfig, Store};
+use crate::objects::{self, CreateBucket, PackConfig, Store};
 use crate::s3::Api;
 use crate::s3::host::Domains;
 use crate::server::{self, Gateway, GatewayConfig, Listener, Tls, TlsError};
@@ -159,7 +159,10 @@ async fn serve(config: &Config, ground: Ground) -> Result<(), StartError> {
         silence: config.limits.silence,
         allow_sigv2: config.allow_sigv2,
     };
-    let operations = S3ServiceBuilder::new(Api::new(instance.store().clone(), config.region.clone()));
+    let operations = S3ServiceBuilder::new(
+        Api::new(instance.store().clone(), config.region.clone(), directory.clone())
+            .with_bucket_defaults(config.bucket_defaults),
+    );
     let timeout = config.maintenance.instance_timeout;
     let health = Arc::new(Vitals::new(instance.store().clone(), address.to_string(), timeout));
     let buckets = Arc::new(instance.store().clone());
@@ -229,10 +232,8 @@ fn stop_signal() -> Result<impl Future<Output = ()>, StartError> {
 
 async fn create_buckets(config: &Config, store: &Store, root: &Identity) -> Result<(), StartError> {
     for name in &config.buckets {
-        match store
-            .create_bucket(name.clone(), config.region.clone(), root.account.canonical_id.to_string(), false)
-            .await
-        {
+        let owner = &*root.account.canonical_id;
+        match store.create_bucket(CreateBucket::new(name, &config.region, owner, config.bucket_defaults)).await {
             Ok(_) | Err(objects::Error::Metadata(metadata::Error::BucketExists(_))) => {}
             Err(source) => return Err(StartError::Bucket { bucket: name.clone(), source }),
         }

@@ -1,16 +1,33 @@
 //! Buckets.
 
+use std::sync::LazyLock;
+
 use super::dialect::{Row, Tx, fresh_batch, retrying, values};
 use super::rows::{self, to_json};
 use super::{
-    Answer, Bucket, BucketChange, BucketConfig, BucketId, BucketLock, BucketQuery, ConfigKind, Error, Metadata,
-    NewBucket, Result, Versioning,
+    Answer, Bucket, BucketAccess, BucketChange, BucketConfig, BucketId, BucketLock, BucketQuery, ConfigKind, Error,
+    Metadata, NewBucket, Result, Versioning,
 };
 use crate::clock::Millis;
 
 fn by_name() -> String {
     format!("SELECT {} FROM buckets WHERE name = $1", rows::BUCKET)
 }
+
+static ACCESS_SQL: LazyLock<String> = LazyLock::new(|| {
+    let body = |kind: ConfigKind, column: &str| {
+        let kind = kind.name();
+        format!("(SELECT body FROM bucket_configs c WHERE c.bucket_id = b.bucket_id AND c.kind = '{kind}') AS {column}")
+    };
+    format!(
+        "SELECT b.bucket_id, b.owner, b.region, {}, {}, {}, {}, (SELECT generation FROM access_generation) AS generation \
+         FROM buckets b WHERE b.name = $1",
+        body(ConfigKind::Policy, "policy"),
+        body(ConfigKind::Acl, "acl"),
+        body(ConfigKind::Ownership, "ownership"),
+        body(ConfigKind::PublicAccessBlock, "block"),
+    )
+});
 
 /// A bucket that is held against deletion, and against changes of what writes into it depend on.
 #[derive(Debug, Clone)]
@@ -60,7 +77,14 @@ impl Metadata {
                     versioning.name(),
                     lock.as_deref()
                 ];
-                let result = tx.first(&sql, values).await;
+                let result = async {
+                    let row = tx.first(&sql, values).await?;
+                    if let Some(row) = &row {
+                        configure(&mut tx, row.int("bucket_id")?, &bucket.configs).await?;
+                    }
+                    Ok(row)
+                };
+                let result = result.await;
                 // Whoever holds the name may give it up between the two statements: then the name is free to be tried again.
                 let result = match result {
                     Ok(None) => tx.first(&by_name(), values![&bucket.name]).await.map(|row| (false, row)),
@@ -113,6 +137,36 @@ impl Metadata {
                    WHERE b.name = $1";
             let row = self.db.first(sql, values![name, kind.name()]).await?;
             row.ok_or_else(|| Error::NoSuchBucket(name.into()))?.opt_text("body")
+        })
+    }
+
+    /// What decides who may do what with a bucket.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchBucket`].
+    pub fn bucket_access<'a>(&'a self, name: &'a str) -> Answer<'a, BucketAccess> {
+        Box::pin(async move {
+            let row = self.db.first(&ACCESS_SQL, values![name]).await?;
+            let row = row.ok_or_else(|| Error::NoSuchBucket(name.into()))?;
+            Ok(BucketAccess {
+                id: BucketId(row.int("bucket_id")?),
+                owner: row.text("owner")?,
+                region: row.text("region")?,
+                policy: row.opt_text("policy")?,
+                acl: rows::acl(&row)?,
+                ownership: rows::opt_json(&row, "ownership")?,
+                block: rows::opt_json(&row, "block")?,
+                generation: row.int("generation")?,
+            })
+        })
+    }
+
+    /// How often it changed who may do what with a bucket, or which buckets there are. While it is the same, so is all that
+    /// [`Self::bucket_access`] answers.
+    pub fn access_generation(&self) -> Answer<'_, i64> {
+        Box::pin(async move {
+            let row = self.db.first("SELECT generation FROM access_generation", &[]).await?;
+            row.ok_or_else(|| Error::Corrupt("the table access_generation is empty".into()))?.int("generation")
         })
     }
 
@@ -223,7 +277,22 @@ async fn delete(tx: &mut Tx, name: &str, now: Millis) -> Result<()> {
     for table in ["bucket_configs", "completions", "buckets"] {
         tx.execute(&format!("DELETE FROM {table} WHERE bucket_id = $1"), values![bucket]).await?;
     }
-    Ok(())
+    access_changed(tx).await
+}
+
+/// Counts that who may do what with a bucket changed: the last statement of a transaction, so that its row, which is one for all, is held no
+/// longer than a COMMIT takes.
+async fn access_changed(tx: &mut Tx) -> Result<()> {
+    tx.execute("UPDATE access_generation SET generation = generation + 1", &[]).await.map(|_| ())
+}
+
+/// Configures a bucket that was just made.
+async fn configure(tx: &mut Tx, bucket: i64, configs: &[(ConfigKind, String)]) -> Result<()> {
+    let sql = "INSERT INTO bucket_configs (bucket_id, kind, body) VALUES ($1, $2, $3)";
+    for (kind, body) in configs {
+        tx.execute(sql, values![bucket, kind.name(), body]).await?;
+    }
+    access_changed(tx).await
 }
 
 async fn set_config(tx: &mut Tx, name: &str, kind: ConfigKind, body: Option<&str>) -> Result<()> {
@@ -244,7 +313,7 @@ async fn set_config(tx: &mut Tx, name: &str, kind: ConfigKind, body: Option<&str
             tx.execute(sql, values![bucket, kind.name()]).await?;
         }
     }
-    Ok(())
+    if kind.is_of_access() { access_changed(tx).await } else { Ok(()) }
 }
 
 async fn swap_config(tx: &mut Tx, name: &str, kind: ConfigKind, old: Option<&str>, new: Option<&str>) -> Result<bool> {
@@ -265,6 +334,9 @@ async fn swap_config(tx: &mut Tx, name: &str, kind: ConfigKind, old: Option<&str
             tx.execute(sql, values![bucket, kind.name(), old]).await?
         }
     };
+    if changed > 0 && kind.is_of_access() {
+        access_changed(tx).await?;
+    }
     Ok(changed > 0)
 }
 

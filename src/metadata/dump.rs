@@ -8,7 +8,7 @@ use super::{Answer, Error, Metadata, Result};
 use crate::clock::Millis;
 
 /// The newest version of the tables that this program knows; a dump of a newer one is refused.
-pub const SCHEMA: u32 = 9;
+pub const SCHEMA: u32 = 10;
 
 /// Rows in one page.
 const PAGE: i64 = 2000;
@@ -175,6 +175,8 @@ pub const TABLES: &[Table] = &[
             ("stripe_len", Int),
             ("skip", Int),
             ("object_lock", Text),
+            ("acl", Text),
+            ("storage_class", Text),
         ],
     },
     Table {
@@ -203,6 +205,8 @@ pub const TABLES: &[Table] = &[
             ("stripe_len", Int),
             ("skip", Int),
             ("object_lock", Text),
+            ("acl", Text),
+            ("storage_class", Text),
         ],
     },
     Table {
@@ -220,6 +224,8 @@ pub const TABLES: &[Table] = &[
             ("checksum_type", Text),
             ("started", Int),
             ("object_lock", Text),
+            ("acl", Text),
+            ("storage_class", Text),
         ],
     },
     Table {

@@ -117,7 +117,7 @@ fn union(ranges: Vec<String>, limit: &str) -> String {
 }
 
 static OBJECTS: LazyLock<Listed> = LazyLock::new(|| {
-    let columns = "o.key, o.size, o.etag, o.modified, o.checksum_algorithm, o.checksum_type, o.owner";
+    let columns = "o.key, o.size, o.etag, o.modified, o.checksum_algorithm, o.checksum_type, o.owner, o.storage_class";
     Listed::new(&[Source { table: "objects", entry: "key", columns }], 0)
 });
 
@@ -132,7 +132,7 @@ static UPLOADS: LazyLock<Listed> = LazyLock::new(|| {
 static VERSIONS: LazyLock<Listed> = LazyLock::new(|| {
     let columns = |marker: &str, latest: &str| {
         format!(
-            "o.key, o.size, o.etag, o.modified, o.checksum_algorithm, o.checksum_type, o.owner, o.version_id, o.seq, \
+            "o.key, o.size, o.etag, o.modified, o.checksum_algorithm, o.checksum_type, o.owner, o.storage_class, o.version_id, o.seq, \
              {marker} AS marker, {latest} AS latest"
         )
     };
@@ -325,6 +325,7 @@ fn listed_object(row: &Row) -> Result<ListedObject> {
         modified: row.int("modified")?,
         checksum: rows::checksum_kind(row)?,
         owner: row.text("owner")?,
+        storage_class: rows::storage_class(row)?,
     })
 }
 

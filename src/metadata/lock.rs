@@ -5,6 +5,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Error, Result, VersionId};
+use crate::access::acl::Acl;
 use crate::clock::Millis;
 
 /// How strictly a version is retained.
@@ -130,6 +131,8 @@ impl BucketLock {
 pub enum VersionChange {
     /// Its tags.
     Tags(super::Tags),
+    /// Its ACL; `None`: it is its owner's alone.
+    Acl(Option<Acl>),
     /// Its retention; `None` takes it away.
     Retention {
         /// What it is to be.
@@ -142,6 +145,11 @@ pub enum VersionChange {
 }
 
 impl VersionChange {
+    /// Whether it is about the lock, which not all buckets have.
+    pub(super) fn is_of_lock(&self) -> bool {
+        matches!(self, Self::Retention { .. } | Self::LegalHold(_))
+    }
+
     /// The lock after the change; `None` if it is not about the lock.
     ///
     /// # Errors
@@ -155,7 +163,7 @@ impl VersionChange {
         version: &VersionId,
     ) -> Result<Option<ObjectLock>> {
         match self {
-            Self::Tags(_) => Ok(None),
+            Self::Tags(_) | Self::Acl(_) => Ok(None),
             Self::LegalHold(on) => Ok(Some(ObjectLock { legal_hold: Some(*on), ..old })),
             Self::Retention { retention, bypass } => {
                 if !old.may_become(*retention, now, *bypass) {

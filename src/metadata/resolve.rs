@@ -42,7 +42,7 @@ const RESOLVE: &str = "\
             WHERE x.data_id = first.data_id AND x.start >= first.first_start AND x.start < first.wanted_to \
             ORDER BY x.start LIMIT 1 OFFSET $6), first.wanted_to) AS page_end \
         FROM first) \
-    SELECT w.bucket, w.versioning, w.marker, w.version_id, w.object_lock, w.key, w.size, w.etag, w.modified, w.checksum_algorithm, w.checksum_type, w.checksum, w.owner, \
+    SELECT w.bucket, w.versioning, w.marker, w.version_id, w.object_lock, w.acl, w.storage_class, w.key, w.size, w.etag, w.modified, w.checksum_algorithm, w.checksum_type, w.checksum, w.owner, \
         CASE WHEN e.start IS NULL OR e.start = w.first_start THEN w.headers END AS headers, \
         CASE WHEN e.start IS NULL OR e.start = w.first_start THEN w.tags END AS tags, \
         w.parts, w.data_id, w.packed, w.packed_position, w.packed_stripe_len, w.packed_skip, w.wanted_from, w.wanted_to, \

@@ -3,8 +3,9 @@
 use super::dialect::Row;
 use super::{
     Bucket, BucketId, BucketLock, Checksum, ChecksumAlgorithm, ChecksumType, Content, DataId, Error, Headers, Object,
-    ObjectLock, Part, Result, Tags, Upload, UploadId, UploadTemplate, Versioning,
+    ObjectLock, Part, Result, StorageClass, Tags, Upload, UploadId, UploadTemplate, Versioning,
 };
+use crate::access::acl::Acl;
 use crate::layout::{ChunkId, Extent, PlacedExtent, ShardSet};
 
 /// A length or offset as SQL has it. What does not fit is beyond all that can be.
@@ -18,6 +19,11 @@ pub(super) fn to_json(what: &impl serde::Serialize) -> Result<String> {
 
 pub(super) fn from_json<T: serde::de::DeserializeOwned>(row: &Row, column: &str) -> Result<T> {
     serde_json::from_str(&row.text(column)?).map_err(|error| Error::Corrupt(format!("column {column}: {error}")))
+}
+
+/// The same of a column that may be NULL.
+pub(super) fn opt_json<T: serde::de::DeserializeOwned>(row: &Row, column: &str) -> Result<Option<T>> {
+    row.opt_text(column)?.map(|_| from_json(row, column)).transpose()
 }
 
 impl Row {
@@ -55,20 +61,37 @@ pub(super) fn versioning(row: &Row) -> Result<Versioning> {
 
 /// The column `object_lock` of a bucket.
 pub(super) fn bucket_lock(row: &Row) -> Result<Option<BucketLock>> {
-    row.opt_text("object_lock")?.map(|_| from_json(row, "object_lock")).transpose()
+    opt_json(row, "object_lock")
 }
 
 /// The column `object_lock` of an object, a version or an upload.
 pub(super) fn object_lock(row: &Row) -> Result<ObjectLock> {
-    match row.opt_text("object_lock")? {
-        Some(_) => from_json(row, "object_lock"),
-        None => Ok(ObjectLock::default()),
-    }
+    Ok(opt_json(row, "object_lock")?.unwrap_or_default())
 }
 
 /// The inverse of [`object_lock`].
 pub(super) fn lock_column(lock: &ObjectLock) -> Result<Option<String>> {
     (!lock.is_none()).then(|| to_json(lock)).transpose()
+}
+
+/// The column `acl` of an object, a version, an upload or a bucket.
+pub(super) fn acl(row: &Row) -> Result<Option<Acl>> {
+    opt_json(row, "acl")
+}
+
+/// The inverse of [`acl`].
+pub(super) fn acl_column(acl: Option<&Acl>) -> Result<Option<String>> {
+    acl.map(to_json).transpose()
+}
+
+/// The column `storage_class`.
+pub(super) fn storage_class(row: &Row) -> Result<StorageClass> {
+    match row.opt_text("storage_class")? {
+        None => Ok(StorageClass::Standard),
+        Some(name) => {
+            StorageClass::from_name(&name).ok_or_else(|| Error::Corrupt(format!("there is no storage class {name}")))
+        }
+    }
 }
 
 /// The columns `checksum_algorithm` and `checksum_type`.
@@ -94,7 +117,7 @@ pub(super) fn checksum(row: &Row) -> Result<Option<Checksum>> {
 /// The columns of [`object`], of a table `o`.
 pub(super) const OBJECT: &str = "o.key, o.size, o.etag, o.modified, o.checksum_algorithm, o.checksum_type, o.checksum, \
      o.owner, o.headers, o.tags, o.parts, o.data_id, o.chunk_id AS packed, o.position AS packed_position, \
-     o.stripe_len AS packed_stripe_len, o.skip AS packed_skip, o.object_lock, o.version_id";
+     o.stripe_len AS packed_stripe_len, o.skip AS packed_skip, o.object_lock, o.acl, o.storage_class, o.version_id";
 
 pub(super) fn object(row: &Row) -> Result<Object> {
     let key = row.key("key")?;
@@ -122,6 +145,8 @@ pub(super) fn object(row: &Row) -> Result<Object> {
         owner: row.text("owner")?,
         parts: row.opt_number("parts")?,
         lock: object_lock(row)?,
+        acl: acl(row)?,
+        storage_class: storage_class(row)?,
         content,
         key,
     })
@@ -157,7 +182,7 @@ pub(super) fn placed(row: &Row, extent: Extent) -> Result<PlacedExtent> {
 
 /// The columns of [`upload`], of a table `u`.
 pub(super) const UPLOAD: &str = "u.upload_id, u.key, u.owner, u.headers, u.tags, u.checksum_algorithm, u.checksum_type, \
-     u.started, u.object_lock";
+     u.started, u.object_lock, u.acl, u.storage_class";
 
 pub(super) fn upload(row: &Row) -> Result<Upload> {
     Ok(Upload {
@@ -169,6 +194,8 @@ pub(super) fn upload(row: &Row) -> Result<Upload> {
             owner: row.text("owner")?,
             checksum: checksum_kind(row)?,
             lock: object_lock(row)?,
+            acl: acl(row)?,
+            storage_class: storage_class(row)?,
         },
         started: row.int("started")?,
     })

@@ -6,6 +6,8 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::{BucketLock, Error, ObjectLock, VersionId, Versioning};
+use crate::access::PublicAccessBlock;
+use crate::access::acl::{Acl, Ownership};
 use crate::clock::Millis;
 use crate::layout::{ChunkId, Extent, IdRange, NewData, PlacedExtent, Placement, ShardSet, VolumeSlot};
 
@@ -61,6 +63,8 @@ pub struct NewBucket {
     pub owner: String,
     /// Whether it is to keep versions and lock them.
     pub lock: bool,
+    /// What it is configured to from the start, each kind once.
+    pub configs: Vec<(ConfigKind, String)>,
     /// Now.
     pub created: Millis,
 }
@@ -93,6 +97,14 @@ pub enum ConfigKind {
     Inventory,
     /// Where its requests are written down, as JSON.
     Logging,
+    /// Its policy, as it was sent.
+    Policy,
+    /// Its ACL, as JSON; none: it is its owner's alone.
+    Acl,
+    /// Who owns what others write into it, as JSON.
+    Ownership,
+    /// What of public access is blocked, as JSON.
+    PublicAccessBlock,
 }
 
 /// A bucket that has a configuration of some kind.
@@ -118,7 +130,70 @@ impl ConfigKind {
             Self::Replication => "replication",
             Self::Inventory => "inventory",
             Self::Logging => "logging",
+            Self::Policy => "policy",
+            Self::Acl => "acl",
+            Self::Ownership => "ownershipControls",
+            Self::PublicAccessBlock => "publicAccessBlock",
         }
+    }
+
+    /// Whether it is about who may do what.
+    pub(super) fn is_of_access(self) -> bool {
+        matches!(self, Self::Policy | Self::Acl | Self::Ownership | Self::PublicAccessBlock)
+    }
+}
+
+/// What decides who may do what with a bucket and what is in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BucketAccess {
+    /// Its number.
+    pub id: BucketId,
+    /// Canonical id of its owner.
+    pub owner: String,
+    /// The region it was created in.
+    pub region: String,
+    /// Its policy, as it was sent.
+    pub policy: Option<String>,
+    /// Its ACL; `None`: [`Acl::private`].
+    pub acl: Option<Acl>,
+    /// Who owns what others write into it, if that was said.
+    pub ownership: Option<Ownership>,
+    /// What of public access is blocked, if that was said.
+    pub block: Option<PublicAccessBlock>,
+    /// How often anything of this had changed, of any bucket, at the moment that this shows ([`super::Metadata::access_generation`]).
+    pub generation: i64,
+}
+
+/// How an object is said to be kept. All of them are kept alike.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum StorageClass {
+    /// What S3 does unless it is told otherwise.
+    #[default]
+    Standard,
+    /// With fewer copies, were there copies.
+    ReducedRedundancy,
+}
+
+impl StorageClass {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::Standard, Self::ReducedRedundancy];
+
+    /// S3's name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Standard => "STANDARD",
+            Self::ReducedRedundancy => "REDUCED_REDUNDANCY",
+        }
+    }
+
+    /// The inverse of [`Self::name`].
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|class| class.name() == name)
+    }
+
+    /// For a column.
+    pub(super) fn column(self) -> Option<&'static str> {
+        (self != Self::Standard).then(|| self.name())
     }
 }
 
@@ -311,6 +386,10 @@ pub struct Object {
     pub parts: Option<u32>,
     /// What keeps it from being deleted.
     pub lock: ObjectLock,
+    /// What others may do with it; `None`: nothing.
+    pub acl: Option<Acl>,
+    /// How it is said to be kept.
+    pub storage_class: StorageClass,
     /// Where its bytes are.
     pub content: Content,
 }
@@ -334,6 +413,10 @@ pub struct NewObject {
     pub owner: String,
     /// What its writer says of its lock; the bucket may add to it.
     pub lock: ObjectLock,
+    /// What others may do with it; `None`: nothing.
+    pub acl: Option<Acl>,
+    /// How it is said to be kept.
+    pub storage_class: StorageClass,
 }
 
 /// What must be true of the current object for a write to happen; tested under the key's lock. Default: nothing.
@@ -468,6 +551,8 @@ pub struct ListedObject {
     pub checksum: Option<(ChecksumAlgorithm, ChecksumType)>,
     /// Canonical id of the owner.
     pub owner: String,
+    /// How it is said to be kept.
+    pub storage_class: StorageClass,
 }
 
 /// What a listing of versions prints of one, or of a delete marker.
@@ -547,6 +632,10 @@ pub struct UploadTemplate {
     pub owner: String,
     /// What is said of the object's lock.
     pub lock: ObjectLock,
+    /// What others may do with the object; `None`: nothing.
+    pub acl: Option<Acl>,
+    /// How the object is said to be kept.
+    pub storage_class: StorageClass,
     /// The checksum announced for parts and object.
     pub checksum: Option<(ChecksumAlgorithm, ChecksumType)>,
 }

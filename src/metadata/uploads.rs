@@ -190,8 +190,9 @@ async fn create(tx: &mut Tx, upload: &NewUpload) -> Result<()> {
         return Err(Error::NoObjectLock(upload.bucket.clone()));
     }
     let sql = "INSERT INTO uploads (upload_id, bucket_id, key, entry, owner, headers, tags, checksum_algorithm, \
-               checksum_type, started, object_lock) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
-    let lock = rows::lock_column(&template.lock)?;
+               checksum_type, started, object_lock, acl, storage_class) \
+               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)";
+    let (lock, acl) = (rows::lock_column(&template.lock)?, rows::acl_column(template.acl.as_ref())?);
     let entry = upload_entry(&template.key, &upload.id);
     let (headers, tags) = (to_json(&template.headers)?, to_json(&template.tags)?);
     let values = values![
@@ -206,6 +207,8 @@ async fn create(tx: &mut Tx, upload: &NewUpload) -> Result<()> {
         template.checksum.map(|(_, kind)| kind.name()),
         upload.started,
         lock.as_deref(),
+        acl.as_deref(),
+        template.storage_class.column(),
     ];
     tx.execute(sql, values).await.map(|_| ())
 }

@@ -8,14 +8,14 @@ use std::ops::Range;
 
 use super::buckets::{self, HeldBucket};
 use super::dialect::{Tx, fresh_batch, retrying, values};
-use super::rows::{lock_column, to_json};
+use super::rows::{acl_column, lock_column, to_json};
 use super::write::{self, Current};
 use super::{Answer, DeleteKey, Deleted, Error, Metadata, Result, VersionChange, VersionId};
 use crate::clock::Millis;
 
 /// What `objects` and `versions` both have, but for bucket and key.
 pub(super) const COLUMNS: &str = "version_id, seq, size, etag, modified, checksum_algorithm, checksum_type, checksum, owner, headers, \
-     tags, parts, data_id, chunk_id, position, stripe_len, skip, object_lock";
+     tags, parts, data_id, chunk_id, position, stripe_len, skip, object_lock, acl, storage_class";
 
 /// The same, of a table.
 pub(super) fn columns_of(table: &str) -> String {
@@ -52,7 +52,7 @@ struct Found {
 }
 
 impl Metadata {
-    /// Changes tags or lock of a version, or of the object as a plain GET sees it. Answers which version that was; `None` if nobody asked
+    /// Changes tags, ACL or lock of a version, or of the object as a plain GET sees it. Answers which version that was; `None` if nobody asked
     /// and the bucket never kept versions.
     ///
     /// # Errors
@@ -87,7 +87,7 @@ async fn change_one(
     now: Millis,
 ) -> Result<Option<VersionId>> {
     let bucket = buckets::hold(tx, name).await?;
-    if !matches!(change, VersionChange::Tags(_)) && bucket.lock.is_none() {
+    if change.is_of_lock() && bucket.lock.is_none() {
         return Err(Error::NoObjectLock(name.into()));
     }
     tx.lock_names(vec![write::key_name(bucket.id, key)]).await?;
@@ -105,6 +105,7 @@ async fn change_one(
         Some(lock) => ("object_lock", lock_column(&lock)?),
         None => match change {
             VersionChange::Tags(tags) => ("tags", Some(to_json(tags)?)),
+            VersionChange::Acl(acl) => ("acl", acl_column(acl.as_ref())?),
             VersionChange::Retention { .. } | VersionChange::LegalHold(_) => return Ok(None),
         },
     };

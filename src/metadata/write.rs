@@ -423,18 +423,20 @@ pub(super) async fn upsert(tx: &mut Tx, puts: &[(Put<'_>, &Replacing<'_>)]) -> R
     }
     // `WHERE true`: without it SQLite takes ON for a join's.
     let sql = "INSERT INTO objects (bucket_id, key, version_id, seq, size, etag, modified, checksum_algorithm, checksum_type, \
-               checksum, owner, headers, tags, parts, data_id, chunk_id, position, stripe_len, skip, object_lock) \
+               checksum, owner, headers, tags, parts, data_id, chunk_id, position, stripe_len, skip, object_lock, \
+               acl, storage_class) \
                SELECT input.* FROM {input:bucket_id,key,version_id,seq,size,etag,modified,checksum_algorithm,checksum_type,\
-               checksum,owner,headers,tags,parts,data_id,chunk_id,position,stripe_len,skip,object_lock} WHERE true \
+               checksum,owner,headers,tags,parts,data_id,chunk_id,position,stripe_len,skip,object_lock,acl,storage_class} WHERE true \
                ON CONFLICT (bucket_id, key) DO UPDATE SET version_id = excluded.version_id, seq = excluded.seq, \
                size = excluded.size, etag = excluded.etag, modified = excluded.modified, \
                checksum_algorithm = excluded.checksum_algorithm, checksum_type = excluded.checksum_type, \
                checksum = excluded.checksum, owner = excluded.owner, headers = excluded.headers, tags = excluded.tags, \
                parts = excluded.parts, data_id = excluded.data_id, chunk_id = excluded.chunk_id, \
                position = excluded.position, stripe_len = excluded.stripe_len, skip = excluded.skip, \
-               object_lock = excluded.object_lock";
+               object_lock = excluded.object_lock, acl = excluded.acl, storage_class = excluded.storage_class";
     let headers = puts.iter().map(|(put, _)| to_json(&put.object.headers)).collect::<Result<Vec<_>>>()?;
     let tags = puts.iter().map(|(put, _)| to_json(&put.object.tags)).collect::<Result<Vec<_>>>()?;
+    let acls = puts.iter().map(|(put, _)| rows::acl_column(put.object.acl.as_ref())).collect::<Result<Vec<_>>>()?;
     let mut locks = Vec::with_capacity(puts.len());
     for (put, _) in puts {
         locks.push(rows::lock_column(&lock_of(put.bucket, &put.bucket.name, put.object)?)?);
@@ -467,6 +469,8 @@ pub(super) async fn upsert(tx: &mut Tx, puts: &[(Put<'_>, &Replacing<'_>)]) -> R
         packed(|extent| i64::from(extent.stripe_len)),
         packed(|extent| i64::from(extent.skip)),
         Column::OptTexts(locks.iter().map(Option::as_deref).collect()),
+        Column::OptTexts(acls.iter().map(Option::as_deref).collect()),
+        Column::OptTexts(each().map(|put| put.object.storage_class.column()).collect()),
     ];
     tx.execute_many(sql, &[], &columns).await.map(|_| ())
 }

@@ -1,15 +1,76 @@
 //! Buckets.
 
+use super::configs::to_json;
 use super::{Result, Store};
-use crate::metadata::{Bucket, BucketChange, BucketQuery, NewBucket};
+use crate::access::PublicAccessBlock;
+use crate::access::acl::{Acl, Ownership};
+use crate::metadata::{Bucket, BucketChange, BucketQuery, ConfigKind, NewBucket};
+
+/// A CreateBucket.
+#[derive(Debug, Clone)]
+pub struct CreateBucket {
+    /// Its name.
+    pub name: String,
+    /// Its region.
+    pub region: String,
+    /// Canonical id of its owner.
+    pub owner: String,
+    /// Whether it is to lock its objects: it keeps versions from the start.
+    pub lock: bool,
+    /// What others may do with it; `None`: nothing.
+    pub acl: Option<Acl>,
+    /// Who owns what others write into it.
+    pub ownership: Ownership,
+    /// What of public access is blocked.
+    pub block: Option<PublicAccessBlock>,
+}
+
+impl CreateBucket {
+    /// A bucket as `defaults` have it.
+    pub fn new(
+        name: impl Into<String>,
+        region: impl Into<String>,
+        owner: impl Into<String>,
+        defaults: BucketDefaults,
+    ) -> Self {
+        Self {
+            name: name.into(),
+            region: region.into(),
+            owner: owner.into(),
+            lock: false,
+            acl: None,
+            ownership: defaults.ownership,
+            block: defaults.block,
+        }
+    }
+}
+
+/// What a new bucket is to be where nobody says it. Default: as at Amazon since April 2023, where nothing of it is public.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BucketDefaults {
+    /// Who owns what others write into it.
+    pub ownership: Ownership,
+    /// What of public access is blocked.
+    pub block: Option<PublicAccessBlock>,
+}
+
+impl Default for BucketDefaults {
+    fn default() -> Self {
+        Self { ownership: Ownership::default(), block: Some(PublicAccessBlock::ALL) }
+    }
+}
 
 impl Store {
-    /// Creates a bucket; one that is to `lock` its objects keeps versions from the start.
+    /// Creates a bucket.
     ///
     /// # Errors
     /// [`crate::metadata::Error::BucketExists`], with the bucket that has the name.
-    pub async fn create_bucket(&self, name: String, region: String, owner: String, lock: bool) -> Result<Bucket> {
-        let bucket = NewBucket { name, region, owner, lock, created: self.clock.now() };
+    pub async fn create_bucket(&self, bucket: CreateBucket) -> Result<Bucket> {
+        let CreateBucket { name, region, owner, lock, acl, ownership, block } = bucket;
+        let mut configs = vec![(ConfigKind::Ownership, to_json(&ownership)?)];
+        configs.extend(acl.as_ref().map(to_json).transpose()?.map(|body| (ConfigKind::Acl, body)));
+        configs.extend(block.as_ref().map(to_json).transpose()?.map(|body| (ConfigKind::PublicAccessBlock, body)));
+        let bucket = NewBucket { name, region, owner, lock, configs, created: self.clock.now() };
         let store = self.clone();
         Self::to_the_end(async move { Ok(store.metadata.create_bucket(&bucket).await?) }).await
     }

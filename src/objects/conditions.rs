@@ -99,7 +99,7 @@ impl ReadConditions {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::metadata::{Content, Headers, ObjectLock, Tags};
+    use crate::metadata::{Content, Headers, ObjectLock, StorageClass, Tags};
 
     fn object() -> Object {
         Object {
@@ -113,6 +113,8 @@ mod tests {
             owner: String::new(),
             parts: None,
             lock: ObjectLock::default(),
+            acl: None,
+            storage_class: StorageClass::Standard,
             content: Content::Empty,
         }
     }

@@ -113,6 +113,6 @@ fn parse<T: DeserializeOwned>(bucket: &str, kind: ConfigKind, body: Option<&str>
     Ok(body.map(serde_json::from_str).transpose().map_err(corrupt)?)
 }
 
-fn to_json<T: Serialize>(value: &T) -> Result<String> {
+pub(super) fn to_json<T: Serialize>(value: &T) -> Result<String> {
     serde_json::to_string(value).map_err(|error| Error::InvalidRequest(error.to_string()))
 }

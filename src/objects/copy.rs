@@ -11,13 +11,14 @@ use futures_util::TryStreamExt;
 use super::digest::{Hashes, Sums};
 use super::put::DEFAULT_CHECKSUM;
 use super::{Error, MAX_PUT_LEN, ReadConditions, Received, Result, Store, UploadedPart, batch};
+use crate::access::acl::Acl;
 use crate::chunks::{Digest, Hold, Owner};
 use crate::clock::Millis;
 use crate::crash;
 use crate::layout::{CHUNK_LEN, NewData, PlacedExtent};
 use crate::metadata::{
     self, Checksum, ChecksumAlgorithm, ChecksumType, Content, CopyCommit, Headers, NewObject, Object, ObjectLock,
-    PartCommit, PartSource, ReadRange, Tags, UploadId, VersionId, WriteCondition,
+    PartCommit, PartSource, ReadRange, StorageClass, Tags, UploadId, VersionId, WriteCondition,
 };
 
 /// How often a copy starts again because its source was replaced meanwhile.
@@ -68,6 +69,10 @@ pub struct CopyRequest {
     pub owner: String,
     /// What keeps the copy from being deleted; the source's lock does not.
     pub lock: ObjectLock,
+    /// What others may do with the copy; `None`: nothing. The source's ACL is not copied.
+    pub acl: Option<Acl>,
+    /// How the copy is said to be kept, whatever is said of the source.
+    pub storage_class: StorageClass,
     /// The checksum the copy is to have; `None`: the source's.
     pub checksum: Option<ChecksumAlgorithm>,
     /// What must hold of the destination.
@@ -170,6 +175,7 @@ impl Store {
             && matches!(request.headers, Directive::Copy)
             && matches!(request.tags, Directive::Copy)
             && request.website_redirect == source.headers.website_redirect
+            && request.storage_class == source.storage_class
             && request.checksum.is_none()
         {
             return Err(Error::InvalidRequest(
@@ -198,6 +204,8 @@ impl Store {
             tags,
             owner: request.owner.clone(),
             lock: request.lock,
+            acl: request.acl.clone(),
+            storage_class: request.storage_class,
         };
         let (etag, checksum) = (object.etag.clone(), object.checksum.clone());
         let version = match source.content {

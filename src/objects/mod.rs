@@ -45,6 +45,7 @@ use lanes::Lanes;
 
 pub use access::watch_access;
 pub use body::{Expected, LateChecksum};
+pub use buckets::{BucketDefaults, CreateBucket};
 pub use compact::Compacted;
 pub use conditions::{ETagList, ReadConditions};
 pub use configs::{Filter, Scope};

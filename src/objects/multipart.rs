@@ -333,6 +333,8 @@ impl Store {
                 tags: template.tags,
                 owner: template.owner,
                 lock: template.lock,
+                acl: template.acl,
+                storage_class: template.storage_class,
             },
             bucket: request.bucket,
             key: request.key,

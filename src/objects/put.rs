@@ -1,10 +1,11 @@
 //! Putting an object: bytes first, then the row that makes them visible.
 
 use super::{Expected, Received, Result, Store, batch};
+use crate::access::acl::Acl;
 use crate::chunks::{Body, Owner};
 use crate::crash;
 use crate::metadata::{
-    Checksum, ChecksumAlgorithm, Headers, NewObject, ObjectLock, PackedWrite, PutCommit, Tags, VersionId,
+    Checksum, ChecksumAlgorithm, Headers, NewObject, ObjectLock, PackedWrite, PutCommit, StorageClass, Tags, VersionId,
     WriteCondition,
 };
 
@@ -22,6 +23,10 @@ pub struct PutRequest {
     pub owner: String,
     /// What keeps it from being deleted.
     pub lock: ObjectLock,
+    /// What others may do with it; `None`: nothing.
+    pub acl: Option<Acl>,
+    /// How it is said to be kept.
+    pub storage_class: StorageClass,
     /// What must hold of the current object.
     pub condition: WriteCondition,
     /// What is said of the body.
@@ -85,6 +90,8 @@ impl Store {
             tags: request.tags,
             owner: request.owner,
             lock: request.lock,
+            acl: request.acl,
+            storage_class: request.storage_class,
         };
         crash::point("put.received");
         let stored = self.commit_new(request.bucket, object, received, request.condition).await;

@@ -11,7 +11,7 @@ use super::host::is_reserved;
 use super::values::{refuse_unbuilt, timestamp};
 use super::{Api, identity};
 use crate::metadata::{self, BucketQuery};
-use crate::objects::Error;
+use crate::objects::{CreateBucket, Error};
 
 /// The region that S3 began with.
 const FIRST_REGION: &str = "us-east-1";
@@ -92,7 +92,8 @@ pub(super) async fn create_bucket(
         return Err(with_detail(error, "BucketName", name));
     }
     let location = format!("/{name}");
-    match api.store.create_bucket(name, api.region.clone(), owner.clone(), lock).await {
+    let bucket = CreateBucket { lock, ..CreateBucket::new(name, &api.region, &owner, api.defaults) };
+    match api.store.create_bucket(bucket).await {
         // In S3's first region who has a bucket may create it once more, as clients of old do.
         Err(Error::Metadata(metadata::Error::BucketExists(bucket)))
             if bucket.owner == owner && api.region == FIRST_REGION => {}

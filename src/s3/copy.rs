@@ -83,6 +83,8 @@ pub(super) async fn copy_object(
         },
         owner,
         lock,
+        acl: None,
+        storage_class: crate::metadata::StorageClass::Standard,
         checksum: algorithm(input.checksum_algorithm.as_ref().map(ChecksumAlgorithm::as_str))?,
         condition: write_condition(&headers, None, None)?,
     };

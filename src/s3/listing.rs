@@ -1,5 +1,7 @@
 //! ListObjects, ListObjectsV2, ListObjectVersions, ListMultipartUploads.
 
+use std::collections::HashMap;
+
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use s3s::dto::*;
@@ -7,13 +9,27 @@ use s3s::{S3Request, S3Response, S3Result};
 
 use super::error::{from_objects, invalid_argument};
 use super::values::{Encoding, etag, page_limit, signed, signed32, timestamp};
-use super::{Api, Who, identity};
+use super::{Api, display_name};
+use crate::access::Directory;
 use crate::metadata::{ListQuery, ListedObject, ListedVersion, UploadId, VersionId};
 use crate::server::VersionOrder;
 
-fn owner_of(id: &str, who: &Who) -> Owner {
-    let display_name = (who.id == id).then(|| who.display_name.clone());
-    Owner { display_name, id: Some(id.to_owned()) }
+/// The owners on a page, each of whom is looked up once.
+struct Owners<'a> {
+    directory: &'a Directory,
+    names: HashMap<String, Option<String>>,
+}
+
+impl<'a> Owners<'a> {
+    fn new(api: &'a Api) -> Self {
+        Self { directory: &api.directory, names: HashMap::new() }
+    }
+
+    fn of(&mut self, id: String) -> Owner {
+        let directory = self.directory;
+        let name = self.names.entry(id.clone()).or_insert_with(|| display_name(directory, &id));
+        Owner { display_name: name.clone(), id: Some(id) }
+    }
 }
 
 fn entry(object: ListedObject, encoding: Encoding, owner: Option<Owner>) -> Object {
@@ -26,7 +42,7 @@ fn entry(object: ListedObject, encoding: Encoding, owner: Option<Owner>) -> Obje
         last_modified: Some(timestamp(object.modified)),
         owner,
         size: Some(signed(object.size)),
-        storage_class: Some(ObjectStorageClass::from_static(ObjectStorageClass::STANDARD)),
+        storage_class: Some(ObjectStorageClass::from_static(object.storage_class.name())),
         ..Default::default()
     }
 }
@@ -55,7 +71,7 @@ pub(super) async fn list_objects(
     api: &Api,
     request: S3Request<ListObjectsInput>,
 ) -> S3Result<S3Response<ListObjectsOutput>> {
-    let who = identity(&request)?;
+    let mut owners = Owners::new(api);
     let input = request.input;
     let encoding = Encoding::parse(input.encoding_type.as_ref().map(EncodingType::as_str))?;
     let limit = page_limit("max-keys", input.max_keys)?;
@@ -80,7 +96,7 @@ pub(super) async fn list_objects(
             page.entries
                 .into_iter()
                 .map(|object| {
-                    let owner = owner_of(&object.owner, &who);
+                    let owner = owners.of(object.owner.clone());
                     entry(object, encoding, Some(owner))
                 })
                 .collect(),
@@ -94,7 +110,7 @@ pub(super) async fn list_objects_v2(
     api: &Api,
     request: S3Request<ListObjectsV2Input>,
 ) -> S3Result<S3Response<ListObjectsV2Output>> {
-    let who = identity(&request)?;
+    let mut owners = Owners::new(api);
     let input = request.input;
     let encoding = Encoding::parse(input.encoding_type.as_ref().map(EncodingType::as_str))?;
     let limit = page_limit("max-keys", input.max_keys)?;
@@ -130,7 +146,7 @@ pub(super) async fn list_objects_v2(
             page.entries
                 .into_iter()
                 .map(|object| {
-                    let owner = with_owner.then(|| owner_of(&object.owner, &who));
+                    let owner = with_owner.then(|| owners.of(object.owner.clone()));
                     entry(object, encoding, owner)
                 })
                 .collect(),
@@ -144,7 +160,7 @@ pub(super) async fn list_object_versions(
     api: &Api,
     request: S3Request<ListObjectVersionsInput>,
 ) -> S3Result<S3Response<ListObjectVersionsOutput>> {
-    let who = identity(&request)?;
+    let mut owners = Owners::new(api);
     let input = request.input;
     let encoding = Encoding::parse(input.encoding_type.as_ref().map(EncodingType::as_str))?;
     let limit = page_limit("max-keys", input.max_keys)?;
@@ -173,7 +189,7 @@ pub(super) async fn list_object_versions(
     let order = VersionOrder(page.entries.iter().map(|listed| listed.marker).collect());
     let (mut versions, mut markers) = (Vec::new(), Vec::new());
     for ListedVersion { version, latest, marker, object } in page.entries {
-        let owner = Some(owner_of(&object.owner, &who));
+        let owner = Some(owners.of(object.owner.clone()));
         if marker {
             markers.push(DeleteMarkerEntry {
                 is_latest: Some(latest),
@@ -183,6 +199,7 @@ pub(super) async fn list_object_versions(
                 version_id: Some(version.as_str().to_owned()),
             });
         } else {
+            let class = object.storage_class.name();
             let Object { checksum_algorithm, checksum_type, e_tag, key, last_modified, owner, size, .. } =
                 entry(object, encoding, owner);
             versions.push(ObjectVersion {
@@ -194,7 +211,7 @@ pub(super) async fn list_object_versions(
                 last_modified,
                 owner,
                 size,
-                storage_class: Some(ObjectVersionStorageClass::from_static(ObjectVersionStorageClass::STANDARD)),
+                storage_class: Some(ObjectVersionStorageClass::from_static(class)),
                 version_id: Some(version.as_str().to_owned()),
                 ..Default::default()
             });
@@ -225,7 +242,7 @@ pub(super) async fn list_multipart_uploads(
     api: &Api,
     request: S3Request<ListMultipartUploadsInput>,
 ) -> S3Result<S3Response<ListMultipartUploadsOutput>> {
-    let who = identity(&request)?;
+    let mut owners = Owners::new(api);
     let input = request.input;
     let encoding = Encoding::parse(input.encoding_type.as_ref().map(EncodingType::as_str))?;
     let limit = page_limit("max-uploads", input.max_uploads)?;
@@ -241,7 +258,7 @@ pub(super) async fn list_multipart_uploads(
     };
     let page = api.store.list_uploads(&list, after_upload.as_ref()).await.map_err(from_objects)?;
     let uploads = page.entries.into_iter().map(|upload| {
-        let owner = owner_of(&upload.template.owner, &who);
+        let owner = owners.of(upload.template.owner);
         MultipartUpload {
             checksum_algorithm: upload.template.checksum.map(|(a, _)| a.name().to_owned().into()),
             checksum_type: upload.template.checksum.map(|(_, k)| k.name().to_owned().into()),
@@ -249,7 +266,7 @@ pub(super) async fn list_multipart_uploads(
             initiator: Some(Initiator { display_name: owner.display_name.clone(), id: owner.id.clone() }),
             key: Some(encoding.apply(&upload.template.key)),
             owner: Some(owner),
-            storage_class: Some(StorageClass::from_static(StorageClass::STANDARD)),
+            storage_class: Some(StorageClass::from_static(upload.template.storage_class.name())),
             upload_id: Some(upload.id.0),
         }
     });

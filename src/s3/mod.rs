@@ -33,8 +33,8 @@ mod website;
 use s3s::dto::*;
 use s3s::{S3, S3Error, S3Request, S3Response, S3Result};
 
-use crate::access::Identity;
-use crate::objects::Store;
+use crate::access::{Directory, Identity};
+use crate::objects::{BucketDefaults, Store};
 use crate::server::Noted;
 
 /// The implementation of S3 over a [`Store`].
@@ -42,12 +42,20 @@ use crate::server::Noted;
 pub struct Api {
     store: Store,
     region: String,
+    directory: Directory,
+    defaults: BucketDefaults,
 }
 
 impl Api {
-    /// The API of `store`, whose buckets are all in `region`.
-    pub fn new(store: Store, region: impl Into<String>) -> Self {
-        Self { store, region: region.into() }
+    /// The API of `store`, whose buckets are all in `region`, and whose owners `directory` knows.
+    pub fn new(store: Store, region: impl Into<String>, directory: Directory) -> Self {
+        Self { store, region: region.into(), directory, defaults: BucketDefaults::default() }
+    }
+
+    /// The same, with new buckets as `defaults` have them.
+    #[must_use]
+    pub fn with_bucket_defaults(self, defaults: BucketDefaults) -> Self {
+        Self { defaults, ..self }
     }
 }
 
@@ -67,6 +75,11 @@ fn identity<T>(request: &S3Request<T>) -> S3Result<Who> {
         }
         None => Err(error::s3_error("AccessDenied", http::StatusCode::FORBIDDEN, "Access Denied")),
     }
+}
+
+/// What S3 prints as the name of an account, by its canonical id; `None` if there is none (any more).
+fn display_name(directory: &Directory, id: &str) -> Option<String> {
+    directory.account(|account| *account.canonical_id == *id).map(|account| account.name.to_string())
 }
 
 /// What an operation may tell the log of its bucket, if anybody is to be told.

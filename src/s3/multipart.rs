@@ -11,7 +11,7 @@ use super::values::{
     ChecksumFields, algorithm, check_key, checksum_type, etag, header_fields, page_limit, put_checksums, signed,
     signed32, take_checksums, timestamp, url_encode, version_id, write_condition,
 };
-use super::{Api, identity, noted, tagging};
+use super::{Api, display_name, identity, noted, tagging};
 use crate::metadata::{PartQuery, UploadId, UploadTemplate};
 use crate::objects::{CompletePart, CompleteRequest, PartRequest, StartUpload};
 use crate::server::OverTls;
@@ -43,6 +43,8 @@ pub(super) async fn create_multipart_upload(
             tags: tagging::from_header(input.tagging.as_ref())?,
             owner,
             lock: lock_fields!(input, api.store.clock().now())?,
+            acl: None,
+            storage_class: crate::metadata::StorageClass::Standard,
             checksum: None,
         },
         algorithm: algorithm(input.checksum_algorithm.as_ref().map(ChecksumAlgorithm::as_str))?,
@@ -154,7 +156,6 @@ pub(super) async fn abort_multipart_upload(
 }
 
 pub(super) async fn list_parts(api: &Api, request: S3Request<ListPartsInput>) -> S3Result<S3Response<ListPartsOutput>> {
-    let who = identity(&request)?;
     let input = request.input;
     check_key(&input.key)?;
     let limit = page_limit("max-parts", input.max_parts)?;
@@ -172,7 +173,7 @@ pub(super) async fn list_parts(api: &Api, request: S3Request<ListPartsInput>) ->
     let query = PartQuery { after, limit };
     let (upload, parts, truncated) =
         api.store.parts(&input.bucket, &input.key, &id, query).await.map_err(from_objects)?;
-    let display_name = (who.id == upload.template.owner).then_some(who.display_name);
+    let display_name = display_name(&api.directory, &upload.template.owner);
     let owner = Some(upload.template.owner);
     let next = parts.last().map(|part| signed32(part.number));
     let algorithm = upload.template.checksum.map(|(algorithm, _)| algorithm);
@@ -202,7 +203,7 @@ pub(super) async fn list_parts(api: &Api, request: S3Request<ListPartsInput>) ->
         part_number_marker: Some(signed32(after)),
         next_part_number_marker: next,
         parts: Some(parts.collect()),
-        storage_class: Some(StorageClass::from_static(StorageClass::STANDARD)),
+        storage_class: Some(StorageClass::from_static(upload.template.storage_class.name())),
         ..Default::default()
     };
     Ok(S3Response::new(output))

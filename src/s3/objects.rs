@@ -39,6 +39,8 @@ pub(super) async fn put_object(api: &Api, request: S3Request<PutObjectInput>) ->
         tags: tagging::from_header(input.tagging.as_ref())?,
         owner,
         lock,
+        acl: None,
+        storage_class: crate::metadata::StorageClass::Standard,
         expected: expected(&headers, input.content_length, checksums, trailing_headers)?,
         body: incoming(input.body),
     };

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ninefold::bucket_logs::{BucketLogs, DELIVER, Record};
-use ninefold::objects::{LogKeys, Logging};
+use ninefold::objects::{BucketDefaults, CreateBucket, LogKeys, Logging};
 
 use crate::fixture::{BUCKET, Fixture, on_both};
 
@@ -100,7 +100,8 @@ on_both! {
     }
 
     async fn nothing_goes_to_whom_it_does_not_belong(f: Fixture) {
-        f.store().create_bucket("theirs".into(), "us-east-1".into(), "somebody".into(), false).await.unwrap();
+        let theirs = CreateBucket::new("theirs", "us-east-1", "somebody", BucketDefaults::default());
+        f.store().create_bucket(theirs).await.unwrap();
         f.log_into("theirs", None).await;
         let logs = f.logs(LONG).await;
         push(&logs, 1, "a");

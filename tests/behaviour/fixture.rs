@@ -166,7 +166,7 @@ impl Door {
         let root = RootCredentials { access_key: "ROOTUSER".into(), secret_key: Secret::new(SECRET) };
         let directory = Directory::new(&root, deployment);
         directory.replace(known);
-        let mut builder = S3ServiceBuilder::new(Api::new(store.clone(), "us-east-1"));
+        let mut builder = S3ServiceBuilder::new(Api::new(store.clone(), "us-east-1", directory.clone()));
         builder.set_auth(Auth(directory.clone()));
         builder.set_access(Guard::new(directory.clone(), "us-east-1", Arc::new(store.clone())));
         Self(builder.build(), directory)

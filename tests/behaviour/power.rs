@@ -12,12 +12,12 @@ use ninefold::chunks::{ChunkConfig, ChunkStore};
 use ninefold::clock::Clock;
 use ninefold::maintenance::{Compact, Job, Reclaim, run_once};
 use ninefold::metadata::{
-    ChecksumAlgorithm, DatabaseConfig, DeleteKey, Headers, Metadata, ObjectLock, ReadRange, Tags, UploadTemplate,
-    WriteCondition,
+    ChecksumAlgorithm, DatabaseConfig, DeleteKey, Headers, Metadata, ObjectLock, ReadRange, StorageClass, Tags,
+    UploadTemplate, WriteCondition,
 };
 use ninefold::objects::{
-    CompletePart, CompleteRequest, DeleteRequest, Expected, GetRequest, Lifeline, MetadataLedger, PackConfig,
-    PartRequest, PutRequest, ReadConditions, StartUpload, Store,
+    BucketDefaults, CompletePart, CompleteRequest, CreateBucket, DeleteRequest, Expected, GetRequest, Lifeline,
+    MetadataLedger, PackConfig, PartRequest, PutRequest, ReadConditions, StartUpload, Store,
 };
 use ninefold::volumes::power::{Power, PowerVolume};
 use ninefold::volumes::{Identity, IoConfig, LocalVolume, Location, Member, Volume, VolumeSet};
@@ -93,6 +93,8 @@ async fn put(store: &Store, key: &str, len: usize) -> bool {
         tags: Tags::new(),
         owner: "owner".into(),
         lock: ObjectLock::default(),
+        acl: None,
+        storage_class: StorageClass::Standard,
         condition: WriteCondition::default(),
         expected: Expected { len: Some(len as u64), ..Expected::default() },
         body: whole(len),
@@ -108,6 +110,8 @@ async fn put_in_a_part(store: &Store, key: &str, len: usize) -> bool {
         owner: "owner".into(),
         checksum: None,
         lock: ObjectLock::default(),
+        acl: None,
+        storage_class: StorageClass::Standard,
     };
     let start = StartUpload { bucket: BUCKET.into(), template, algorithm: None::<ChecksumAlgorithm>, kind: None };
     let Ok(upload) = store.start_upload(start).await else { return false };
@@ -205,7 +209,8 @@ async fn what_was_acknowledged_survives_cuts_of_the_power() {
     for cut in 0..cuts {
         let machine = Machine::on(dir.path()).await;
         if cut == 0 {
-            machine.store.create_bucket(BUCKET.into(), "us-east-1".into(), "owner".into(), false).await.unwrap();
+            let bucket = CreateBucket::new(BUCKET, "us-east-1", "owner", BucketDefaults::default());
+            machine.store.create_bucket(bucket).await.unwrap();
         }
         let seed = seed.wrapping_add(cut * 1000);
         let mut clients = JoinSet::new();

@@ -19,6 +19,7 @@ async fn created_once_listed_in_order_and_deleted_when_empty(f: &Fixture) {
         region: "eu-west-1".into(),
         owner: "other".into(),
         lock: false,
+        configs: Vec::new(),
         created: NOW + 1,
     };
     match f.meta.create_bucket(&again).await {

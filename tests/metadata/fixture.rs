@@ -132,6 +132,7 @@ impl Fixture {
             region: "us-east-1".into(),
             owner: "owner".into(),
             lock: false,
+            configs: Vec::new(),
             created: NOW,
         };
         self.meta.create_bucket(&new).await.unwrap()
@@ -320,6 +321,8 @@ pub fn object(key: &str) -> NewObject {
         tags: Tags::new(),
         owner: "owner".into(),
         lock: ObjectLock::default(),
+        acl: None,
+        storage_class: StorageClass::Standard,
     }
 }
 
@@ -339,6 +342,8 @@ pub fn new_upload(key: &str, started: Millis) -> NewUpload {
             owner: "owner".into(),
             checksum: None,
             lock: ObjectLock::default(),
+            acl: None,
+            storage_class: StorageClass::Standard,
         },
         started,
     }

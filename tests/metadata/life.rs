@@ -98,8 +98,14 @@ async fn a_database_that_went_away_is_recovered_from() {
     let url = cluster.create_database().await;
     let quick = DatabaseConfig { connect_timeout: Duration::from_secs(1), ..config(&url) };
     let meta = Metadata::connect(&quick).await.unwrap();
-    let bucket =
-        |name: &str| NewBucket { name: name.into(), region: "r".into(), owner: "o".into(), lock: false, created: NOW };
+    let bucket = |name: &str| NewBucket {
+        name: name.into(),
+        region: "r".into(),
+        owner: "o".into(),
+        lock: false,
+        configs: Vec::new(),
+        created: NOW,
+    };
     meta.create_bucket(&bucket("before")).await.unwrap();
     // Several connections, so that several are dead afterwards.
     all((0..8).map(|_| {
@@ -154,7 +160,14 @@ async fn sessions_never_confirm_what_is_not_synced() {
         )
         .await;
     let meta = Metadata::connect(&f.config).await.unwrap();
-    let bucket = NewBucket { name: "b2".into(), region: "r".into(), owner: "o".into(), lock: false, created: NOW };
+    let bucket = NewBucket {
+        name: "b2".into(),
+        region: "r".into(),
+        owner: "o".into(),
+        lock: false,
+        configs: Vec::new(),
+        created: NOW,
+    };
     meta.create_bucket(&bucket).await.unwrap();
     let seen = "SELECT COUNT(*) FROM seen WHERE setting = ";
     assert_eq!(f.raw.int(&format!("{seen} 'on'")).await, 1);

@@ -249,6 +249,7 @@ async fn listed_objects_hold_what_is_printed(f: &Fixture) {
     let mut commit = f.put("dir/key", &[70, 7]);
     commit.object.checksum =
         Some(Checksum { algorithm: ChecksumAlgorithm::Sha256, kind: ChecksumType::Composite, value: "x-2".into() });
+    commit.object.storage_class = StorageClass::ReducedRedundancy;
     f.meta.commit_put(&commit).await.unwrap();
     let expected = ListedObject {
         key: "dir/key".into(),
@@ -257,6 +258,7 @@ async fn listed_objects_hold_what_is_printed(f: &Fixture) {
         modified: NOW,
         checksum: Some((ChecksumAlgorithm::Sha256, ChecksumType::Composite)),
         owner: "owner".into(),
+        storage_class: StorageClass::ReducedRedundancy,
     };
     for (prefix, delimiter) in [("", ""), ("dir/", "/"), ("d", "#")] {
         let (prefix, delimiter) = (prefix.into(), delimiter.into());

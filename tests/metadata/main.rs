@@ -9,6 +9,7 @@ mod postgres;
 mod fixture;
 mod locks;
 
+mod access;
 mod ambiguous;
 mod buckets;
 mod changes;

@@ -34,10 +34,23 @@ async fn what_is_put_is_resolved(f: &Fixture) {
     f.meta.commit_put(&commit).await.unwrap();
 
     let resolved = f.resolve("a/b").await.unwrap();
-    let NewObject { key, etag, modified, checksum, headers, tags, owner, lock } = commit.object;
+    let NewObject { key, etag, modified, checksum, headers, tags, owner, lock, acl, storage_class } = commit.object;
     let content = resolved.object.content;
-    let expected =
-        Object { key, size: 150, etag, modified, checksum, headers, tags, owner, parts: None, lock, content };
+    let expected = Object {
+        key,
+        size: 150,
+        etag,
+        modified,
+        checksum,
+        headers,
+        tags,
+        owner,
+        parts: None,
+        lock,
+        acl,
+        storage_class,
+        content,
+    };
     assert_eq!(resolved.object, expected);
     assert_eq!(resolved.range, 0..150);
     let extents: Vec<_> = resolved.extents.iter().map(|placed| placed.extent).collect();

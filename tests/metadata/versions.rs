@@ -391,8 +391,14 @@ async fn a_bucket_that_locks_keeps_its_versions(f: &Fixture) {
     for key in ["large", "small", "copy"] {
         assert_eq!(f.resolve(key).await.unwrap().object.lock.retention, until, "{key}");
     }
-    let new =
-        NewBucket { name: "locks".into(), region: String::new(), owner: "owner".into(), lock: true, created: NOW };
+    let new = NewBucket {
+        name: "locks".into(),
+        region: String::new(),
+        owner: "owner".into(),
+        lock: true,
+        configs: Vec::new(),
+        created: NOW,
+    };
     let made = f.meta.create_bucket(&new).await.unwrap();
     assert_eq!((made.versioning, made.lock), (Versioning::Enabled, Some(BucketLock::default())));
 }

@@ -72,6 +72,7 @@ fn refused(changed: &[(&str, &str)]) -> FormError {
 fn the_documented_example_is_let_through() {
     let mut fields = form(&[]);
     let (identity, policy) = access(false).verify(SIGNED_AT, &fields).unwrap();
+    let policy = policy.unwrap();
     assert_eq!(&*identity.access_key, "AKIAIOSFODNN7EXAMPLE");
     fields.name_the_file(Some("C:\\Program Files\\directory1\\file.txt"));
     assert_eq!(fields.get("key"), Some("user/user1/file.txt"));
