@@ -241,9 +241,6 @@ impl Guard {
         let operation = cx.s3_op().name().to_owned();
         let of_object = cx.s3_path().get_object_key().is_some();
         check_parameters(&operation, cx.method(), of_object, claims.as_ref(), &query)?;
-        if UPLOADS.contains(&operation.as_str()) && cx.extensions_mut().get::<LengthUnknown>().is_some() {
-            return Err(Refusal::new(StatusCode::LENGTH_REQUIRED, "MissingContentLength"));
-        }
         Ok(Known { who, query, claims, form: false })
     }
 
@@ -313,6 +310,9 @@ impl S3Access for Guard {
             now: Clock::system().now(),
         };
         let Allowed { authority, pending, concealed } = self.authorizer.authorize(&who, &lines).await?;
+        if UPLOADS.contains(&cx.s3_op().name()) && cx.extensions_mut().get::<LengthUnknown>().is_some() {
+            return Err(s3_error(&Refusal::new(StatusCode::LENGTH_REQUIRED, "MissingContentLength")));
+        }
         let extensions = cx.extensions_mut();
         extensions.insert(authority);
         pending.map(|pending| extensions.insert(pending));

@@ -96,7 +96,7 @@ async fn hosts_of_websites_are_theirs_and_no_others() {
     assert_eq!(server.send(ask(&format!("www.example.test.{WEBSITES}"))).await.status, 200);
     // Nothing of S3's is a website, nor the other way round.
     for host in [format!("{PUBLIC}.{DOMAIN}"), "www.example.test".into(), server.address.to_string()] {
-        let answer = server.send(ask(&host)).await;
+        let answer = server.send(request(Method::GET, &host, "/", &[])).await;
         assert_eq!((answer.status, answer.code()), (403, "AccessDenied"), "{host}");
         assert_eq!(answer.header("content-type"), Some("application/xml"));
     }
@@ -110,24 +110,24 @@ async fn hosts_of_websites_are_theirs_and_no_others() {
     }
     for host in [format!("{PUBLIC}.{DOMAIN}"), server.websites.to_string(), WEBSITES.into()] {
         let answer = server.send_to_websites(ask(&host)).await;
-        assert_eq!((answer.status, said(&answer)[0]), (403, "Code: AccessDenied"), "{host}");
+        assert_eq!((answer.status, said(&answer)[0]), (404, "Code: NoSuchBucket"), "{host}");
     }
 }
 
 #[tokio::test]
-async fn of_buckets_that_are_not_public_nothing_is_told() {
+async fn pages_are_read_as_nobody_in_particular() {
     let server = server(pages()).await;
     set(&server, "private", Some(Website::Pages(pages())));
-    set(&server, "elsewhere", Some(Website::RedirectAll { host: "a.test".into(), protocol: None }));
-    for bucket in ["private", "elsewhere", "absent", "Not_A_Bucket"] {
-        for path in ["/", "/key", "/missing"] {
+    for path in ["/", "/key", "/missing"] {
+        let answer = server.send(request(Method::GET, &format!("private.{WEBSITES}"), path, &[])).await;
+        assert_eq!(answer.status, 403, "{path}");
+        assert_eq!(said(&answer), ["Code: AccessDenied", "Message: Access Denied"]);
+        assert_eq!(answer.header("x-amz-error-code"), Some("AccessDenied"));
+        for bucket in ["absent", "Not_A_Bucket"] {
             let answer = server.send(request(Method::GET, &format!("{bucket}.{WEBSITES}"), path, &[])).await;
-            assert_eq!(answer.status, 403, "{bucket}");
-            assert_eq!(said(&answer), ["Code: AccessDenied", "Message: Access Denied"]);
-            assert_eq!(answer.header("x-amz-error-code"), Some("AccessDenied"));
+            assert_eq!((answer.status, answer.header("x-amz-error-code")), (404, Some("NoSuchBucket")), "{bucket}");
         }
     }
-    assert_eq!(server.configured.asked.load(Ordering::SeqCst), 0);
     assert!(read(&server).is_empty());
 }
 
