@@ -3,6 +3,7 @@
 //! Every operation that changes something runs in a task of its own, so that a client that goes away cannot stop it between two
 //! steps: it either commits or cleans up after itself.
 
+mod access;
 mod body;
 mod buckets;
 mod compact;
@@ -40,6 +41,7 @@ use crate::layout::NewData;
 use crate::metadata::{self, BatchId, Content, ExtentQuery, Metadata};
 use lanes::Lanes;
 
+pub use access::ObjectAccess;
 pub use body::{Expected, LateChecksum};
 pub use buckets::{BucketDefaults, CreateBucket};
 pub use compact::Compacted;
