@@ -247,8 +247,8 @@ class TestRecords:
         wrong = raw.signed(server, "GET", f"/{source}/wrong", secret_key="another")
         assert wrong.status == 403
         assert raw.send(server, "OPTIONS", f"/{source}/k", {"origin": "http://a.test"}).status >= 400
-        assert raw.signed(server, "GET", f"/{source}?acl").status == 501
-        found = wait_for(client, target, "REST.GET.ACL", 6)
+        assert raw.signed(server, "GET", f"/{source}?accelerate").status == 501
+        found = wait_for(client, target, "REST.GET.ACCELERATE", 6)
         by = {(record.operation, record.key): record for record in found}
         anonymous = by["REST.GET.OBJECT", "anonymous"]
         assert (anonymous.requester, anonymous.signature, anonymous.auth, anonymous.error) == ("-", "-", "-", "AccessDenied")
@@ -260,7 +260,7 @@ class TestRecords:
         forged = by["REST.GET.OBJECT", "wrong"]
         assert (forged.requester, forged.error) == ("-", "SignatureDoesNotMatch")
         assert by["REST.OPTIONS.PREFLIGHT", "k"].status == "403"
-        assert by["REST.GET.ACL", "-"].error == "NotImplemented"
+        assert by["REST.GET.ACCELERATE", "-"].error == "NotImplemented"
 
     def test_deletes_copies_and_parts(self, logged_server, buckets, name):
         _, client = logged_server

@@ -59,7 +59,7 @@ class TestAnUpload:
         sha = base64.b64encode(hashlib.sha256(b"content").digest()).decode()
         answer = presigned(
             fields={
-                "acl": "private",
+                "acl": "bucket-owner-full-control",
                 "Content-Type": "text/plain",
                 "Content-Disposition": "attachment",
                 "Cache-Control": "no-cache",
@@ -67,7 +67,7 @@ class TestAnUpload:
                 "Expires": "Tue, 14 Nov 2023 22:13:20 GMT",
                 "Content-MD5": base64.b64encode(hashlib.md5(b"content").digest()).decode(),
                 "x-amz-meta-Colour": "gr\u00fcn",
-                "x-amz-storage-class": "STANDARD",
+                "x-amz-storage-class": "REDUCED_REDUNDANCY",
                 "x-amz-website-redirect-location": "/elsewhere",
                 "x-amz-checksum-sha256": sha,
                 "tagging": tagging,
@@ -162,7 +162,7 @@ class TestARefusal:
             ({"x-amz-checksum-crc32": "AAAAAA=="}, 400, "BadDigest"),
             ({"x-amz-checksum-crc32": "sailorjerry"}, 400, "InvalidRequest"),
             ({"x-amz-checksum-algorithm": "SHA256"}, 400, "InvalidRequest"),
-            ({"acl": "public-read"}, 501, "NotImplemented"),
+            ({"acl": "public-read"}, 400, "AccessControlListNotSupported"),
             ({"x-amz-storage-class": "GLACIER"}, 501, "NotImplemented"),
             ({"x-amz-storage-class": "FakeClass"}, 400, "InvalidStorageClass"),
             ({"x-amz-server-side-encryption": "AES256"}, 501, "NotImplemented"),

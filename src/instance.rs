@@ -145,7 +145,7 @@ impl Instance {
             let stop = stop.clone();
             tasks.spawn(async move { log.run(stop).await });
         }
-        tasks.spawn(objects::watch_access(store.clone(), stop.clone()));
+        tasks.spawn(objects::watch_rules(store.clone(), stop.clone()));
         tasks.spawn(maintenance::run(store.clone(), heartbeat.clone(), Arc::clone(&roster), config.maintenance, stop));
         Ok(Self { store, deployment, heartbeat, roster, log, shutdown, tasks })
     }

@@ -4,6 +4,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use super::policy::AclGrant;
+
 /// A predefined group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Group {
@@ -102,18 +104,17 @@ impl Acl {
         Self(vec![Grant { to: Grantee::Account(owner.to_owned()), may: Permission::FullControl }])
     }
 
-    /// Whether it grants `who` (a canonical id; `None`: somebody who did not sign) a permission. `ignore_public`: grants to
+    /// Whom that `who` (a canonical id; `None`: somebody who did not sign) is of it grants a permission. `ignore_public`: grants to
     /// [`Group::AllUsers`] and [`Group::AuthenticatedUsers`] do not count.
-    pub fn allows(&self, who: Option<&str>, permission: Permission, ignore_public: bool) -> bool {
-        self.0.iter().any(|grant| {
-            let of = match &grant.to {
-                Grantee::Account(id) => who == Some(id),
-                Grantee::Group(Group::AllUsers) => !ignore_public,
-                Grantee::Group(Group::AuthenticatedUsers) => !ignore_public && who.is_some(),
-                Grantee::Group(Group::LogDelivery) => false,
-            };
-            of && (grant.may == permission || grant.may == Permission::FullControl)
-        })
+    pub fn grants(&self, who: Option<&str>, permission: Permission, ignore_public: bool) -> AclGrant {
+        let granted = self.0.iter().filter(|grant| grant.may == permission || grant.may == Permission::FullControl);
+        let reaches = granted.map(|grant| match &grant.to {
+            Grantee::Account(id) if who == Some(id) => AclGrant::Account,
+            Grantee::Group(Group::AllUsers) if !ignore_public => AclGrant::Everybody,
+            Grantee::Group(Group::AuthenticatedUsers) if !ignore_public && who.is_some() => AclGrant::Everybody,
+            Grantee::Account(_) | Grantee::Group(_) => AclGrant::Nobody,
+        });
+        reaches.max().unwrap_or(AclGrant::Nobody)
     }
 
     /// Whether it makes public what it is of.

@@ -1,140 +1,77 @@
-//! What buckets and objects say of who may do what with them, for the guard.
+//! Who may do what with buckets and objects, as far as these say it themselves: ACLs, ownership, public access block and policy. Who is
+//! allowed what because of it is decided elsewhere.
 //!
-//! The rules of buckets are kept in memory: every request needs them. An instance asks several times a second whether any bucket's have
-//! changed anywhere ([`watch_access`]), and believes what it has for no longer than a second after it last knew that none had.
+//! Source: "Access control in Amazon S3" in the Amazon S3 user guide.
 
-use std::collections::HashMap;
-use std::sync::{Arc, PoisonError, RwLock};
-use std::time::{Duration, Instant};
+use super::{Result, Store, VersionName};
+use crate::access::PublicAccessBlock;
+use crate::access::acl::{Acl, Ownership};
+use crate::metadata::{BucketAccess, ConfigKind, VersionId};
 
-use async_trait::async_trait;
-use tokio::sync::watch;
-
-use super::{Error, Result, Store};
-use crate::access::acl::Acl;
-use crate::access::policy::{Policy, PolicyKind};
-use crate::access::{BucketRules, ObjectRules, Resources};
-use crate::metadata::{self, ReadRange, VersionId};
-
-/// How often it is asked whether anything has changed.
-const INTERVAL: Duration = Duration::from_millis(300);
-/// How long what was asked for is believed after it was last known to be so.
-const BELIEVED: Duration = Duration::from_millis(900);
-/// Buckets whose rules are kept at most.
-const KEPT: usize = 10_000;
-
-/// The rules of buckets, as they were when they were last needed.
-#[derive(Debug, Default)]
-pub(super) struct AccessCache(RwLock<Kept>);
-
-#[derive(Debug, Default)]
-struct Kept {
-    buckets: HashMap<String, Arc<BucketRules>>,
-    /// Grows with every change: what was asked for before one is not kept after it.
-    changes: u64,
-    /// Until when it is believed; `None` if nobody watches.
-    until: Option<Instant>,
+/// Whose an object is, and what others may do with it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ObjectAccess {
+    /// Canonical id of its owner.
+    pub owner: String,
+    /// Its ACL; `None`: it is its owner's alone.
+    pub acl: Option<Acl>,
+    /// Which version that is, if the bucket keeps any.
+    pub version: Option<VersionId>,
 }
 
-impl AccessCache {
-    /// What is kept of a bucket; else the number of changes so far.
-    fn get(&self, bucket: &str) -> std::result::Result<Arc<BucketRules>, u64> {
-        let kept = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        let believed = kept.until.is_some_and(|until| Instant::now() < until);
-        kept.buckets.get(bucket).filter(|_| believed).cloned().ok_or(kept.changes)
+impl Store {
+    /// What decides who may do what with a bucket.
+    ///
+    /// # Errors
+    /// No such bucket.
+    pub async fn bucket_access(&self, bucket: &str) -> Result<BucketAccess> {
+        Ok(self.metadata.bucket_access(bucket).await?)
     }
 
-    fn put(&self, bucket: &str, rules: &Arc<BucketRules>, changes: u64) {
-        let mut kept = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        if kept.changes == changes && kept.until.is_some() {
-            if kept.buckets.len() >= KEPT {
-                kept.buckets.clear();
-            }
-            kept.buckets.insert(bucket.to_owned(), Arc::clone(rules));
-        }
+    /// Gives a bucket this ACL; `None`: it is its owner's alone.
+    ///
+    /// # Errors
+    /// No such bucket.
+    pub async fn set_bucket_acl(&self, bucket: String, acl: Option<Acl>) -> Result<()> {
+        self.set_config(bucket, ConfigKind::Acl, acl.as_ref()).await
     }
 
-    /// Something has changed.
-    pub(super) fn changed(&self) {
-        let mut kept = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        kept.changes += 1;
-        kept.buckets.clear();
+    /// Says who owns what others write into a bucket, or no more.
+    ///
+    /// # Errors
+    /// No such bucket.
+    pub async fn set_bucket_ownership(&self, bucket: String, ownership: Option<Ownership>) -> Result<()> {
+        self.set_config(bucket, ConfigKind::Ownership, ownership.as_ref()).await
     }
 
-    fn believe(&self, until: Instant) {
-        self.0.write().unwrap_or_else(PoisonError::into_inner).until = Some(until);
-    }
-}
-
-#[async_trait]
-impl Resources for Store {
-    async fn bucket_rules(&self, bucket: &str) -> Result<Arc<BucketRules>> {
-        let changes = match self.access.get(bucket) {
-            Ok(rules) => return Ok(rules),
-            Err(changes) => changes,
-        };
-        let found = self.metadata.bucket_access(bucket).await?;
-        let policy = match found.policy {
-            // One that was taken once and cannot be read now might forbid what is asked for.
-            Some(text) => match Policy::parse(&text, PolicyKind::Bucket(bucket)) {
-                Ok(policy) => Some(Arc::new(policy)),
-                Err(error) => {
-                    let message = format!("the policy of bucket {bucket} cannot be read: {error}");
-                    return Err(metadata::Error::Corrupt(message).into());
-                }
-            },
-            None => None,
-        };
-        let rules = Arc::new(BucketRules {
-            policy,
-            acl: found.acl.unwrap_or_else(|| Acl::private(&found.owner)),
-            ownership: found.ownership.unwrap_or_default(),
-            block: found.block.unwrap_or_default(),
-            owner: found.owner,
-        });
-        self.access.put(bucket, &rules, changes);
-        Ok(rules)
+    /// Says what of public access to a bucket is blocked, or no more.
+    ///
+    /// # Errors
+    /// No such bucket.
+    pub async fn set_public_access_block(&self, bucket: String, block: Option<PublicAccessBlock>) -> Result<()> {
+        self.set_config(bucket, ConfigKind::PublicAccessBlock, block.as_ref()).await
     }
 
-    async fn object_rules(&self, bucket: &str, key: &str, version: Option<&str>) -> Result<Option<ObjectRules>> {
-        // The operation itself says what is wrong with a name that is none.
-        let version = match version.map(VersionId::parse) {
-            Some(None) => return Ok(None),
-            named => named.flatten(),
-        };
-        match self.metadata.resolve(bucket, key, version.as_ref(), ReadRange::Nothing).await {
-            Ok(found) => {
-                let object = found.object;
-                let acl = object.acl.unwrap_or_else(|| Acl::private(&object.owner));
-                Ok(Some(ObjectRules { owner: object.owner, acl, tags: object.tags }))
-            }
-            Err(
-                metadata::Error::NoSuchKey { .. }
-                | metadata::Error::NoSuchVersion { .. }
-                | metadata::Error::DeleteMarker { .. },
-            ) => Ok(None),
-            Err(error) => Err(Error::Metadata(error)),
-        }
+    /// Gives a bucket this policy, which is kept as it is, or takes it away.
+    ///
+    /// # Errors
+    /// No such bucket.
+    pub async fn set_bucket_policy(&self, bucket: String, policy: Option<String>) -> Result<()> {
+        let store = self.clone();
+        Self::to_the_end(async move {
+            let set = store.metadata.set_bucket_config(&bucket, ConfigKind::Policy, policy.as_deref()).await;
+            store.rules.changed();
+            Ok(set?)
+        })
+        .await
     }
-}
 
-/// Keeps a store's rules of buckets as the database has them, until it is to stop.
-pub async fn watch_access(store: Store, mut stop: watch::Receiver<bool>) {
-    let mut known = None;
-    let mut ticks = tokio::time::interval(INTERVAL);
-    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    loop {
-        tokio::select! {
-            _ = stop.wait_for(|stop| *stop) => return,
-            _ = ticks.tick() => {}
-        }
-        let asked = Instant::now();
-        // Without an answer what is kept is not believed for long, and requests ask for themselves.
-        if let Ok(generation) = store.metadata.access_generation().await {
-            if known.replace(generation) != Some(generation) {
-                store.access.changed();
-            }
-            store.access.believe(asked + BELIEVED);
-        }
+    /// Whose an object is, and its ACL.
+    ///
+    /// # Errors
+    /// No such bucket, key or version.
+    pub async fn object_access(&self, name: &VersionName) -> Result<ObjectAccess> {
+        let found = self.describe(name).await?;
+        Ok(ObjectAccess { owner: found.object.owner, acl: found.object.acl, version: found.version })
     }
 }

@@ -100,7 +100,7 @@ impl Store {
         let store = self.clone();
         Self::to_the_end(async move {
             let deleted = store.metadata.delete_bucket(&name, store.clock.now()).await;
-            store.access.changed();
+            store.rules.changed();
             Ok(deleted?)
         })
         .await

@@ -79,7 +79,7 @@ impl Store {
         Self::to_the_end(async move {
             let set = store.metadata.set_bucket_config(&bucket, kind, body.as_deref()).await;
             // Whatever came of it: it may have been committed.
-            store.access.changed();
+            store.rules.changed();
             Ok(set?)
         })
         .await

@@ -71,8 +71,8 @@ pub struct CopyRequest {
     pub lock: ObjectLock,
     /// What others may do with the copy; `None`: nothing. The source's ACL is not copied.
     pub acl: Option<Acl>,
-    /// How the copy is said to be kept, whatever is said of the source.
-    pub storage_class: StorageClass,
+    /// How the copy is said to be kept, whatever is said of the source; `None`: as usual.
+    pub storage_class: Option<StorageClass>,
     /// The checksum the copy is to have; `None`: the source's.
     pub checksum: Option<ChecksumAlgorithm>,
     /// What must hold of the destination.
@@ -175,7 +175,7 @@ impl Store {
             && matches!(request.headers, Directive::Copy)
             && matches!(request.tags, Directive::Copy)
             && request.website_redirect == source.headers.website_redirect
-            && request.storage_class == source.storage_class
+            && request.storage_class.is_none()
             && request.checksum.is_none()
         {
             return Err(Error::InvalidRequest(
@@ -205,7 +205,7 @@ impl Store {
             owner: request.owner.clone(),
             lock: request.lock,
             acl: request.acl.clone(),
-            storage_class: request.storage_class,
+            storage_class: request.storage_class.unwrap_or_default(),
         };
         let (etag, checksum) = (object.etag.clone(), object.checksum.clone());
         let version = match source.content {

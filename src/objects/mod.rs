@@ -26,6 +26,7 @@ mod multipart;
 mod notification;
 mod put;
 mod replication;
+mod rules;
 mod tagging;
 mod versions;
 mod website;
@@ -40,10 +41,10 @@ use crate::chunks::{Body, BodyError, ChunkError, ChunkStore, Digest, Entry, Hold
 use crate::clock::{Clock, random_bytes};
 use crate::layout::NewData;
 use crate::metadata::{self, BatchId, Content, ExtentQuery, Metadata};
-use access::AccessCache;
 use lanes::Lanes;
+use rules::RulesCache;
 
-pub use access::watch_access;
+pub use access::ObjectAccess;
 pub use body::{Expected, LateChecksum};
 pub use buckets::{BucketDefaults, CreateBucket};
 pub use compact::Compacted;
@@ -64,6 +65,7 @@ pub use multipart::{CompletePart, CompleteRequest, CompletedUpload, PartRequest,
 pub use notification::Notification;
 pub use put::{PutRequest, Stored};
 pub use replication::{Replication, ReplicationRule};
+pub use rules::watch_rules;
 pub use versions::VersionName;
 pub use website::{Came, Pages, Replace, RoutingRule, WebProtocol, Website, directory};
 
@@ -84,7 +86,7 @@ pub struct Store {
     clock: Clock,
     lanes: Lanes,
     pack_max: usize,
-    access: Arc<AccessCache>,
+    rules: Arc<RulesCache>,
 }
 
 impl Store {
@@ -92,7 +94,7 @@ impl Store {
     pub fn new(metadata: Metadata, chunks: ChunkStore, clock: Clock, pack: &PackConfig) -> Self {
         let lanes = Lanes::new(&metadata, &chunks, &clock, pack);
         let pack_max = (pack.pack_max as usize).min(Entry::MAX_LEN);
-        Self { metadata, chunks, clock, lanes, pack_max, access: Arc::default() }
+        Self { metadata, chunks, clock, lanes, pack_max, rules: Arc::default() }
     }
 
     /// Ends the open packed chunks of this instance; further small writes open new ones.

@@ -35,7 +35,7 @@ impl Store {
         Ok(self.describe(name).await?.object.lock)
     }
 
-    async fn describe(&self, name: &VersionName) -> Result<Resolved> {
+    pub(super) async fn describe(&self, name: &VersionName) -> Result<Resolved> {
         Ok(self.metadata.resolve(&name.bucket, &name.key, name.version.as_ref(), ReadRange::Nothing).await?)
     }
 

@@ -8,10 +8,10 @@ use s3s::{S3Request, S3Response, S3Result};
 
 use super::error::{from_objects, invalid_argument, s3_error, with_detail};
 use super::host::is_reserved;
-use super::values::{refuse_unbuilt, timestamp};
-use super::{Api, identity};
+use super::values::timestamp;
+use super::{Api, acl, identity, ownership};
 use crate::metadata::{self, BucketQuery};
-use crate::objects::{CreateBucket, Error};
+use crate::objects::{BucketDefaults, CreateBucket, Error};
 
 /// The region that S3 began with.
 const FIRST_REGION: &str = "us-east-1";
@@ -68,11 +68,10 @@ pub(super) async fn create_bucket(
     request: S3Request<CreateBucketInput>,
 ) -> S3Result<S3Response<CreateBucketOutput>> {
     let owner = identity(&request)?.id;
-    let input = request.input;
-    refuse_unbuilt(&[(
-        "x-amz-object-ownership",
-        input.object_ownership.is_some_and(|o| o.as_str() != "BucketOwnerEnforced"),
-    )])?;
+    let S3Request { input, headers, .. } = request;
+    let said = ownership::from_header(input.object_ownership.as_ref())?;
+    let settings = BucketDefaults { ownership: said.unwrap_or(api.defaults.ownership), ..api.defaults };
+    let acl = acl::of_new_bucket(api, &owner, &headers, settings)?;
     let lock = input.object_lock_enabled_for_bucket == Some(true);
     let constraint = input.create_bucket_configuration.and_then(|configuration| configuration.location_constraint);
     if let Some(constraint) = constraint
@@ -92,7 +91,7 @@ pub(super) async fn create_bucket(
         return Err(with_detail(error, "BucketName", name));
     }
     let location = format!("/{name}");
-    let bucket = CreateBucket { lock, ..CreateBucket::new(name, &api.region, &owner, api.defaults) };
+    let bucket = CreateBucket { lock, acl, ..CreateBucket::new(name, &api.region, &owner, settings) };
     match api.store.create_bucket(bucket).await {
         // In S3's first region who has a bucket may create it once more, as clients of old do.
         Err(Error::Metadata(metadata::Error::BucketExists(bucket)))

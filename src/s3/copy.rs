@@ -10,7 +10,7 @@ use super::values::{
     ChecksumFields, algorithm, check_key, etag, etag_list, header_fields, millis, put_checksums, timestamp, version,
     version_id, write_condition,
 };
-use super::{Api, identity, noted, tagging};
+use super::{Api, acl, identity, noted, tagging, values};
 use crate::metadata::{UploadId, VersionId};
 use crate::objects::{CopyPartRequest, CopyRequest, Directive, ReadConditions};
 use crate::server::{Noted, NotedSource};
@@ -52,7 +52,7 @@ pub(super) async fn copy_object(
     api: &Api,
     request: S3Request<CopyObjectInput>,
 ) -> S3Result<S3Response<CopyObjectOutput>> {
-    let owner = identity(&request)?.id;
+    let who = identity(&request)?;
     let noted = noted(&request);
     let S3Request { mut input, headers, .. } = request;
     check_key(&input.key)?;
@@ -63,6 +63,8 @@ pub(super) async fn copy_object(
     let tagging_directive = input.tagging_directive.as_ref().map_or("COPY", TaggingDirective::as_str);
     let website_redirect = input.website_redirect_location.clone();
     let stored = header_fields!(input).into_headers()?;
+    let storage_class = values::storage_class(input.storage_class.as_ref())?;
+    let (owner, acl) = acl::of_new_object(api, &who, &input.bucket, &headers).await?;
     let copy = CopyRequest {
         source_bucket,
         source_key,
@@ -83,8 +85,8 @@ pub(super) async fn copy_object(
         },
         owner,
         lock,
-        acl: None,
-        storage_class: crate::metadata::StorageClass::Standard,
+        acl,
+        storage_class,
         checksum: algorithm(input.checksum_algorithm.as_ref().map(ChecksumAlgorithm::as_str))?,
         condition: write_condition(&headers, None, None)?,
     };

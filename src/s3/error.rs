@@ -39,6 +39,11 @@ pub(super) fn invalid_request(message: impl Into<String>) -> S3Error {
     s3_error("InvalidRequest", StatusCode::BAD_REQUEST, message)
 }
 
+/// 403 `AccessDenied`.
+pub(super) fn access_denied(message: impl Into<String>) -> S3Error {
+    s3_error("AccessDenied", StatusCode::FORBIDDEN, message)
+}
+
 /// 400 `MalformedXML`.
 pub(super) fn malformed_xml() -> S3Error {
     s3_error(

@@ -7,25 +7,32 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use s3s::dto::*;
 use s3s::{S3Request, S3Response, S3Result};
 
+use super::acl::ownership;
 use super::error::{from_objects, invalid_argument};
 use super::values::{Encoding, etag, page_limit, signed, signed32, timestamp};
 use super::{Api, display_name};
 use crate::access::Directory;
+use crate::access::acl::Ownership;
 use crate::metadata::{ListQuery, ListedObject, ListedVersion, UploadId, VersionId};
 use crate::server::VersionOrder;
 
 /// The owners on a page, each of whom is looked up once.
 struct Owners<'a> {
     directory: &'a Directory,
+    /// Who owns all of it, whoever wrote it.
+    all: Option<String>,
     names: HashMap<String, Option<String>>,
 }
 
 impl<'a> Owners<'a> {
-    fn new(api: &'a Api) -> Self {
-        Self { directory: &api.directory, names: HashMap::new() }
+    async fn in_bucket(api: &'a Api, bucket: &str) -> S3Result<Self> {
+        let access = api.store.bucket_access(bucket).await.map_err(from_objects)?;
+        let all = (ownership(&access) == Ownership::BucketOwnerEnforced).then_some(access.owner);
+        Ok(Self { directory: &api.directory, all, names: HashMap::new() })
     }
 
     fn of(&mut self, id: String) -> Owner {
+        let id = self.all.clone().unwrap_or(id);
         let directory = self.directory;
         let name = self.names.entry(id.clone()).or_insert_with(|| display_name(directory, &id));
         Owner { display_name: name.clone(), id: Some(id) }
@@ -71,13 +78,13 @@ pub(super) async fn list_objects(
     api: &Api,
     request: S3Request<ListObjectsInput>,
 ) -> S3Result<S3Response<ListObjectsOutput>> {
-    let mut owners = Owners::new(api);
     let input = request.input;
     let encoding = Encoding::parse(input.encoding_type.as_ref().map(EncodingType::as_str))?;
     let limit = page_limit("max-keys", input.max_keys)?;
     let delimiter = delimiter(input.delimiter.as_ref());
     let marker = input.marker.clone().unwrap_or_default();
     let list = query(&input.bucket, input.prefix.as_ref(), delimiter.as_ref(), limit).after_marker(&marker);
+    let mut owners = Owners::in_bucket(api, &input.bucket).await?;
     let page = api.store.list(&list).await.map_err(from_objects)?;
     // Without a delimiter the last key is the next marker, and S3 leaves it to the client to know that.
     let next_marker = page.next.as_ref().filter(|_| page.truncated && delimiter.is_some());
@@ -110,7 +117,6 @@ pub(super) async fn list_objects_v2(
     api: &Api,
     request: S3Request<ListObjectsV2Input>,
 ) -> S3Result<S3Response<ListObjectsV2Output>> {
-    let mut owners = Owners::new(api);
     let input = request.input;
     let encoding = Encoding::parse(input.encoding_type.as_ref().map(EncodingType::as_str))?;
     let limit = page_limit("max-keys", input.max_keys)?;
@@ -127,9 +133,12 @@ pub(super) async fn list_objects_v2(
         }
         None => list.after_key(input.start_after.as_deref().unwrap_or_default()),
     };
+    let mut owners = match input.fetch_owner {
+        Some(true) => Some(Owners::in_bucket(api, &input.bucket).await?),
+        _ => None,
+    };
     let page = api.store.list(&list).await.map_err(from_objects)?;
     let token = page.next.as_ref().filter(|_| page.truncated).map(|next| BASE64_URL_SAFE_NO_PAD.encode(next));
-    let with_owner = input.fetch_owner == Some(true);
     let output = ListObjectsV2Output {
         name: Some(input.bucket),
         prefix: Some(encoding.apply(&list.prefix)),
@@ -146,7 +155,7 @@ pub(super) async fn list_objects_v2(
             page.entries
                 .into_iter()
                 .map(|object| {
-                    let owner = with_owner.then(|| owners.of(object.owner.clone()));
+                    let owner = owners.as_mut().map(|owners| owners.of(object.owner.clone()));
                     entry(object, encoding, owner)
                 })
                 .collect(),
@@ -160,7 +169,6 @@ pub(super) async fn list_object_versions(
     api: &Api,
     request: S3Request<ListObjectVersionsInput>,
 ) -> S3Result<S3Response<ListObjectVersionsOutput>> {
-    let mut owners = Owners::new(api);
     let input = request.input;
     let encoding = Encoding::parse(input.encoding_type.as_ref().map(EncodingType::as_str))?;
     let limit = page_limit("max-keys", input.max_keys)?;
@@ -185,6 +193,7 @@ pub(super) async fn list_object_versions(
         Some(_) => ListQuery { after: key_marker.clone(), ..list },
         None => list.after_marker(&key_marker),
     };
+    let mut owners = Owners::in_bucket(api, &input.bucket).await?;
     let page = api.store.list_versions(&list, after_version.as_ref()).await.map_err(from_objects)?;
     let order = VersionOrder(page.entries.iter().map(|listed| listed.marker).collect());
     let (mut versions, mut markers) = (Vec::new(), Vec::new());
@@ -242,7 +251,6 @@ pub(super) async fn list_multipart_uploads(
     api: &Api,
     request: S3Request<ListMultipartUploadsInput>,
 ) -> S3Result<S3Response<ListMultipartUploadsOutput>> {
-    let mut owners = Owners::new(api);
     let input = request.input;
     let encoding = Encoding::parse(input.encoding_type.as_ref().map(EncodingType::as_str))?;
     let limit = page_limit("max-uploads", input.max_uploads)?;
@@ -256,6 +264,7 @@ pub(super) async fn list_multipart_uploads(
         Some(_) => ListQuery { after: key_marker.clone(), ..list },
         None => list.after_marker(&key_marker),
     };
+    let mut owners = Owners::in_bucket(api, &input.bucket).await?;
     let page = api.store.list_uploads(&list, after_upload.as_ref()).await.map_err(from_objects)?;
     let uploads = page.entries.into_iter().map(|upload| {
         let owner = owners.of(upload.template.owner);

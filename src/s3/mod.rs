@@ -3,6 +3,7 @@
 //! Nothing here decides what S3 means; it translates between s3s's types and those of [`crate::objects`]. Apart from the server's layers
 //! and the authentication glue, no other room knows s3s.
 
+mod acl;
 pub mod auth;
 mod authorize;
 mod body;
@@ -21,7 +22,11 @@ mod logging;
 mod multipart;
 mod notification;
 mod objects;
+mod ownership;
+mod payment;
+mod policy;
 pub mod post;
+mod public_access;
 mod replication;
 mod rules;
 mod select;
@@ -73,7 +78,7 @@ fn identity<T>(request: &S3Request<T>) -> S3Result<Who> {
         Some(identity) => {
             Ok(Who { id: identity.account.canonical_id.to_string(), display_name: identity.account.name.to_string() })
         }
-        None => Err(error::s3_error("AccessDenied", http::StatusCode::FORBIDDEN, "Access Denied")),
+        None => Err(error::access_denied("Access Denied")),
     }
 }
 
@@ -144,6 +149,22 @@ operations! {
     get_object_tagging: GetObjectTaggingInput => GetObjectTaggingOutput, tagging;
     put_object_tagging: PutObjectTaggingInput => PutObjectTaggingOutput, tagging;
     delete_object_tagging: DeleteObjectTaggingInput => DeleteObjectTaggingOutput, tagging;
+    get_object_acl: GetObjectAclInput => GetObjectAclOutput, acl;
+    put_object_acl: PutObjectAclInput => PutObjectAclOutput, acl;
+    get_bucket_acl: GetBucketAclInput => GetBucketAclOutput, acl;
+    put_bucket_acl: PutBucketAclInput => PutBucketAclOutput, acl;
+    get_bucket_ownership_controls: GetBucketOwnershipControlsInput => GetBucketOwnershipControlsOutput, ownership;
+    put_bucket_ownership_controls: PutBucketOwnershipControlsInput => PutBucketOwnershipControlsOutput, ownership;
+    delete_bucket_ownership_controls: DeleteBucketOwnershipControlsInput => DeleteBucketOwnershipControlsOutput, ownership;
+    get_public_access_block: GetPublicAccessBlockInput => GetPublicAccessBlockOutput, public_access;
+    put_public_access_block: PutPublicAccessBlockInput => PutPublicAccessBlockOutput, public_access;
+    delete_public_access_block: DeletePublicAccessBlockInput => DeletePublicAccessBlockOutput, public_access;
+    get_bucket_policy: GetBucketPolicyInput => GetBucketPolicyOutput, policy;
+    put_bucket_policy: PutBucketPolicyInput => PutBucketPolicyOutput, policy;
+    delete_bucket_policy: DeleteBucketPolicyInput => DeleteBucketPolicyOutput, policy;
+    get_bucket_policy_status: GetBucketPolicyStatusInput => GetBucketPolicyStatusOutput, policy;
+    get_bucket_request_payment: GetBucketRequestPaymentInput => GetBucketRequestPaymentOutput, payment;
+    put_bucket_request_payment: PutBucketRequestPaymentInput => PutBucketRequestPaymentOutput, payment;
     get_bucket_tagging: GetBucketTaggingInput => GetBucketTaggingOutput, tagging;
     put_bucket_tagging: PutBucketTaggingInput => PutBucketTaggingOutput, tagging;
     delete_bucket_tagging: DeleteBucketTaggingInput => DeleteBucketTaggingOutput, tagging;

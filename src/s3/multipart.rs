@@ -9,9 +9,9 @@ use super::error::{from_objects, invalid_argument, invalid_request, malformed_xm
 use super::locking::lock_fields;
 use super::values::{
     ChecksumFields, algorithm, check_key, checksum_type, etag, header_fields, page_limit, put_checksums, signed,
-    signed32, take_checksums, timestamp, url_encode, version_id, write_condition,
+    signed32, storage_class, take_checksums, timestamp, url_encode, version_id, write_condition,
 };
-use super::{Api, display_name, identity, noted, tagging};
+use super::{Api, acl, display_name, identity, noted, tagging};
 use crate::metadata::{PartQuery, UploadId, UploadTemplate};
 use crate::objects::{CompletePart, CompleteRequest, PartRequest, StartUpload};
 use crate::server::OverTls;
@@ -32,9 +32,11 @@ pub(super) async fn create_multipart_upload(
     api: &Api,
     request: S3Request<CreateMultipartUploadInput>,
 ) -> S3Result<S3Response<CreateMultipartUploadOutput>> {
-    let owner = identity(&request)?.id;
-    let mut input = request.input;
+    let who = identity(&request)?;
+    let S3Request { mut input, headers, .. } = request;
     check_key(&input.key)?;
+    let storage_class = storage_class(input.storage_class.as_ref())?.unwrap_or_default();
+    let (owner, acl) = acl::of_new_object(api, &who, &input.bucket, &headers).await?;
     let start = StartUpload {
         bucket: input.bucket.clone(),
         template: UploadTemplate {
@@ -43,8 +45,8 @@ pub(super) async fn create_multipart_upload(
             tags: tagging::from_header(input.tagging.as_ref())?,
             owner,
             lock: lock_fields!(input, api.store.clock().now())?,
-            acl: None,
-            storage_class: crate::metadata::StorageClass::Standard,
+            acl,
+            storage_class,
             checksum: None,
         },
         algorithm: algorithm(input.checksum_algorithm.as_ref().map(ChecksumAlgorithm::as_str))?,

@@ -12,7 +12,7 @@ use super::values::{
     self, ChecksumFields, check_key, etag, etag_list, header_fields, millis, page_limit, put_checksums, signed,
     signed32, take_checksums, timestamp, version, version_id, write_condition,
 };
-use super::{Api, identity, noted, tagging};
+use super::{Api, acl, identity, noted, tagging};
 use crate::metadata::{
     self, ChecksumType as Kind, DeleteKey, Deleted, PartQuery, ReadRange, VersionId, WriteCondition,
 };
@@ -25,12 +25,14 @@ const MAX_DELETE: usize = 1000;
 const DEFAULT_TYPE: &str = "binary/octet-stream";
 
 pub(super) async fn put_object(api: &Api, request: S3Request<PutObjectInput>) -> S3Result<S3Response<PutObjectOutput>> {
-    let owner = identity(&request)?.id;
+    let who = identity(&request)?;
     let noted = noted(&request);
     let S3Request { mut input, headers, trailing_headers, .. } = request;
     check_key(&input.key)?;
+    let storage_class = values::storage_class(input.storage_class.as_ref())?.unwrap_or_default();
     let checksums = take_checksums!(input);
     let lock = lock_fields!(input, api.store.clock().now())?;
+    let (owner, acl) = acl::of_new_object(api, &who, &input.bucket, &headers).await?;
     let put = PutRequest {
         bucket: input.bucket,
         key: input.key.clone(),
@@ -39,8 +41,8 @@ pub(super) async fn put_object(api: &Api, request: S3Request<PutObjectInput>) ->
         tags: tagging::from_header(input.tagging.as_ref())?,
         owner,
         lock,
-        acl: None,
-        storage_class: crate::metadata::StorageClass::Standard,
+        acl,
+        storage_class,
         expected: expected(&headers, input.content_length, checksums, trailing_headers)?,
         body: incoming(input.body),
     };
@@ -103,6 +105,11 @@ fn shown_checksum(got: &Got, mode: Option<&ChecksumMode>) -> Option<metadata::Ch
     }
 }
 
+/// S3 shows every storage class but the usual one.
+fn shown_class(class: metadata::StorageClass) -> Option<StorageClass> {
+    (class != metadata::StorageClass::Standard).then(|| StorageClass::from_static(class.name()))
+}
+
 fn content_range(got: &Got) -> Option<String> {
     let Got { range, object, .. } = got;
     got.partial.then(|| format!("bytes {}-{}/{}", range.start, range.end.saturating_sub(1), object.size))
@@ -131,6 +138,7 @@ macro_rules! describe {
             last_modified: Some(timestamp(got.object.modified)),
             metadata: Some(headers.user.clone().into_iter().collect()),
             parts_count: got.parts.map(signed32),
+            storage_class: shown_class(got.object.storage_class),
             version_id: version_id(got.version.as_ref()),
             website_redirect_location: headers.website_redirect.clone(),
             ..Default::default()
@@ -349,7 +357,7 @@ pub(super) async fn get_object_attributes(
     };
     output.e_tag = wants("ETag").then(|| etag(&object.etag));
     output.object_size = wants("ObjectSize").then(|| signed(object.size));
-    output.storage_class = wants("StorageClass").then(|| StorageClass::from_static(StorageClass::STANDARD));
+    output.storage_class = wants("StorageClass").then(|| StorageClass::from_static(object.storage_class.name()));
     if let Some(checksum) = object.checksum.as_ref().filter(|_| wants("Checksum")) {
         let mut shown = Checksum { checksum_type: Some(checksum.kind.name().to_owned().into()), ..Default::default() };
         put_checksums!(shown, ChecksumFields::from_checksum(Some(checksum)));

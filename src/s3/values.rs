@@ -12,7 +12,7 @@ use time::OffsetDateTime;
 
 use super::error::{invalid_argument, invalid_request, not_implemented, s3_error};
 use crate::clock::Millis;
-use crate::metadata::{Checksum, ChecksumAlgorithm, ChecksumType, Headers, VersionId, WriteCondition};
+use crate::metadata::{Checksum, ChecksumAlgorithm, ChecksumType, Headers, StorageClass, VersionId, WriteCondition};
 use crate::objects::ETagList;
 
 /// Bytes of user metadata, names and values together (S3: 2 KB).
@@ -157,9 +157,9 @@ pub(super) fn refuse_unbuilt(asked: &[(&str, bool)]) -> S3Result<()> {
     }
 }
 
-/// The headers of encryption, locks and grants that no operation of ours obeys, wherever they appear.
+/// The headers that no operation of ours obeys, wherever they appear.
 pub(super) fn refuse_unbuilt_headers(headers: &HeaderMap) -> S3Result<()> {
-    const UNBUILT: [&str; 14] = [
+    const UNBUILT: [&str; 9] = [
         "x-amz-server-side-encryption",
         "x-amz-server-side-encryption-aws-kms-key-id",
         "x-amz-server-side-encryption-context",
@@ -168,11 +168,6 @@ pub(super) fn refuse_unbuilt_headers(headers: &HeaderMap) -> S3Result<()> {
         "x-amz-server-side-encryption-customer-key",
         "x-amz-server-side-encryption-customer-key-md5",
         "x-amz-copy-source-server-side-encryption-customer-algorithm",
-        "x-amz-grant-full-control",
-        "x-amz-grant-read",
-        "x-amz-grant-read-acp",
-        "x-amz-grant-write-acp",
-        "x-amz-grant-write",
         "x-amz-write-offset-bytes",
     ];
     if let Some(header) = UNBUILT.iter().find(|name| headers.contains_key(**name)) {
@@ -186,35 +181,33 @@ pub(super) fn refuse_unbuilt_headers(headers: &HeaderMap) -> S3Result<()> {
     if names.filter_map(|name| name.strip_prefix("x-amz-checksum-")).any(|name| !CHECKSUMS.contains(&name)) {
         return Err(invalid_request("The algorithm type you specified in x-amz-checksum- header is invalid."));
     }
-    let value = |name| headers.get(name).and_then(|v: &http::HeaderValue| v.to_str().ok());
-    // The owner alone has access to what it owns: these two canned ACLs say no more than that.
-    if value("x-amz-acl").is_some_and(|acl| acl != "private" && acl != "bucket-owner-full-control") {
-        return Err(not_implemented("x-amz-acl"));
-    }
-    if let Some(class) = value("x-amz-storage-class").filter(|class| *class != "STANDARD") {
-        const KNOWN: [&str; 11] = [
-            "REDUCED_REDUNDANCY",
-            "GLACIER",
-            "STANDARD_IA",
-            "ONEZONE_IA",
-            "INTELLIGENT_TIERING",
-            "DEEP_ARCHIVE",
-            "OUTPOSTS",
-            "GLACIER_IR",
-            "SNOW",
-            "EXPRESS_ONEZONE",
-            "FSX_OPENZFS",
-        ];
-        if KNOWN.contains(&class) {
-            return Err(not_implemented("x-amz-storage-class"));
-        }
-        return Err(s3_error(
+    Ok(())
+}
+
+/// `x-amz-storage-class`. What is kept elsewhere than the rest, or would have to be restored, is not built.
+pub(super) fn storage_class(class: Option<&s3s::dto::StorageClass>) -> S3Result<Option<StorageClass>> {
+    const UNBUILT: [&str; 10] = [
+        "GLACIER",
+        "STANDARD_IA",
+        "ONEZONE_IA",
+        "INTELLIGENT_TIERING",
+        "DEEP_ARCHIVE",
+        "OUTPOSTS",
+        "GLACIER_IR",
+        "SNOW",
+        "EXPRESS_ONEZONE",
+        "FSX_OPENZFS",
+    ];
+    let Some(name) = class.map(s3s::dto::StorageClass::as_str) else { return Ok(None) };
+    match StorageClass::from_name(name) {
+        Some(class) => Ok(Some(class)),
+        None if UNBUILT.contains(&name) => Err(not_implemented("x-amz-storage-class")),
+        None => Err(s3_error(
             "InvalidStorageClass",
             http::StatusCode::BAD_REQUEST,
             "The storage class you specified is not valid",
-        ));
+        )),
     }
-    Ok(())
 }
 
 /// `versionId`

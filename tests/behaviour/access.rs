@@ -1,327 +1,328 @@
-//! Who may do what: accounts, users, policies, ACLs, and nobody in particular.
-
-use std::sync::Arc;
+//! What buckets and objects say about access, as far as one account can see it.
 
 use aws_sdk_s3::Client;
-use aws_sdk_s3::primitives::ByteStream;
+use aws_sdk_s3::operation::get_object_acl::GetObjectAclOutput;
 use aws_sdk_s3::types::{
-    BucketCannedAcl, Delete, ObjectCannedAcl, ObjectIdentifier, ObjectOwnership, OwnershipControls,
-    OwnershipControlsRule, Tag, Tagging,
+    AccessControlPolicy, BucketCannedAcl, CompletedMultipartUpload, CompletedPart, Grant, Grantee, MetadataDirective,
+    ObjectCannedAcl, ObjectOwnership, Owner, OwnershipControls, OwnershipControlsRule, Payer, Permission,
+    PublicAccessBlockConfiguration, RequestPaymentConfiguration, StorageClass, Type,
 };
-use ninefold::access::policy::{Policy, PolicyKind};
-use ninefold::access::{Account, Identity, Key, Kind, Known, PublicAccessBlock, Secret};
 
-use crate::fixture::{BUCKET, Door, Fixture, SECRET, error, on_both};
+use crate::fixture::{BUCKET, Fixture, error, on_both};
 
-const OTHER_ID: &str = "222222222222";
+const EVERYBODY: &str = "http://acs.amazonaws.com/groups/global/AllUsers";
 
-/// Root, the account `other`, a user of it, a user of root's account, and nobody.
-struct People {
-    root: Client,
-    other: Client,
-    other_id: String,
-    user: Client,
-    reader: Client,
-    nobody: Client,
-}
-
-fn policy(text: &str) -> Arc<Policy> {
-    Arc::new(Policy::parse(text, PolicyKind::Identity).unwrap())
-}
-
-impl People {
-    /// `user` is of `other` and may what `policies` say; `reader` is of root's account and may read what begins with `read/`.
-    fn new(f: &Fixture, policies: &[&str]) -> Self {
-        let root = Door::new(f.store(), f.instance.deployment(), Known::default());
-        let account = root.directory().root().account.clone();
-        let other = Arc::new(Account {
-            id: OTHER_ID.into(),
-            canonical_id: "2".repeat(64).into(),
-            name: "other".into(),
-            email: Some("other@example.com".into()),
-            public_access_block: PublicAccessBlock::default(),
-        });
-        let user_of = |account: &Arc<Account>, name: &str, policies: Vec<Arc<Policy>>| Identity {
-            kind: Kind::User { id: format!("AIDA{name}").into(), name: name.into(), path: "/".into() },
-            policies: policies.into(),
-            ..Identity::root(Arc::clone(account), name)
-        };
-        let reads = r#"{"Version":"2012-10-17","Statement":[
-            {"Effect":"Allow","Action":"s3:GetObject","Resource":"arn:aws:s3:::*/read/*"}]}"#;
-        let mut known = Known::default();
-        known.add_account(Arc::clone(&other));
-        for identity in [
-            Identity::root(Arc::clone(&other), "OTHER"),
-            user_of(&other, "USER", policies.iter().map(|text| policy(text)).collect()),
-            user_of(&account, "READER", vec![policy(reads)]),
-        ] {
-            known.add_key(Key { identity, secret: Secret::new(SECRET), token: None, expires: None });
-        }
-        let door = Door::new(f.store(), f.instance.deployment(), known);
-        Self {
-            root: door.client(Some("ROOTUSER")),
-            other: door.client(Some("OTHER")),
-            other_id: other.canonical_id.to_string(),
-            user: door.client(Some("USER")),
-            reader: door.client(Some("READER")),
-            nobody: door.client(None),
-        }
-    }
-}
-
-fn denied() -> (u16, String) {
-    (403, "AccessDenied".to_owned())
-}
-
-/// Lets ACLs and policies of a bucket make public.
-async fn open(s3: &Client, ownership: ObjectOwnership) {
-    s3.delete_public_access_block().bucket(BUCKET).send().await.unwrap();
+fn controls(ownership: ObjectOwnership) -> OwnershipControls {
     let rule = OwnershipControlsRule::builder().object_ownership(ownership).build().unwrap();
-    let controls = OwnershipControls::builder().rules(rule).build().unwrap();
-    s3.put_bucket_ownership_controls().bucket(BUCKET).ownership_controls(controls).send().await.unwrap();
+    OwnershipControls::builder().rules(rule).build().unwrap()
 }
 
-async fn allow(s3: &Client, statements: &str) {
-    let text = format!(r#"{{"Version":"2012-10-17","Statement":[{statements}]}}"#);
-    s3.put_bucket_policy().bucket(BUCKET).policy(text).send().await.unwrap();
+fn block(acls: bool) -> PublicAccessBlockConfiguration {
+    PublicAccessBlockConfiguration::builder().block_public_acls(acls).ignore_public_acls(true).build()
 }
 
-/// What reading a key comes to: its bytes, or status and code.
-async fn read(s3: &Client, key: &str) -> Result<Vec<u8>, (u16, String)> {
-    match s3.get_object().bucket(BUCKET).key(key).send().await {
-        Ok(got) => Ok(got.body.collect().await.unwrap().to_vec()),
-        refused => Err(error(refused)),
-    }
+/// ACLs count from now on, public ones too.
+async fn open(s3: &Client, bucket: &str, ownership: ObjectOwnership) {
+    s3.put_bucket_ownership_controls().bucket(bucket).ownership_controls(controls(ownership)).send().await.unwrap();
+    s3.delete_public_access_block().bucket(bucket).send().await.unwrap();
 }
 
-async fn write(s3: &Client, key: &str) -> Result<(), (u16, String)> {
-    let put = s3.put_object().bucket(BUCKET).key(key).body(ByteStream::from_static(b"x"));
-    match put.send().await {
-        Ok(_) => Ok(()),
-        refused => Err(error(refused)),
-    }
+/// Grants as `who may`, groups by the last part of their address.
+fn grants(grants: &[Grant]) -> Vec<String> {
+    let name = |grant: &Grant| {
+        let to = grant.grantee().unwrap();
+        let name = match to.r#type() {
+            Type::Group => to.uri().unwrap().rsplit('/').next().unwrap(),
+            _ => {
+                assert_eq!(to.display_name(), Some("ROOTUSER"));
+                assert_eq!(to.id().unwrap().len(), 64);
+                "owner"
+            }
+        };
+        format!("{name} {}", grant.permission().unwrap().as_str())
+    };
+    grants.iter().map(name).collect()
 }
 
-async fn list(s3: &Client) -> Result<usize, (u16, String)> {
-    match s3.list_objects_v2().bucket(BUCKET).send().await {
-        Ok(page) => Ok(page.contents().len()),
-        refused => Err(error(refused)),
-    }
+async fn acl(s3: &Client, key: &str) -> GetObjectAclOutput {
+    s3.get_object_acl().bucket(BUCKET).key(key).send().await.unwrap()
 }
+
+async fn of(s3: &Client, key: &str) -> Vec<String> {
+    grants(acl(s3, key).await.grants())
+}
+
+const OWNER: &str = "owner FULL_CONTROL";
 
 on_both! {
-    async fn nothing_is_allowed_that_nobody_allowed(f: Fixture) {
-        let people = People::new(&f, &[]);
+    async fn new_buckets_are_as_closed_as_at_amazon(f: Fixture) {
+        let s3 = &f.s3;
+        let shown = s3.get_bucket_ownership_controls().bucket(BUCKET).send().await.unwrap().ownership_controls.unwrap();
+        assert_eq!(shown, controls(ObjectOwnership::BucketOwnerEnforced));
+        let shown = s3.get_public_access_block().bucket(BUCKET).send().await.unwrap();
+        let shown = shown.public_access_block_configuration.unwrap();
+        let all = [shown.block_public_acls, shown.ignore_public_acls, shown.block_public_policy, shown.restrict_public_buckets];
+        assert_eq!(all, [Some(true); 4]);
+        let shown = s3.get_bucket_acl().bucket(BUCKET).send().await.unwrap();
+        assert_eq!((grants(shown.grants()), shown.owner().unwrap().display_name()), (vec![OWNER.into()], Some("ROOTUSER")));
+        let unknown = s3.get_bucket_policy().bucket(BUCKET).send().await;
+        assert_eq!(error(unknown), (404, "NoSuchBucketPolicy".into()));
+        let unknown = s3.get_bucket_policy_status().bucket(BUCKET).send().await;
+        assert_eq!(error(unknown), (404, "NoSuchBucketPolicy".into()));
+
+        let create = || s3.create_bucket().bucket("other");
+        let public = create().acl(BucketCannedAcl::PublicRead).send().await;
+        assert_eq!(error(public), (400, "InvalidBucketAclWithObjectOwnership".into()));
+        let public = create().acl(BucketCannedAcl::PublicRead).object_ownership(ObjectOwnership::ObjectWriter).send().await;
+        assert_eq!(error(public), (400, "InvalidBucketAclWithBlockPublicAccessError".into()));
+        assert_eq!(error(create().object_ownership("Mine".into()).send().await), (400, "InvalidArgument".into()));
+        assert_eq!(error(s3.head_bucket().bucket("other").send().await).0, 404);
+        let created = create().acl("log-delivery-write".into()).object_ownership(ObjectOwnership::BucketOwnerPreferred);
+        created.send().await.unwrap();
+        let shown = s3.get_bucket_acl().bucket("other").send().await.unwrap();
+        assert_eq!(grants(shown.grants()), [OWNER, "LogDelivery WRITE", "LogDelivery READ_ACP"]);
+        for error_of in [
+            error(s3.get_bucket_acl().bucket("none").send().await),
+            error(s3.get_public_access_block().bucket("none").send().await),
+            error(s3.get_bucket_ownership_controls().bucket("none").send().await),
+            error(s3.delete_bucket_policy().bucket("none").send().await),
+            error(s3.get_object_acl().bucket("none").key("k").send().await),
+            error(s3.put_object().bucket("none").key("k").send().await),
+        ] {
+            assert_eq!(error_of, (404, "NoSuchBucket".into()));
+        }
+    }
+
+    async fn where_acls_count_for_nothing_none_are_taken(f: Fixture) {
+        let (s3, refused) = (&f.s3, (400, "AccessControlListNotSupported".to_owned()));
         f.put("k", "x").await;
-        for s3 in [&people.other, &people.user, &people.reader, &people.nobody] {
-            assert_eq!(read(s3, "k").await, Err(denied()));
-            assert_eq!(read(s3, "absent").await, Err(denied()), "nor what is there");
-            assert_eq!(write(s3, "k").await, Err(denied()));
-            assert_eq!(list(s3).await, Err(denied()));
-            assert_eq!(error(s3.delete_object().bucket(BUCKET).key("k").send().await), denied());
-            assert_eq!(error(s3.get_bucket_acl().bucket(BUCKET).send().await), denied());
-            assert_eq!(error(s3.get_bucket_policy().bucket(BUCKET).send().await), denied());
-            assert_eq!(error(s3.delete_bucket().bucket(BUCKET).send().await), denied());
-            assert_eq!(error(s3.put_object_tagging().bucket(BUCKET).key("k").tagging(tagging("a", "b")).send().await), denied());
-            assert_eq!(error(s3.head_bucket().bucket(BUCKET).send().await).0, 403);
-            let copy = s3.copy_object().bucket(BUCKET).key("copy").copy_source(format!("{BUCKET}/k"));
-            assert_eq!(error(copy.send().await), denied());
-            let keys = Delete::builder().objects(ObjectIdentifier::builder().key("k").build().unwrap()).build().unwrap();
-            let deleted = s3.delete_objects().bucket(BUCKET).delete(keys).send().await.unwrap();
-            assert_eq!(deleted.errors()[0].code(), Some("AccessDenied"));
-        }
-        assert_eq!(f.get("k").await, b"x");
-        for s3 in [&people.user, &people.reader, &people.nobody] {
-            assert_eq!(error(s3.list_buckets().send().await), denied());
-            assert_eq!(error(s3.create_bucket().bucket("theirs").send().await), denied());
-        }
-        // An account has buckets of its own, and sees no others.
-        people.other.create_bucket().bucket("others").send().await.unwrap();
-        let names = |page: aws_sdk_s3::operation::list_buckets::ListBucketsOutput| -> Vec<String> {
-            page.buckets().iter().filter_map(|bucket| bucket.name().map(str::to_owned)).collect()
+        let put = |acl| s3.put_object().bucket(BUCKET).key("k").acl(acl).send();
+        assert_eq!(error(put(ObjectCannedAcl::PublicRead).await), refused);
+        assert_eq!(error(put(ObjectCannedAcl::Private).await), refused);
+        put(ObjectCannedAcl::BucketOwnerFullControl).await.unwrap();
+        let id = acl(s3, "k").await.owner().unwrap().id().unwrap().to_owned();
+        let with_header = |grant: &str| s3.put_object().bucket(BUCKET).key("k").grant_full_control(grant).send();
+        with_header(&format!("id=\"{id}\"")).await.unwrap();
+        assert_eq!(error(with_header(&format!("uri=\"{EVERYBODY}\"")).await), refused);
+        assert_eq!(error(with_header("id=nobody").await), (400, "InvalidArgument".into()));
+        let copy = s3.copy_object().bucket(BUCKET).key("c").copy_source(format!("{BUCKET}/k")).acl(ObjectCannedAcl::Private);
+        assert_eq!(error(copy.send().await), refused);
+        let upload = s3.create_multipart_upload().bucket(BUCKET).key("c").acl(ObjectCannedAcl::Private);
+        assert_eq!(error(upload.send().await), refused);
+        let change = s3.put_object_acl().bucket(BUCKET).key("k").acl(ObjectCannedAcl::Private);
+        assert_eq!(error(change.send().await), refused);
+        let change = s3.put_bucket_acl().bucket(BUCKET).acl(BucketCannedAcl::Private);
+        assert_eq!(error(change.send().await), refused);
+        s3.put_object_acl().bucket(BUCKET).key("k").acl(ObjectCannedAcl::BucketOwnerFullControl).send().await.unwrap();
+        assert_eq!(of(s3, "k").await, [OWNER]);
+
+        // What was said before counts for nothing, and is not forgotten.
+        open(s3, BUCKET, ObjectOwnership::ObjectWriter).await;
+        put(ObjectCannedAcl::PublicRead).await.unwrap();
+        assert_eq!(of(s3, "k").await, [OWNER, "AllUsers READ"]);
+        s3.put_bucket_acl().bucket(BUCKET).acl(BucketCannedAcl::PublicRead).send().await.unwrap();
+        let close = || {
+            let controls = controls(ObjectOwnership::BucketOwnerEnforced);
+            s3.put_bucket_ownership_controls().bucket(BUCKET).ownership_controls(controls).send()
         };
-        assert_eq!(names(people.other.list_buckets().send().await.unwrap()), ["others"]);
-        assert_eq!(names(people.root.list_buckets().send().await.unwrap()), [BUCKET]);
-        let taken = people.other.create_bucket().bucket(BUCKET).send().await;
-        assert_eq!(error(taken), (409, "BucketAlreadyExists".into()));
-        assert_eq!(error(people.root.head_bucket().bucket("others").send().await).0, 403);
+        assert_eq!(error(close().await), (400, "InvalidBucketAclWithObjectOwnership".into()));
+        s3.put_bucket_acl().bucket(BUCKET).acl(BucketCannedAcl::Private).send().await.unwrap();
+        close().await.unwrap();
+        assert_eq!(of(s3, "k").await, [OWNER]);
+        open(s3, BUCKET, ObjectOwnership::ObjectWriter).await;
+        assert_eq!(of(s3, "k").await, [OWNER, "AllUsers READ"]);
+        s3.delete_bucket_ownership_controls().bucket(BUCKET).send().await.unwrap();
+        s3.delete_bucket_ownership_controls().bucket(BUCKET).send().await.unwrap();
+        let none = s3.get_bucket_ownership_controls().bucket(BUCKET).send().await;
+        assert_eq!(error(none), (404, "OwnershipControlsNotFoundError".into()));
+        assert_eq!(error(put(ObjectCannedAcl::PublicRead).await), refused);
     }
 
-    async fn a_user_may_what_its_policies_say(f: Fixture) {
-        let people = People::new(&f, &[
-            r#"{"Version":"2012-10-17","Statement":[
-                {"Effect":"Allow","Action":["s3:CreateBucket","s3:ListAllMyBuckets"],"Resource":"*"},
-                {"Effect":"Allow","Action":"s3:*","Resource":"arn:aws:s3:::users*"},
-                {"Effect":"Deny","Action":"s3:DeleteObject","Resource":"arn:aws:s3:::users/kept/*"}]}"#,
-        ]);
-        for key in ["read/a", "secret"] {
-            f.put(key, "x").await;
-        }
-        assert_eq!(read(&people.reader, "read/a").await, Ok(b"x".to_vec()));
-        assert_eq!(read(&people.reader, "read/absent").await, Err(denied()), "who may not list learns nothing");
-        assert_eq!(read(&people.reader, "secret").await, Err(denied()));
-        assert_eq!(write(&people.reader, "read/b").await, Err(denied()));
-        // What a user creates is the account's.
-        let (s3, bucket) = (&people.user, "users");
-        s3.create_bucket().bucket(bucket).send().await.unwrap();
-        assert_eq!(people.other.list_buckets().send().await.unwrap().buckets().len(), 1);
-        for key in ["kept/a", "gone"] {
-            s3.put_object().bucket(bucket).key(key).send().await.unwrap();
-        }
-        let owner = people.other.list_objects_v2().bucket(bucket).fetch_owner(true).send().await.unwrap();
-        assert_eq!(owner.contents()[0].owner().unwrap().id(), Some(&*people.other_id));
-        let key = |key: &str| ObjectIdentifier::builder().key(key).build().unwrap();
-        let keys = Delete::builder().objects(key("kept/a")).objects(key("gone")).build().unwrap();
-        let deleted = s3.delete_objects().bucket(bucket).delete(keys).send().await.unwrap();
-        assert_eq!((deleted.deleted().len(), deleted.errors()[0].key()), (1, Some("kept/a")));
-        // The account's policies are about nobody else's buckets.
-        assert_eq!(read(&people.user, "secret").await, Err(denied()));
-        assert_eq!(error(people.reader.head_bucket().bucket(bucket).send().await).0, 403);
-    }
-
-    async fn a_bucket_s_policy_allows_and_denies(f: Fixture) {
-        let people = People::new(&f, &[r#"{"Version":"2012-10-17","Statement":[
-            {"Effect":"Allow","Action":"s3:GetObject","Resource":"arn:aws:s3:::*"}]}"#]);
-        open(&people.root, ObjectOwnership::BucketOwnerEnforced).await;
-        for key in ["pub/a", "pub/secret", "b"] {
-            f.put(key, "x").await;
-        }
-        let both = format!(r#"
-            {{"Effect":"Allow","Principal":"*","Action":"s3:GetObject","Resource":"arn:aws:s3:::{BUCKET}/pub/*"}},
-            {{"Effect":"Deny","Principal":"*","Action":"s3:GetObject","Resource":"arn:aws:s3:::{BUCKET}/pub/secret"}},
-            {{"Effect":"Allow","Principal":{{"AWS":"{OTHER_ID}"}},"Action":["s3:ListBucket","s3:PutObject"],
-              "Resource":["arn:aws:s3:::{BUCKET}","arn:aws:s3:::{BUCKET}/*"]}}"#);
-        allow(&people.root, &both).await;
-        for s3 in [&people.nobody, &people.other, &people.user, &people.reader] {
-            assert_eq!(read(s3, "pub/a").await, Ok(b"x".to_vec()));
-            assert_eq!(read(s3, "pub/secret").await, Err(denied()));
-            assert_eq!(read(s3, "b").await, Err(denied()));
-        }
-        assert_eq!(read(&people.root, "pub/secret").await, Err(denied()), "not even its owner");
-        assert_eq!(list(&people.other).await, Ok(3));
-        assert_eq!(list(&people.user).await, Err(denied()), "its account may, and has not let it");
-        assert_eq!(write(&people.other, "theirs").await, Ok(()));
-        let written = people.root.list_objects_v2().bucket(BUCKET).prefix("theirs").fetch_owner(true).send().await.unwrap();
-        assert_ne!(written.contents()[0].owner().unwrap().id(), Some(&*people.other_id), "the bucket's owner owns it");
-        assert_eq!(read(&people.nobody, "pub/absent").await, Err(denied()));
-        assert_eq!(error(people.other.get_object().bucket(BUCKET).key("pub/absent").send().await), (404, "NoSuchKey".into()));
-        let status = people.root.get_bucket_policy_status().bucket(BUCKET).send().await.unwrap();
-        assert_eq!(status.policy_status().and_then(|status| status.is_public()), Some(true));
-        people.root.delete_bucket_policy().bucket(BUCKET).send().await.unwrap();
-        assert_eq!(read(&people.nobody, "pub/a").await, Err(denied()));
-        // Who locks himself out can let himself in again.
-        allow(&people.root, &format!(r#"{{"Effect":"Deny","Principal":"*","Action":"s3:*",
-            "Resource":["arn:aws:s3:::{BUCKET}","arn:aws:s3:::{BUCKET}/*"]}}"#)).await;
-        assert_eq!(list(&people.root).await, Err(denied()));
-        people.root.delete_bucket_policy().bucket(BUCKET).send().await.unwrap();
-        assert_eq!(list(&people.root).await, Ok(4));
-    }
-
-    async fn conditions_are_about_the_request_and_the_object(f: Fixture) {
-        let people = People::new(&f, &[]);
-        open(&people.root, ObjectOwnership::BucketOwnerEnforced).await;
-        allow(&people.root, &format!(r#"
-            {{"Effect":"Allow","Principal":"*","Action":"s3:ListBucket","Resource":"arn:aws:s3:::{BUCKET}",
-              "Condition":{{"StringEquals":{{"s3:prefix":"open/"}}}}}},
-            {{"Effect":"Allow","Principal":"*","Action":"s3:GetObject","Resource":"arn:aws:s3:::{BUCKET}/*",
-              "Condition":{{"StringEquals":{{"s3:ExistingObjectTag/open":"yes"}}}}}},
-            {{"Effect":"Allow","Principal":{{"AWS":"{OTHER_ID}"}},"Action":["s3:PutObject","s3:PutObjectTagging"],
-              "Resource":"arn:aws:s3:::{BUCKET}/*",
-              "Condition":{{"StringEquals":{{"s3:RequestObjectTag/team":"blue"}}}}}}"#)).await;
-        for (key, tags) in [("a", "open=yes"), ("b", "open=no"), ("c", "")] {
-            let put = f.s3.put_object().bucket(BUCKET).key(key).set_tagging((!tags.is_empty()).then(|| tags.into()));
+    async fn acls_are_kept_as_they_are_said(f: Fixture) {
+        let s3 = &f.s3;
+        open(s3, BUCKET, ObjectOwnership::BucketOwnerPreferred).await;
+        for (canned, expected) in [
+            (ObjectCannedAcl::Private, &[OWNER][..]),
+            (ObjectCannedAcl::PublicRead, &[OWNER, "AllUsers READ"]),
+            (ObjectCannedAcl::PublicReadWrite, &[OWNER, "AllUsers READ", "AllUsers WRITE"]),
+            (ObjectCannedAcl::AuthenticatedRead, &[OWNER, "AuthenticatedUsers READ"]),
+            (ObjectCannedAcl::BucketOwnerRead, &[OWNER]),
+            (ObjectCannedAcl::BucketOwnerFullControl, &[OWNER]),
+        ] {
+            let put = s3.put_object().bucket(BUCKET).key("put").acl(canned.clone());
             put.send().await.unwrap();
+            assert_eq!(of(s3, "put").await, expected, "{canned:?}");
+            f.put("changed", "x").await;
+            assert_eq!(of(s3, "changed").await, [OWNER]);
+            s3.put_object_acl().bucket(BUCKET).key("changed").acl(canned.clone()).send().await.unwrap();
+            assert_eq!(of(s3, "changed").await, expected, "{canned:?}");
+            // A copy is its owner's alone, whatever others may do with what was copied.
+            let copy = || s3.copy_object().bucket(BUCKET).key("copy").copy_source(format!("{BUCKET}/put"));
+            copy().send().await.unwrap();
+            assert_eq!(of(s3, "copy").await, [OWNER]);
+            copy().acl(canned.clone()).send().await.unwrap();
+            assert_eq!(of(s3, "copy").await, expected, "{canned:?}");
         }
-        assert_eq!(read(&people.nobody, "a").await, Ok(Vec::new()));
-        assert_eq!(read(&people.nobody, "b").await, Err(denied()));
-        assert_eq!(read(&people.nobody, "c").await, Err(denied()));
-        let listed = people.nobody.list_objects_v2().bucket(BUCKET).prefix("open/").send().await.unwrap();
-        assert_eq!(listed.key_count(), Some(0));
-        assert_eq!(list(&people.nobody).await, Err(denied()));
-        let put = |tags: &str| people.other.put_object().bucket(BUCKET).key("t").tagging(tags).send();
-        put("team=blue").await.unwrap();
-        assert_eq!(error(put("team=red").await), denied());
-        assert_eq!(write(&people.other, "t").await, Err(denied()));
-        let tag = |value| people.other.put_object_tagging().bucket(BUCKET).key("t").tagging(tagging("team", value)).send();
-        tag("blue").await.unwrap();
-        assert_eq!(error(tag("red").await), denied(), "what the body says counts");
+        let read = |key| s3.put_object().bucket(BUCKET).key(key).grant_read(format!("uri={EVERYBODY}"));
+        read("granted").send().await.unwrap();
+        assert_eq!(of(s3, "granted").await, ["AllUsers READ"], "not even its owner has more than is said");
+        let both = read("granted").acl(ObjectCannedAcl::Private).send().await;
+        assert_eq!(error(both), (400, "InvalidRequest".into()));
+        assert_eq!(error(read("granted").acl("log-delivery-write".into()).send().await).0, 400);
+        for (name, expected) in [("aws-exec-read", (501, "NotImplemented")), ("open", (400, "InvalidArgument"))] {
+            let put = s3.put_object().bucket(BUCKET).key("k").acl(name.into()).send().await;
+            assert_eq!(error(put), (expected.0, expected.1.into()));
+        }
+
+        let owner = acl(s3, "put").await.owner.unwrap();
+        let grantee = |kind| Grantee::builder().r#type(kind);
+        let grant = |to, may| Grant::builder().grantee(to).permission(may).build();
+        let me = grantee(Type::CanonicalUser).id(owner.id().unwrap()).build().unwrap();
+        let everybody = grantee(Type::Group).uri(EVERYBODY).build().unwrap();
+        let document = AccessControlPolicy::builder()
+            .owner(owner.clone())
+            .grants(grant(me.clone(), Permission::WriteAcp))
+            .grants(grant(everybody, Permission::ReadAcp))
+            .build();
+        let put = |document| s3.put_object_acl().bucket(BUCKET).key("put").access_control_policy(document);
+        put(document.clone()).send().await.unwrap();
+        assert_eq!(of(s3, "put").await, ["owner WRITE_ACP", "AllUsers READ_ACP"]);
+        s3.put_bucket_acl().bucket(BUCKET).access_control_policy(document.clone()).send().await.unwrap();
+        let shown = s3.get_bucket_acl().bucket(BUCKET).send().await.unwrap();
+        assert_eq!(grants(shown.grants()), ["owner WRITE_ACP", "AllUsers READ_ACP"]);
+        let nobody = AccessControlPolicy::builder().owner(owner.clone()).set_grants(Some(Vec::new())).build();
+        s3.put_bucket_acl().bucket(BUCKET).access_control_policy(nobody).send().await.unwrap();
+        assert_eq!(grants(s3.get_bucket_acl().bucket(BUCKET).send().await.unwrap().grants()), [""; 0]);
+
+        let of_another = AccessControlPolicy::builder().owner(Owner::builder().id("somebody").build()).build();
+        assert_eq!(error(put(of_another).send().await), (403, "AccessDenied".into()));
+        let unknown = grantee(Type::CanonicalUser).id("somebody").build().unwrap();
+        let with = |to| AccessControlPolicy::builder().owner(owner.clone()).grants(grant(to, Permission::Read)).build();
+        assert_eq!(error(put(with(unknown)).send().await), (400, "InvalidArgument".into()));
+        let unknown = grantee(Type::AmazonCustomerByEmail).email_address("a@example.com").build().unwrap();
+        assert_eq!(error(put(with(unknown)).send().await), (400, "UnresolvableGrantByEmailAddress".into()));
+        let twice = put(document).acl(ObjectCannedAcl::Private).send().await;
+        assert_eq!(error(twice), (400, "UnexpectedContent".into()));
+        let nothing = s3.put_object_acl().bucket(BUCKET).key("put").send().await;
+        assert_eq!(error(nothing), (400, "MissingSecurityHeader".into()));
+        let absent = s3.put_object_acl().bucket(BUCKET).key("absent").acl(ObjectCannedAcl::Private).send().await;
+        assert_eq!(error(absent), (404, "NoSuchKey".into()));
     }
 
-    async fn acls_count_where_they_are_not_disabled(f: Fixture) {
-        let people = People::new(&f, &[]);
-        open(&people.root, ObjectOwnership::ObjectWriter).await;
-        for (key, acl) in [("pub", ObjectCannedAcl::PublicRead), ("auth", ObjectCannedAcl::AuthenticatedRead), ("own", ObjectCannedAcl::Private)] {
-            f.s3.put_object().bucket(BUCKET).key(key).acl(acl).send().await.unwrap();
-        }
-        assert!(read(&people.nobody, "pub").await.is_ok() && read(&people.other, "pub").await.is_ok());
-        assert!(read(&people.nobody, "auth").await.is_err() && read(&people.other, "auth").await.is_ok());
-        assert!(read(&people.other, "own").await.is_err());
-        assert_eq!(list(&people.nobody).await, Err(denied()));
-        let acl = |acl| people.root.put_bucket_acl().bucket(BUCKET).acl(acl).send();
-        acl(BucketCannedAcl::PublicRead).await.unwrap();
-        assert_eq!(list(&people.nobody).await, Ok(3));
-        assert_eq!(error(people.nobody.get_object().bucket(BUCKET).key("absent").send().await), (404, "NoSuchKey".into()));
-        assert_eq!(write(&people.nobody, "n").await, Err(denied()));
-        acl(BucketCannedAcl::PublicReadWrite).await.unwrap();
-        write(&people.other, "theirs").await.unwrap();
-        // What another account writes is its own: the bucket's owner must be let in.
-        assert_eq!(read(&people.root, "theirs").await, Err(denied()));
-        assert_eq!(read(&people.other, "theirs").await, Ok(b"x".to_vec()));
-        let full = people.other.put_object_acl().bucket(BUCKET).key("theirs").acl(ObjectCannedAcl::BucketOwnerFullControl);
-        full.send().await.unwrap();
-        assert_eq!(read(&people.root, "theirs").await, Ok(b"x".to_vec()));
-        // A policy of the bucket says nothing about them, unless it forbids.
-        write(&people.other, "theirs").await.unwrap();
-        allow(&people.root, &format!(r#"
-            {{"Effect":"Allow","Principal":"*","Action":"s3:GetObject","Resource":"arn:aws:s3:::{BUCKET}/theirs"}},
-            {{"Effect":"Deny","Principal":"*","Action":"s3:GetObject","Resource":"arn:aws:s3:::{BUCKET}/pub"}}"#)).await;
-        assert_eq!(read(&people.nobody, "theirs").await, Err(denied()));
-        assert_eq!(read(&people.nobody, "pub").await, Err(denied()));
-        people.root.delete_bucket_policy().bucket(BUCKET).send().await.unwrap();
-        people.root.delete_object().bucket(BUCKET).key("theirs").send().await.unwrap();
-        // Once disabled, they count no more, and everything is the bucket's owner's.
-        write(&people.other, "theirs").await.unwrap();
-        acl(BucketCannedAcl::Private).await.unwrap();
-        open(&people.root, ObjectOwnership::BucketOwnerEnforced).await;
-        assert_eq!(read(&people.nobody, "pub").await, Err(denied()));
-        assert_eq!(read(&people.other, "theirs").await, Err(denied()));
-        assert_eq!(read(&people.root, "theirs").await, Ok(b"x".to_vec()));
+    async fn versions_and_uploads_have_acls_of_their_own(f: Fixture) {
+        use aws_sdk_s3::types::{BucketVersioningStatus, VersioningConfiguration};
+        let s3 = &f.s3;
+        open(s3, BUCKET, ObjectOwnership::ObjectWriter).await;
+        let enabled = VersioningConfiguration::builder().status(BucketVersioningStatus::Enabled).build();
+        s3.put_bucket_versioning().bucket(BUCKET).versioning_configuration(enabled).send().await.unwrap();
+        let put = |acl| s3.put_object().bucket(BUCKET).key("k").acl(acl).send();
+        let first = put(ObjectCannedAcl::PublicRead).await.unwrap().version_id.unwrap();
+        put(ObjectCannedAcl::Private).await.unwrap();
+        let version = |id: &str| s3.get_object_acl().bucket(BUCKET).key("k").version_id(id).send();
+        assert_eq!(grants(version(&first).await.unwrap().grants()), [OWNER, "AllUsers READ"]);
+        assert_eq!(of(s3, "k").await, [OWNER]);
+        let change = s3.put_object_acl().bucket(BUCKET).key("k").version_id(&first).acl(ObjectCannedAcl::AuthenticatedRead);
+        change.send().await.unwrap();
+        assert_eq!(grants(version(&first).await.unwrap().grants()), [OWNER, "AuthenticatedUsers READ"]);
+        assert_eq!(of(s3, "k").await, [OWNER]);
+        let marker = s3.delete_object().bucket(BUCKET).key("k").send().await.unwrap().version_id.unwrap();
+        assert_eq!(error(version(&marker).await), (405, "MethodNotAllowed".into()));
+        let hidden = s3.get_object_acl().bucket(BUCKET).key("k").send().await;
+        assert_eq!(error(hidden), (404, "NoSuchKey".into()));
+        let of_marker = s3.put_object_acl().bucket(BUCKET).key("k").version_id(&marker).acl(ObjectCannedAcl::Private);
+        assert_eq!(error(of_marker.send().await), (405, "MethodNotAllowed".into()));
+
+        let start = s3.create_multipart_upload().bucket(BUCKET).key("parts");
+        let start = start.acl(ObjectCannedAcl::PublicRead).storage_class(StorageClass::ReducedRedundancy);
+        let id = start.send().await.unwrap().upload_id.unwrap();
+        let part = s3.upload_part().bucket(BUCKET).key("parts").upload_id(&id).part_number(1).body(vec![1; 10].into());
+        let part = CompletedPart::builder().part_number(1).e_tag(part.send().await.unwrap().e_tag.unwrap()).build();
+        let listed = s3.list_parts().bucket(BUCKET).key("parts").upload_id(&id).send().await.unwrap();
+        assert_eq!(listed.storage_class(), Some(&StorageClass::ReducedRedundancy));
+        let parts = CompletedMultipartUpload::builder().parts(part).build();
+        s3.complete_multipart_upload().bucket(BUCKET).key("parts").upload_id(&id).multipart_upload(parts).send().await.unwrap();
+        assert_eq!(of(s3, "parts").await, [OWNER, "AllUsers READ"]);
+        let head = s3.head_object().bucket(BUCKET).key("parts").send().await.unwrap();
+        assert_eq!(head.storage_class(), Some(&StorageClass::ReducedRedundancy));
     }
 
-    async fn a_copy_needs_both_sides(f: Fixture) {
-        let people = People::new(&f, &[]);
-        open(&people.root, ObjectOwnership::BucketOwnerEnforced).await;
-        f.put("a", "x").await;
-        f.put("b", "x").await;
-        people.other.create_bucket().bucket("others").send().await.unwrap();
-        let copy = |key: &str| {
-            people.other.copy_object().bucket("others").key("copy").copy_source(format!("{BUCKET}/{key}")).send()
+    async fn public_acls_are_refused_where_they_are_blocked(f: Fixture) {
+        let s3 = &f.s3;
+        open(s3, BUCKET, ObjectOwnership::ObjectWriter).await;
+        let set = |acls| s3.put_public_access_block().bucket(BUCKET).public_access_block_configuration(block(acls)).send();
+        let put = |acl| s3.put_object().bucket(BUCKET).key("k").acl(acl).send();
+        let bucket = |acl| s3.put_bucket_acl().bucket(BUCKET).acl(acl).send();
+        set(true).await.unwrap();
+        let shown = s3.get_public_access_block().bucket(BUCKET).send().await.unwrap().public_access_block_configuration;
+        let shown = shown.unwrap();
+        let all = [shown.block_public_acls, shown.ignore_public_acls, shown.block_public_policy, shown.restrict_public_buckets];
+        assert_eq!(all, [Some(true), Some(true), Some(false), Some(false)]);
+        let denied = (403, "AccessDenied".to_owned());
+        for public in [ObjectCannedAcl::PublicRead, ObjectCannedAcl::PublicReadWrite, ObjectCannedAcl::AuthenticatedRead] {
+            assert_eq!(error(put(public).await), denied);
+        }
+        put(ObjectCannedAcl::Private).await.unwrap();
+        let change = s3.put_object_acl().bucket(BUCKET).key("k").grant_write_acp(format!("uri={EVERYBODY}"));
+        assert_eq!(error(change.send().await), denied);
+        assert_eq!(error(bucket(BucketCannedAcl::PublicReadWrite).await), denied);
+        set(false).await.unwrap();
+        put(ObjectCannedAcl::PublicRead).await.unwrap();
+        bucket(BucketCannedAcl::PublicReadWrite).await.unwrap();
+        for _ in 0..2 {
+            s3.delete_public_access_block().bucket(BUCKET).send().await.unwrap();
+        }
+        let none = s3.get_public_access_block().bucket(BUCKET).send().await;
+        assert_eq!(error(none), (404, "NoSuchPublicAccessBlockConfiguration".into()));
+    }
+
+    async fn classes_are_kept_and_shown(f: Fixture) {
+        let s3 = &f.s3;
+        let put = |key, class: StorageClass| s3.put_object().bucket(BUCKET).key(key).storage_class(class).send();
+        put("reduced", StorageClass::ReducedRedundancy).await.unwrap();
+        put("standard", StorageClass::Standard).await.unwrap();
+        assert_eq!(error(put("k", StorageClass::Glacier).await), (501, "NotImplemented".into()));
+        assert_eq!(error(put("k", "COLD".into()).await), (400, "InvalidStorageClass".into()));
+        let shown = async |key: &str| {
+            let head = s3.head_object().bucket(BUCKET).key(key).send().await.unwrap().storage_class;
+            let get = s3.get_object().bucket(BUCKET).key(key).send().await.unwrap().storage_class;
+            assert_eq!(head, get);
+            head
         };
-        assert_eq!(error(copy("a").await), denied());
-        allow(&people.root, &format!(r#"{{"Effect":"Allow","Principal":{{"AWS":"{OTHER_ID}"}},"Action":"s3:GetObject",
-            "Resource":"arn:aws:s3:::{BUCKET}/a"}}"#)).await;
-        copy("a").await.unwrap();
-        assert_eq!(error(copy("b").await), denied());
-        assert_eq!(error(copy("absent").await), denied());
-        let back = people.root.copy_object().bucket(BUCKET).key("c").copy_source("others/copy").send().await;
-        assert_eq!(error(back), denied());
-        let upload = people.other.create_multipart_upload().bucket("others").key("m").send().await.unwrap();
-        let part = people.other.upload_part_copy().bucket("others").key("m").part_number(1);
-        let part = part.upload_id(upload.upload_id().unwrap()).copy_source(format!("{BUCKET}/b")).send().await;
-        assert_eq!(error(part), denied());
+        assert_eq!(shown("reduced").await, Some(StorageClass::ReducedRedundancy));
+        assert_eq!(shown("standard").await, None);
+        let listed = s3.list_objects_v2().bucket(BUCKET).send().await.unwrap();
+        let classes: Vec<_> = listed.contents().iter().map(|object| object.storage_class().unwrap().as_str()).collect();
+        assert_eq!(classes, ["REDUCED_REDUNDANCY", "STANDARD"]);
+        let listed = s3.list_object_versions().bucket(BUCKET).send().await.unwrap();
+        assert_eq!(listed.versions()[0].storage_class().unwrap().as_str(), "REDUCED_REDUNDANCY");
+        let attributes = s3.get_object_attributes().bucket(BUCKET).key("reduced");
+        let attributes = attributes.object_attributes(aws_sdk_s3::types::ObjectAttributes::StorageClass);
+        assert_eq!(attributes.send().await.unwrap().storage_class, Some(StorageClass::ReducedRedundancy));
+
+        // It is not copied, and a reason to copy something onto itself.
+        let copy = |key: &str| s3.copy_object().bucket(BUCKET).key(key).copy_source(format!("{BUCKET}/reduced"));
+        copy("copy").send().await.unwrap();
+        assert_eq!(shown("copy").await, None);
+        assert_eq!(error(copy("reduced").send().await), (400, "InvalidRequest".into()));
+        copy("reduced").storage_class(StorageClass::Standard).send().await.unwrap();
+        assert_eq!(shown("reduced").await, None);
+        let other = copy("reduced").metadata_directive(MetadataDirective::Replace);
+        other.storage_class(StorageClass::ReducedRedundancy).send().await.unwrap();
+        assert_eq!(shown("reduced").await, Some(StorageClass::ReducedRedundancy));
     }
 
-    async fn an_owner_that_is_expected_must_be_it(f: Fixture) {
-        let people = People::new(&f, &[]);
-        f.put("k", "x").await;
-        let get = |owner: &str| people.root.get_object().bucket(BUCKET).key("k").expected_bucket_owner(owner).send();
-        let id = people.root.list_buckets().send().await.unwrap().owner().unwrap().id().unwrap().to_owned();
-        get(&id).await.unwrap();
-        assert_eq!(error(get(OTHER_ID).await), denied());
-        assert_eq!(error(get("").await).0, 403);
+    async fn nobody_pays_for_requests(f: Fixture) {
+        let s3 = &f.s3;
+        let put = |payer| {
+            let configuration = RequestPaymentConfiguration::builder().payer(payer).build().unwrap();
+            s3.put_bucket_request_payment().bucket(BUCKET).request_payment_configuration(configuration).send()
+        };
+        put(Payer::BucketOwner).await.unwrap();
+        assert_eq!(error(put(Payer::Requester).await), (501, "NotImplemented".into()));
+        assert_eq!(error(put("Nobody".into()).await), (400, "MalformedXML".into()));
+        let got = s3.get_bucket_request_payment().bucket(BUCKET).send().await.unwrap();
+        assert_eq!(got.payer(), Some(&Payer::BucketOwner));
+        let nowhere = s3.get_bucket_request_payment().bucket("none").send().await;
+        assert_eq!(error(nowhere), (404, "NoSuchBucket".into()));
     }
-}
-
-fn tagging(key: &str, value: &str) -> Tagging {
-    Tagging::builder().tag_set(Tag::builder().key(key).value(value).build().unwrap()).build().unwrap()
 }

@@ -25,6 +25,7 @@ mod objects;
 mod oracle;
 mod outage;
 mod packing;
+mod permissions;
 mod power;
 mod rebalancing;
 mod snapshots;

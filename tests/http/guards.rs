@@ -178,7 +178,7 @@ async fn unknown_sub_resources_never_reach_the_bare_verb() {
         (Method::PUT, "/bkt", "foo", 501),
         (Method::GET, "/bkt", "foo", 501),
         (Method::GET, "/bkt", "abac", 501),
-        (Method::GET, "/bkt", "acl", 501),
+        (Method::GET, "/bkt", "accelerate", 501),
         (Method::GET, "/bkt/key", "annotation", 501),
         (Method::GET, "/", "usage", 501),
     ] {

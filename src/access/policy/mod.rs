@@ -2,9 +2,23 @@
 //!
 //! Pure: a document and what is asked in, a verdict out.
 
+mod builtin;
+mod condition;
+mod document;
+mod evaluate;
+mod json;
+mod names;
+mod pattern;
+mod principal;
+mod public;
+#[cfg(test)]
+mod tests;
+mod variables;
+
 use std::collections::BTreeMap;
 
 use super::Identity;
+pub use builtin::{BUILTIN, builtin};
 
 /// What a policy belongs to, which decides what it must and must not name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,9 +38,16 @@ pub struct PolicyError(pub String);
 
 /// A policy document that was read and checked.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Policy {}
+pub struct Policy {
+    of: document::Of,
+    statements: Vec<document::Statement>,
+}
 
-/// The condition keys of a request, in lower case, with their values.
+/// The condition keys of a request, in lower case, with their values. Those that say who asks (`aws:PrincipalArn`,
+/// `aws:PrincipalAccount`, `aws:PrincipalType`, `aws:userid`, `aws:username`) are found out from the [`Identity`], whatever is here.
+///
+/// The name of a tag is part of its key and therefore in any case, too, as AWS has it: an object with the tags `Team` and `team` has
+/// two values of `s3:ExistingObjectTag/team`, and either is compared.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Context(BTreeMap<String, Vec<String>>);
 
@@ -64,14 +85,27 @@ pub enum Effect {
     Deny,
 }
 
+/// Whom ACLs grant what is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum AclGrant {
+    /// Nobody that the requester is of.
+    Nobody,
+    /// The requester's account, by its canonical id: its root, and those that the account lets in itself. Of the owner's account its grant
+    /// to itself lets in no user.
+    Account,
+    /// Everybody, or everybody who signed.
+    Everybody,
+}
+
 /// Everything that has a say in one question.
 #[derive(Debug, Clone, Copy)]
 pub struct Layers<'a> {
-    /// The policy of what is asked for.
+    /// The policy of what is asked for: of a bucket, or the trust of a role, without which nobody takes it.
     pub resource: Option<&'a Policy>,
     /// Whether ACLs allow it.
-    pub acl: bool,
-    /// The account that owns what is asked for (12 digits); `None` if nobody does, as of `s3:ListAllMyBuckets`.
+    pub acl: AclGrant,
+    /// The account that owns what is asked for (12 digits); `None` if nobody does, as of `s3:ListAllMyBuckets`: then policies of
+    /// identities alone decide, and every account's root may.
     pub owner: Option<&'a str>,
 }
 
@@ -80,7 +114,7 @@ pub struct Layers<'a> {
 pub struct Decision {
     /// Whether it is allowed.
     pub allowed: bool,
-    /// What decided: a statement's `Sid`, or which rule. For the audit log.
+    /// What decided: a statement's layer and `Sid` (or number, from 1), or which rule. For the audit log.
     pub because: String,
 }
 
@@ -89,24 +123,22 @@ impl Policy {
     ///
     /// # Errors
     /// [`PolicyError`]: it is none, or none of this kind.
-    pub fn parse(_text: &str, _kind: PolicyKind<'_>) -> Result<Self, PolicyError> {
-        Err(PolicyError("policies are not implemented".to_owned()))
+    pub fn parse(text: &str, kind: PolicyKind<'_>) -> Result<Self, PolicyError> {
+        document::parse(text, kind)
     }
 
     /// Whether it gives anybody access: <https://docs.aws.amazon.com/AmazonS3/latest/userguide/access-control-block-public-access.html#access-control-block-public-access-policy-status>.
     pub fn is_public(&self) -> bool {
-        false
+        public::is_public(self)
     }
 
     /// Whether a condition, or a variable, of it is about a key that starts so (in lower case).
-    pub fn mentions(&self, _key: &str) -> bool {
-        false
+    pub fn mentions(&self, key: &str) -> bool {
+        self.statements.iter().any(|statement| statement.keys().any(|own| own.starts_with(key)))
     }
 }
 
 /// Decides in AWS's order: <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_evaluation-logic.html>.
 pub fn decide(asked: &Asked<'_>, layers: &Layers<'_>) -> Decision {
-    let own = layers.owner.is_none_or(|owner| owner == &*asked.who.account.id);
-    let allowed = layers.acl || (asked.who.is_root() && own);
-    Decision { allowed, because: "the account's own".to_owned() }
+    evaluate::decide(asked, layers)
 }

@@ -17,9 +17,9 @@ use s3s::{S3Error, S3Result};
 use time::OffsetDateTime;
 
 use super::error::{from_objects, s3_error};
-use crate::access::acl::Ownership;
+use crate::access::acl::{Ownership, Permission};
 use crate::access::claims::Claims;
-use crate::access::policy::{self, Asked, Context, Layers, Policy};
+use crate::access::policy::{self, AclGrant, Asked, Context, Layers, Policy};
 use crate::access::query::Query;
 use crate::access::{Account, BucketRules, Directory, Identity, ObjectRules, PublicAccessBlock, Resources};
 use crate::clock::Millis;
@@ -286,6 +286,16 @@ impl Authority {
         !matches!(object, Some(Some(_))) && !self.may_list()
     }
 
+    /// Whether its policy, in place of the one that it has, would allow something on the bucket that the request is about.
+    pub(super) fn may_under(&self, policy: &Policy, action: &'static str) -> bool {
+        let Some(place) = &self.place else { return false };
+        let resource = format!("arn:aws:s3:::{}", place.name);
+        let asked = Asked { who: &self.who, action, resource: &resource, context: &self.context };
+        let owner = place.owner.as_ref().map_or("", |owner| &owner.id);
+        let layers = Layers { resource: Some(policy), acl: AclGrant::Nobody, owner: Some(owner) };
+        policy::decide(&asked, &layers).allowed
+    }
+
     fn may_list(&self) -> bool {
         let Some(place) = &self.place else { return false };
         let demand = Demand {
@@ -305,7 +315,12 @@ impl Authority {
     fn decide(&self, demand: &Demand) -> S3Result<()> {
         let resource = format!("arn:aws:s3:::{}", demand.resource);
         let Some(place) = &demand.place else {
-            return self.ask(demand, &resource, &self.context, Layers { resource: None, acl: false, owner: None });
+            return self.ask(
+                demand,
+                &resource,
+                &self.context,
+                Layers { resource: None, acl: AclGrant::Nobody, owner: None },
+            );
         };
         let who = &self.who;
         let own = place.owner.as_ref().is_some_and(|owner| owner.id == who.account.id);
@@ -331,21 +346,19 @@ impl Authority {
         if let Some(object) = object {
             object.tags.iter().for_each(|(key, value)| context::add_existing_tag(context.to_mut(), key, value));
         }
-        let acl = !enforced
-            && match (demand.by_acl, object) {
-                (ByAcl::Bucket(permission), _) => place.rules.acl.allows(canonical_id, permission, ignore),
-                (ByAcl::Object(permission), Some(object)) => object.acl.allows(canonical_id, permission, ignore),
-                // Who may list learns that there is no such object.
-                (ByAcl::Object(_), None) => {
-                    place.rules.acl.allows(canonical_id, crate::access::acl::Permission::Read, ignore)
-                }
-                (ByAcl::No, _) => false,
-            };
+        let acl = match (demand.by_acl, object) {
+            _ if enforced => AclGrant::Nobody,
+            (ByAcl::Bucket(permission), _) => place.rules.acl.grants(canonical_id, permission, ignore),
+            (ByAcl::Object(permission), Some(object)) => object.acl.grants(canonical_id, permission, ignore),
+            // Who may list learns that there is no such object.
+            (ByAcl::Object(_), None) => place.rules.acl.grants(canonical_id, Permission::Read, ignore),
+            (ByAcl::No, _) => AclGrant::Nobody,
+        };
         match object.filter(|object| !enforced && object.owner != place.rules.owner) {
             None => self.ask(demand, &resource, &context, Layers { resource: policy, acl, owner: Some(owner) }),
             // A bucket's policy may deny what is done to another account's objects, and cannot allow it.
             Some(object) => {
-                let deny_only = Layers { resource: policy, acl: true, owner: Some(owner) };
+                let deny_only = Layers { resource: policy, acl: AclGrant::Everybody, owner: Some(owner) };
                 self.ask(demand, &resource, &context, deny_only)?;
                 let owner = self.owner_of(object);
                 self.ask(demand, &resource, &context, Layers { resource: None, acl, owner: Some(&owner) })

@@ -1,0 +1,140 @@
+//! What buckets and objects say of who may do what with them, for the guard.
+//!
+//! The rules of buckets are kept in memory: every request needs them. An instance asks several times a second whether any bucket's have
+//! changed anywhere ([`watch_rules`]), and believes what it has for no longer than a second after it last knew that none had.
+
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use tokio::sync::watch;
+
+use super::{Error, Result, Store};
+use crate::access::acl::Acl;
+use crate::access::policy::{Policy, PolicyKind};
+use crate::access::{BucketRules, ObjectRules, Resources};
+use crate::metadata::{self, ReadRange, VersionId};
+
+/// How often it is asked whether anything has changed.
+const INTERVAL: Duration = Duration::from_millis(300);
+/// How long what was asked for is believed after it was last known to be so.
+const BELIEVED: Duration = Duration::from_millis(900);
+/// Buckets whose rules are kept at most.
+const KEPT: usize = 10_000;
+
+/// The rules of buckets, as they were when they were last needed.
+#[derive(Debug, Default)]
+pub(super) struct RulesCache(RwLock<Kept>);
+
+#[derive(Debug, Default)]
+struct Kept {
+    buckets: HashMap<String, Arc<BucketRules>>,
+    /// Grows with every change: what was asked for before one is not kept after it.
+    changes: u64,
+    /// Until when it is believed; `None` if nobody watches.
+    until: Option<Instant>,
+}
+
+impl RulesCache {
+    /// What is kept of a bucket; else the number of changes so far.
+    fn get(&self, bucket: &str) -> std::result::Result<Arc<BucketRules>, u64> {
+        let kept = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let believed = kept.until.is_some_and(|until| Instant::now() < until);
+        kept.buckets.get(bucket).filter(|_| believed).cloned().ok_or(kept.changes)
+    }
+
+    fn put(&self, bucket: &str, rules: &Arc<BucketRules>, changes: u64) {
+        let mut kept = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        if kept.changes == changes && kept.until.is_some() {
+            if kept.buckets.len() >= KEPT {
+                kept.buckets.clear();
+            }
+            kept.buckets.insert(bucket.to_owned(), Arc::clone(rules));
+        }
+    }
+
+    /// Something has changed.
+    pub(super) fn changed(&self) {
+        let mut kept = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        kept.changes += 1;
+        kept.buckets.clear();
+    }
+
+    fn believe(&self, until: Instant) {
+        self.0.write().unwrap_or_else(PoisonError::into_inner).until = Some(until);
+    }
+}
+
+#[async_trait]
+impl Resources for Store {
+    async fn bucket_rules(&self, bucket: &str) -> Result<Arc<BucketRules>> {
+        let changes = match self.rules.get(bucket) {
+            Ok(rules) => return Ok(rules),
+            Err(changes) => changes,
+        };
+        let found = self.metadata.bucket_access(bucket).await?;
+        let policy = match found.policy {
+            // One that was taken once and cannot be read now might forbid what is asked for.
+            Some(text) => match Policy::parse(&text, PolicyKind::Bucket(bucket)) {
+                Ok(policy) => Some(Arc::new(policy)),
+                Err(error) => {
+                    let message = format!("the policy of bucket {bucket} cannot be read: {error}");
+                    return Err(metadata::Error::Corrupt(message).into());
+                }
+            },
+            None => None,
+        };
+        let rules = Arc::new(BucketRules {
+            policy,
+            acl: found.acl.unwrap_or_else(|| Acl::private(&found.owner)),
+            ownership: found.ownership.unwrap_or_default(),
+            block: found.block.unwrap_or_default(),
+            owner: found.owner,
+        });
+        self.rules.put(bucket, &rules, changes);
+        Ok(rules)
+    }
+
+    async fn object_rules(&self, bucket: &str, key: &str, version: Option<&str>) -> Result<Option<ObjectRules>> {
+        // The operation itself says what is wrong with a name that is none.
+        let version = match version.map(VersionId::parse) {
+            Some(None) => return Ok(None),
+            named => named.flatten(),
+        };
+        match self.metadata.resolve(bucket, key, version.as_ref(), ReadRange::Nothing).await {
+            Ok(found) => {
+                let object = found.object;
+                let acl = object.acl.unwrap_or_else(|| Acl::private(&object.owner));
+                Ok(Some(ObjectRules { owner: object.owner, acl, tags: object.tags }))
+            }
+            Err(
+                metadata::Error::NoSuchKey { .. }
+                | metadata::Error::NoSuchVersion { .. }
+                | metadata::Error::DeleteMarker { .. },
+            ) => Ok(None),
+            Err(error) => Err(Error::Metadata(error)),
+        }
+    }
+}
+
+/// Keeps a store's rules of buckets as the database has them, until it is to stop.
+pub async fn watch_rules(store: Store, mut stop: watch::Receiver<bool>) {
+    let mut known = None;
+    let mut ticks = tokio::time::interval(INTERVAL);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = stop.wait_for(|stop| *stop) => return,
+            _ = ticks.tick() => {}
+        }
+        let asked = Instant::now();
+        // Without an answer what is kept is not believed for long, and requests ask for themselves.
+        if let Ok(generation) = store.metadata.access_generation().await {
+            if known.replace(generation) != Some(generation) {
+                store.rules.changed();
+            }
+            store.rules.believe(asked + BELIEVED);
+        }
+    }
+}
