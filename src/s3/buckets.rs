@@ -96,6 +96,12 @@ pub(super) async fn create_bucket(
         // In S3's first region who has a bucket may create it once more, as clients of old do.
         Err(Error::Metadata(metadata::Error::BucketExists(bucket)))
             if bucket.owner == owner && api.region == FIRST_REGION => {}
+        Err(Error::Metadata(metadata::Error::BucketExists(bucket))) if bucket.owner != owner => {
+            let message = "The requested bucket name is not available. The bucket namespace is shared by all users of the \
+                           system. Please select a different name and try again.";
+            let error = s3_error("BucketAlreadyExists", StatusCode::CONFLICT, message);
+            return Err(with_detail(error, "BucketName", bucket.name));
+        }
         other => _ = other.map_err(from_objects)?,
     }
     Ok(S3Response::new(CreateBucketOutput { location: Some(location) }))
