@@ -27,6 +27,9 @@ pub struct WebsiteRead;
 const PASSED_ON: [HeaderName; 5] =
     [header::RANGE, header::IF_MATCH, header::IF_NONE_MATCH, header::IF_MODIFIED_SINCE, header::IF_UNMODIFIED_SINCE];
 
+/// Headers that a bucket's policy may be about.
+const JUDGED: [HeaderName; 2] = [header::REFERER, header::USER_AGENT];
+
 static REDIRECT: &str = "x-amz-website-redirect-location";
 
 /// Why there is an error page instead of what was asked for.
@@ -151,6 +154,9 @@ impl Site<'_> {
             path.parse().map_err(|_| Failed::from(Refusal::new(StatusCode::BAD_REQUEST, "InvalidURI")))?;
         *request.extensions_mut() = self.parts.extensions.clone();
         request.extensions_mut().insert(WebsiteRead);
+        for (name, value) in JUDGED.iter().filter_map(|name| Some((name, self.parts.headers.get(name)?))) {
+            request.headers_mut().insert(name, value.clone());
+        }
         let passed_on = PASSED_ON.iter().filter(|_| as_asked);
         for (name, value) in passed_on.filter_map(|name| Some((name, self.parts.headers.get(name)?))) {
             if means_something(name, value) {
