@@ -2,8 +2,11 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod conditions;
 mod documents;
 mod evaluation;
+mod hostile;
+mod naive;
 mod public;
 
 use std::sync::Arc;
@@ -61,6 +64,14 @@ fn identity_policy(text: &str) -> Policy {
 fn bucket_policy(statements: &str) -> Policy {
     let text = format!(r#"{{"Version":"2012-10-17","Statement":{statements}}}"#);
     Policy::parse(&text, PolicyKind::Bucket("bucket")).unwrap()
+}
+
+fn context(pairs: &[(&str, &str)]) -> Context {
+    let mut context = Context::default();
+    for (key, value) in pairs {
+        context.add(key, *value);
+    }
+    context
 }
 
 /// Asks for an object of [`OWNER`]'s `bucket`.
