@@ -4,7 +4,7 @@
 
 use http::StatusCode;
 use s3s::dto::*;
-use s3s::{S3Error, S3Request, S3Response, S3Result};
+use s3s::{S3Request, S3Response, S3Result};
 
 use super::Api;
 use super::acl::public_access_block;
@@ -13,21 +13,12 @@ use super::error::{access_denied, from_metadata, from_objects, missing_body, s3_
 use crate::access::policy::{Policy, PolicyKind};
 use crate::metadata;
 
-/// Bytes of a policy at most.
-const MAX_LEN: usize = 20 * 1024;
-
-fn malformed(message: impl Into<String>) -> S3Error {
-    s3_error("MalformedPolicy", StatusCode::BAD_REQUEST, message)
-}
-
 fn parse(bucket: &str, text: &str) -> S3Result<Policy> {
     if text.trim().is_empty() {
         return Err(missing_body());
     }
-    if text.len() > MAX_LEN {
-        return Err(malformed(format!("Policy exceeds the maximum allowed document size of {MAX_LEN} bytes")));
-    }
-    Policy::parse(text, PolicyKind::Bucket(bucket)).map_err(|error| malformed(error.to_string()))
+    let parsed = Policy::parse(text, PolicyKind::Bucket(bucket));
+    parsed.map_err(|error| s3_error("MalformedPolicy", StatusCode::BAD_REQUEST, error.to_string()))
 }
 
 /// The policy that a bucket has.

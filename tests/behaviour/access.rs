@@ -311,6 +311,44 @@ on_both! {
         assert_eq!(shown("reduced").await, Some(StorageClass::ReducedRedundancy));
     }
 
+    async fn a_policy_is_kept_as_it_was_sent(f: Fixture) {
+        let s3 = &f.s3;
+        let policy = |effect: &str, principal: &str| {
+            format!(
+                "{{ \"Version\":\t\"2012-10-17\", \"Statement\": [ {{\"Effect\": \"{effect}\", \"Principal\": {principal},\n \
+                 \"Action\": \"s3:GetObject\", \"Resource\": \"arn:aws:s3:::{BUCKET}/ä*\"}} ] }}\n"
+            )
+        };
+        let put = |text: &str| s3.put_bucket_policy().bucket(BUCKET).policy(text).send();
+        let get = async || s3.get_bucket_policy().bucket(BUCKET).send().await.unwrap().policy.unwrap();
+        let public = async || {
+            let status = s3.get_bucket_policy_status().bucket(BUCKET).send().await.unwrap().policy_status.unwrap();
+            status.is_public.unwrap()
+        };
+        let (closed, open) = (policy("Deny", "\"*\""), policy("Allow", "\"*\""));
+        put(&closed).await.unwrap();
+        assert_eq!(get().await, closed);
+        assert!(!public().await);
+        assert_eq!(error(put(&open).await), (403, "AccessDenied".into()), "public policies are blocked");
+        assert_eq!(get().await, closed);
+        s3.delete_public_access_block().bucket(BUCKET).send().await.unwrap();
+        put(&open).await.unwrap();
+        assert_eq!(get().await, open);
+        assert!(public().await);
+        for bad in ["{}", "not JSON", &policy("Permit", "\"*\""), &open.replace(BUCKET, "another"), &"x".repeat(30_000)] {
+            assert_eq!(error(put(bad).await), (400, "MalformedPolicy".into()), "{bad:.100}");
+        }
+        assert_eq!(error(put("").await), (400, "MissingRequestBodyError".into()));
+        assert_eq!(get().await, open);
+        let f = f.restart().await;
+        assert_eq!(f.s3.get_bucket_policy().bucket(BUCKET).send().await.unwrap().policy.unwrap(), open);
+        for _ in 0..2 {
+            f.s3.delete_bucket_policy().bucket(BUCKET).send().await.unwrap();
+        }
+        let none = f.s3.get_bucket_policy().bucket(BUCKET).send().await;
+        assert_eq!(error(none), (404, "NoSuchBucketPolicy".into()));
+    }
+
     async fn nobody_pays_for_requests(f: Fixture) {
         let s3 = &f.s3;
         let put = |payer| {

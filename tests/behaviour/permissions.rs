@@ -22,6 +22,7 @@ struct People {
     other_id: String,
     user: Client,
     reader: Client,
+    admin: Client,
     nobody: Client,
 }
 
@@ -54,6 +55,7 @@ impl People {
             Identity::root(Arc::clone(&other), "OTHER"),
             user_of(&other, "USER", policies.iter().map(|text| policy(text)).collect()),
             user_of(&account, "READER", vec![policy(reads)]),
+            user_of(&account, "ADMIN", vec![policy(r#"{"Statement":{"Effect":"Allow","Action":"*","Resource":"*"}}"#)]),
         ] {
             known.add_key(Key { identity, secret: Secret::new(SECRET), token: None, expires: None });
         }
@@ -64,6 +66,7 @@ impl People {
             other_id: other.canonical_id.to_string(),
             user: door.client(Some("USER")),
             reader: door.client(Some("READER")),
+            admin: door.client(Some("ADMIN")),
             nobody: door.client(None),
         }
     }
@@ -286,6 +289,18 @@ on_both! {
         assert_eq!(read(&people.nobody, "pub").await, Err(denied()));
         assert_eq!(read(&people.other, "theirs").await, Err(denied()));
         assert_eq!(read(&people.root, "theirs").await, Ok(b"x".to_vec()));
+    }
+
+    async fn who_would_lock_himself_out_is_told_so(f: Fixture) {
+        let people = People::new(&f, &[]);
+        let deny = format!(r#"{{"Statement":{{"Effect":"Deny","Principal":"*","Action":"s3:PutBucketPolicy",
+            "Resource":"arn:aws:s3:::{BUCKET}"}}}}"#);
+        let put = || people.admin.put_bucket_policy().bucket(BUCKET).policy(&deny);
+        assert_eq!(error(put().send().await), denied());
+        put().confirm_remove_self_bucket_access(true).send().await.unwrap();
+        assert_eq!(error(put().send().await), denied());
+        people.root.put_bucket_policy().bucket(BUCKET).policy(&deny).send().await.unwrap();
+        people.admin.delete_bucket_policy().bucket(BUCKET).send().await.unwrap();
     }
 
     async fn a_copy_needs_both_sides(f: Fixture) {
