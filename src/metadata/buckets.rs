@@ -1,6 +1,7 @@
 //! Buckets.
 
 use super::dialect::{Row, Tx, fresh_batch, retrying, values};
+use super::identities;
 use super::rows::{self, to_json};
 use super::{
     Answer, Bucket, BucketChange, BucketConfig, BucketId, BucketLock, BucketQuery, ConfigKind, Error, Metadata,
@@ -39,7 +40,7 @@ impl Metadata {
     /// Creates a bucket.
     ///
     /// # Errors
-    /// [`Error::BucketExists`] if the name is taken.
+    /// [`Error::BucketExists`] if the name is taken; [`Error::NoSuchIdentity`] if the owner's account was removed.
     pub fn create_bucket<'a>(&'a self, bucket: &'a NewBucket) -> Answer<'a, Bucket> {
         Box::pin(async move {
             let sql = format!(
@@ -60,7 +61,10 @@ impl Metadata {
                     versioning.name(),
                     lock.as_deref()
                 ];
-                let result = tx.first(&sql, values).await;
+                let result = match identities::hold_owner(&mut tx, &bucket.owner).await {
+                    Ok(()) => tx.first(&sql, values).await,
+                    Err(error) => Err(error),
+                };
                 // Whoever holds the name may give it up between the two statements: then the name is free to be tried again.
                 let result = match result {
                     Ok(None) => tx.first(&by_name(), values![&bucket.name]).await.map(|row| (false, row)),
