@@ -5,13 +5,17 @@ pub mod claims;
 mod directory;
 pub mod form;
 mod identity;
+pub mod names;
 pub mod policy;
+mod private_file;
 pub mod query;
 mod root;
+pub mod seal;
 mod secret;
 pub mod version2;
 
-pub use directory::{Directory, Key, Known};
+pub use directory::{Directory, DirectoryError, Key, KeyError, Known, LastUse};
 pub use identity::{Account, Identity, Kind, PublicAccessBlock};
+pub use private_file::PrivateFileError;
 pub use root::{RootCredentials, RootError, RootSource};
 pub use secret::Secret;

@@ -14,7 +14,7 @@ use s3s::{S3Error, S3ErrorCode, S3Result};
 use crate::access::claims::{ClaimError, Claims, Mechanism};
 use crate::access::query::Query;
 use crate::access::version2;
-use crate::access::{Directory, Identity};
+use crate::access::{Directory, Identity, KeyError};
 use crate::s3::post::VerifiedForm;
 use crate::server::{HoistedHeaders, LengthUnknown, Noted, Preflight, Refusal, Version2Verified, WebsiteRead};
 
@@ -206,7 +206,7 @@ impl Guard {
         if !matches!(cx.s3_op().name(), "GetObject" | "HeadObject") {
             return Err(Refusal::new(StatusCode::FORBIDDEN, "AccessDenied"));
         }
-        cx.extensions_mut().insert(self.directory.root().clone());
+        cx.extensions_mut().insert(self.directory.root());
         Ok(())
     }
 
@@ -216,7 +216,7 @@ impl Guard {
         }
         // The PutObject of a form: the form's own signature was verified, and its policy covers what the request says.
         if let Some(VerifiedForm(identity)) = cx.extensions_mut().get::<VerifiedForm>().cloned() {
-            admit(cx, identity);
+            self.admit(cx, identity);
             return Ok(());
         }
         // The layers in front have refused what is malformed; a request that came another way has its own answer here.
@@ -231,11 +231,9 @@ impl Guard {
         }
         claims.check_scope(&self.region)?;
         let identity = match self.directory.find(&credentials.access_key) {
-            Some(key) if claims.access_key == credentials.access_key => key.identity.clone(),
-            _ => {
-                return Err(Refusal::new(StatusCode::FORBIDDEN, "InvalidAccessKeyId")
-                    .with("AWSAccessKeyId", &*credentials.access_key));
-            }
+            Ok(key) if claims.access_key == credentials.access_key => key.identity.clone(),
+            Ok(_) => return Err(Refusal::of_key(KeyError::Unknown, &credentials.access_key)),
+            Err(error) => return Err(Refusal::of_key(error, &credentials.access_key)),
         };
         check_token(cx.headers(), &query)?;
         let hoisted = cx.extensions_mut().get::<HoistedHeaders>().cloned().unwrap_or_default();
@@ -248,17 +246,18 @@ impl Guard {
         if UPLOADS.contains(&operation.as_str()) && cx.extensions_mut().get::<LengthUnknown>().is_some() {
             return Err(Refusal::new(StatusCode::LENGTH_REQUIRED, "MissingContentLength"));
         }
-        admit(cx, identity);
+        self.admit(cx, identity);
         Ok(())
     }
-}
 
-/// Lets a request through as one of `identity`.
-fn admit(cx: &mut S3AccessContext<'_>, identity: Identity) {
-    if let Some(noted) = cx.extensions_mut().get::<Noted>() {
-        noted.requester(&identity.account.canonical_id);
+    /// Lets a request through as one of `identity`.
+    fn admit(&self, cx: &mut S3AccessContext<'_>, identity: Identity) {
+        if let Some(noted) = cx.extensions_mut().get::<Noted>() {
+            noted.requester(&identity.account.canonical_id);
+        }
+        self.directory.note_use(&identity.access_key);
+        cx.extensions_mut().insert(identity);
     }
-    cx.extensions_mut().insert(identity);
 }
 
 #[async_trait::async_trait]
