@@ -11,6 +11,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use crate::access::acl::Ownership;
+use crate::access::seal::Place;
 use crate::access::{PublicAccessBlock, Secret};
 use crate::maintenance::{MaintenanceConfig, MoverConfig, SweepConfig};
 use crate::metadata::{DatabaseConfig, VolumeSpec};
@@ -72,6 +73,9 @@ pub struct Settings {
     /// Directory for credentials, lock, and by default database and volumes [default: ./data]
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
+    /// File that holds the master key, which secrets in the database are sealed under [default: made in the data directory]
+    #[arg(long, value_name = "FILE")]
+    pub master_key_file: Option<PathBuf>,
     /// Address that S3 is served at; port 0 takes any free one [default: 127.0.0.1:9000]
     #[arg(long, value_name = "ADDR:PORT")]
     pub listen: Option<String>,
@@ -241,6 +245,8 @@ pub struct Config {
     pub root_user: Option<String>,
     /// The root user's password, if configured.
     pub root_password: Option<Secret>,
+    /// Where the master key is.
+    pub master_key: Place,
 }
 
 /// The environment, as a function so that tests need not change the process's.
@@ -265,13 +271,15 @@ impl Config {
         let settings = flags.over(environment.settings()?).over(from_file);
         let user = environment.secret(&["NINEFOLD_ROOT_USER", "MINIO_ROOT_USER"])?;
         let password = environment.secret(&["NINEFOLD_ROOT_PASSWORD", "MINIO_ROOT_PASSWORD"])?;
-        Self::resolve(settings, user.map(|user| user.expose().to_owned()), password)
+        let master_key = environment.text("NINEFOLD_MASTER_KEY")?.map(Secret::new);
+        Self::resolve(settings, user.map(|user| user.expose().to_owned()), password, master_key)
     }
 
     fn resolve(
         settings: Settings,
         root_user: Option<String>,
         root_password: Option<Secret>,
+        master_key: Option<Secret>,
     ) -> Result<Self, ConfigError> {
         let data = settings.data.unwrap_or_else(|| PathBuf::from("data"));
         let data = std::path::absolute(&data).map_err(|error| wrong("data", error))?;
@@ -345,7 +353,11 @@ impl Config {
                 change_log: settings.change_log.unwrap_or(usual.snapshots.change_log),
             },
         };
+        if master_key.is_some() && settings.master_key_file.is_some() {
+            return Err(wrong("NINEFOLD_MASTER_KEY", "master_key_file is set as well"));
+        }
         Ok(Self {
+            master_key: Place::of(master_key, settings.master_key_file, &data),
             data,
             listen,
             tls,
@@ -423,6 +435,7 @@ impl Settings {
         };
         Self {
             data: self.data.or(others.data),
+            master_key_file: self.master_key_file.or(others.master_key_file),
             listen: self.listen.or(others.listen),
             tls_cert: self.tls_cert.or(others.tls_cert),
             tls_key: self.tls_key.or(others.tls_key),
@@ -472,6 +485,7 @@ impl Variables<'_> {
     fn settings(&self) -> Result<Settings, ConfigError> {
         Ok(Settings {
             data: self.text("NINEFOLD_DATA")?.map(PathBuf::from),
+            master_key_file: self.text("NINEFOLD_MASTER_KEY_FILE")?.map(PathBuf::from),
             listen: self.text("NINEFOLD_LISTEN")?,
             tls_cert: self.text("NINEFOLD_TLS_CERT")?.map(PathBuf::from),
             tls_key: self.text("NINEFOLD_TLS_KEY")?.map(PathBuf::from),
@@ -705,6 +719,14 @@ mod tests {
         assert_eq!(config.database_url.expose(), "postgres://u:hush@db/x");
         assert_eq!(config.root_user.as_deref(), Some("somebody"));
         assert!(!format!("{config:?}").contains("hush"));
+        assert_eq!(config.master_key, Place::of(None, None, &config.data));
+        let given = load("", &[("NINEFOLD_MASTER_KEY", "hush")], Settings::default()).unwrap();
+        assert_eq!(given.master_key, Place::Given(Secret::new("hush")));
+        assert!(!format!("{given:?}").contains("hush"));
+        let file = load("master_key_file = \"/key\"\n", &[], Settings::default()).unwrap();
+        assert_eq!(file.master_key, Place::File("/key".into()));
+        let both = [("NINEFOLD_MASTER_KEY", "hush"), ("NINEFOLD_MASTER_KEY_FILE", "/key")];
+        assert!(refused("", &both).contains("master_key_file"));
         let both = [("NINEFOLD_DATABASE_URL", "sqlite:x"), ("NINEFOLD_DATABASE_URL_FILE", "/x")];
         assert!(refused("", &both).contains("NINEFOLD_DATABASE_URL_FILE"));
         let first = [("NINEFOLD_ROOT_USER", "first"), ("MINIO_ROOT_USER", "second")];

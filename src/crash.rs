@@ -4,7 +4,7 @@
 //! `NINEFOLD_CRASH_AT=name:nth` when it does so for the nth time. `NINEFOLD_STOP_AT` does the same with SIGSTOP: the process goes on
 //! when it is told to, and meanwhile a test looks at what others make of it. Release builds hold no trace of it. Whoever adds a
 //! step that a crash may fall behind adds a point to [`POINTS`], and `tests/crash.rs` dies there (`tests/restore.rs` at those of a
-//! restore).
+//! restore, `tests/identities.rs` at those of a new master key).
 
 /// The points there are.
 pub const POINTS: &[&str] = &[
@@ -63,6 +63,10 @@ pub const POINTS: &[&str] = &[
     // SQLite's log: what was committed is taken for the next file; the file is on the volumes.
     "log.taken",
     "log.written",
+    // A new master key: the file has it beside the old one; secrets are sealed under it; the file has it alone.
+    "seal.announced",
+    "seal.committed",
+    "seal.replaced",
     // A restore: the database is found empty; a page of rows is written; the log is done again; all is written but for the
     // COMMIT; its COMMIT was answered, and nobody has been told.
     "restore.begun",

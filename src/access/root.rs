@@ -1,13 +1,11 @@
 //! The root user's credentials: given by the operator, or made at the first start and kept in a file.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
 use super::Secret;
+use super::private_file::{self, PrivateFileError};
 use crate::clock::random_bytes;
 
 /// The file in the data directory that keeps generated credentials.
@@ -60,9 +58,6 @@ pub enum RootError {
     /// Everyone knows it.
     #[error("the root credentials of user {0} are a well-known default or trivial; choose others")]
     Known(String),
-    /// The file is readable by others.
-    #[error("{} may be read by others; make it private (chmod 600)", .0.display())]
-    Exposed(PathBuf),
     /// The file is not what was written there.
     #[error("{} does not hold credentials: {reason}", path.display())]
     Malformed {
@@ -71,16 +66,9 @@ pub enum RootError {
         /// What is wrong, without its content.
         reason: &'static str,
     },
-    /// The system refused.
-    #[error("cannot {operation} {}: {source}", path.display())]
-    Io {
-        /// What was tried.
-        operation: &'static str,
-        /// The file or directory.
-        path: PathBuf,
-        /// The system's error.
-        source: io::Error,
-    },
+    /// The file cannot be used.
+    #[error(transparent)]
+    File(#[from] PrivateFileError),
 }
 
 /// The root user's key.
@@ -123,7 +111,7 @@ impl RootCredentials {
                     Some(kept) => Ok((kept, RootSource::File(path))),
                     None => {
                         let fresh = Self::generate();
-                        fresh.write(data, &path)?;
+                        fresh.write(&path)?;
                         Ok((fresh, RootSource::Generated(path)))
                     }
                 }
@@ -132,7 +120,8 @@ impl RootCredentials {
         }
     }
 
-    fn check(&self) -> Result<(), RootError> {
+    /// That user and password are long enough to be safe, can be signed with, and are not what everyone tries first.
+    pub(super) fn check(&self) -> Result<(), RootError> {
         let (user, password) = (self.access_key.as_str(), self.secret_key.expose());
         let legible = |b: u8| b.is_ascii_graphic() && !matches!(b, b'/' | b'=' | b',');
         if !(3..=128).contains(&user.len()) || !user.bytes().all(legible) {
@@ -156,42 +145,19 @@ impl RootCredentials {
         }
     }
 
-    /// Writes a file that nobody else can read, under another name first, so that a crash leaves the whole file or none.
-    fn write(&self, data: &Path, path: &Path) -> Result<(), RootError> {
-        let io = |operation, path: &Path| {
-            let path = path.to_owned();
-            move |source| RootError::Io { operation, path, source }
-        };
-        let draft = data.join(format!("{FILE}.{}", hex::encode(random_bytes::<8>())));
+    fn write(&self, path: &Path) -> Result<(), RootError> {
         let text = format!(
             "# The root credentials of this deployment, made at its first start. Keep this file private.\n\
              access_key = \"{}\"\nsecret_key = \"{}\"\n",
             self.access_key,
             self.secret_key.expose()
         );
-        let mut file =
-            OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft).map_err(io("create", &draft))?;
-        let written = file.write_all(text.as_bytes()).and_then(|()| file.sync_all());
-        // A hard link fails if the name is taken, where a rename would replace it.
-        let linked = written.and_then(|()| fs::hard_link(&draft, path));
-        let removed = fs::remove_file(&draft);
-        linked.and(removed).map_err(io("write", path))?;
-        File::open(data).and_then(|dir| dir.sync_all()).map_err(io("sync", data))
+        Ok(private_file::create(path, &text)?)
     }
 }
 
 fn read(path: &Path) -> Result<Option<RootCredentials>, RootError> {
-    let io = |source| RootError::Io { operation: "read", path: path.to_owned(), source };
-    let mut file = match File::open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(io(error)),
-    };
-    if file.metadata().map_err(io)?.permissions().mode() & 0o077 != 0 {
-        return Err(RootError::Exposed(path.to_owned()));
-    }
-    let mut text = String::new();
-    file.read_to_string(&mut text).map_err(io)?;
+    let Some(text) = private_file::read(path)? else { return Ok(None) };
     let malformed = |reason| RootError::Malformed { path: path.to_owned(), reason };
     // The parser's message would quote the line, secret and all.
     let kept: RootCredentials =
@@ -200,7 +166,8 @@ fn read(path: &Path) -> Result<Option<RootCredentials>, RootError> {
     Ok(Some(kept))
 }
 
-fn random_text<const N: usize>(alphabet: &[u8]) -> String {
+/// `N` letters of an alphabet, at random.
+pub(super) fn random_text<const N: usize>(alphabet: &[u8]) -> String {
     let mut text = String::with_capacity(N);
     // Bytes beyond the largest multiple are thrown away: taking the remainder of all would favour some letters.
     let fair = 256 - 256 % alphabet.len();
@@ -221,6 +188,9 @@ fn random_text<const N: usize>(alphabet: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt as _;
 
     use super::*;
 
@@ -271,7 +241,10 @@ mod tests {
         let path = dir.path().join("credentials");
         RootCredentials::load(None, None, dir.path()).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
-        assert!(matches!(RootCredentials::load(None, None, dir.path()), Err(RootError::Exposed(_))));
+        assert!(matches!(
+            RootCredentials::load(None, None, dir.path()),
+            Err(RootError::File(PrivateFileError::Exposed(_)))
+        ));
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
         fs::write(&path, "access_key = \"AAAA\"\nsecret_key = 7-not-toml-but-secret\n").unwrap();
         let error = RootCredentials::load(None, None, dir.path()).unwrap_err();

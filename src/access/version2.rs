@@ -15,9 +15,9 @@ use time::format_description::well_known::Rfc2822;
 use time::macros::format_description;
 use time::{OffsetDateTime, PrimitiveDateTime};
 
-use super::Directory;
 use super::claims::{ClaimError, Claims, Mechanism};
 use super::query::Query;
+use super::{Directory, KeyError};
 use crate::clock::Millis;
 
 /// How far a client's clock may be off, in milliseconds.
@@ -98,9 +98,9 @@ pub enum Version2Error {
     /// A presigned URL that lacks something.
     #[error("Query-string authentication requires the Signature, Expires and AWSAccessKeyId parameters")]
     BadQuery,
-    /// Nobody has the access key.
-    #[error("The AWS Access Key Id you provided does not exist in our records.")]
-    UnknownKey(String),
+    /// Nobody may sign with the access key.
+    #[error("{0}")]
+    Key(KeyError, String),
     /// Its date is too far from ours.
     #[error("The difference between the request time and the current time is too large.")]
     Skewed,
@@ -134,7 +134,7 @@ impl Version2Error {
             Self::Claim(error) => (error.code(), error.status()),
             Self::BadHeader => ("InvalidArgument", StatusCode::BAD_REQUEST),
             Self::BadQuery => ("AccessDenied", StatusCode::FORBIDDEN),
-            Self::UnknownKey(_) => ("InvalidAccessKeyId", StatusCode::FORBIDDEN),
+            Self::Key(error, _) => (error.code(), error.status()),
             Self::Skewed => ("RequestTimeTooSkewed", StatusCode::FORBIDDEN),
             Self::BadExpires(_) | Self::Expired | Self::NotCovered(_) => ("AccessDenied", StatusCode::FORBIDDEN),
             Self::Mismatch { .. } => ("SignatureDoesNotMatch", StatusCode::FORBIDDEN),
@@ -186,7 +186,8 @@ pub fn verify(
             expires
         }
     };
-    let key = directory.find(&claims.access_key).ok_or_else(|| Version2Error::UnknownKey(claims.access_key.clone()))?;
+    let key =
+        directory.find(&claims.access_key).map_err(|error| Version2Error::Key(error, claims.access_key.clone()))?;
     let signature = match claims.mechanism {
         Mechanism::Header => text(parts, header::AUTHORIZATION.as_str()).rsplit_once(':').map_or("", |(_, sent)| sent),
         Mechanism::Query => query.get("Signature").unwrap_or_default(),

@@ -3,6 +3,7 @@
 mod check;
 mod data;
 mod health;
+mod identities;
 mod operate;
 mod repair;
 mod restore;
@@ -47,6 +48,16 @@ enum Command {
     Heal(repair::Arguments),
     /// Read and verify every shard
     Scrub(repair::Arguments),
+    /// Make, show, change and remove accounts, which own buckets and objects
+    Account(Box<identities::account::Arguments>),
+    /// Make, show and remove users of an account, and their policies
+    User(Box<identities::principal::UserArguments>),
+    /// Make, show and remove groups of users, and their policies
+    Group(Box<identities::principal::GroupArguments>),
+    /// Make, show, change and remove policies that can be attached to users and groups
+    Policy(Box<identities::policy::Arguments>),
+    /// Make, show, switch and remove access keys; change the master key that their secrets are sealed under
+    Key(Box<identities::key::Arguments>),
     /// Write the metadata to the volumes now, too
     Snapshot(snapshot::Arguments),
     /// Bring a store back from its volumes when the database is gone
@@ -80,6 +91,21 @@ pub fn run() -> ExitCode {
         }
         Command::Scrub(arguments) => {
             repair::scrub(arguments).map(success).map_err(|error| failure(&error, ExitCode::FAILURE))
+        }
+        Command::Account(arguments) => {
+            identities::account::run(*arguments).map(success).map_err(|error| failure(&error, ExitCode::FAILURE))
+        }
+        Command::User(arguments) => {
+            identities::principal::user(*arguments).map(success).map_err(|error| failure(&error, ExitCode::FAILURE))
+        }
+        Command::Group(arguments) => {
+            identities::principal::group(*arguments).map(success).map_err(|error| failure(&error, ExitCode::FAILURE))
+        }
+        Command::Policy(arguments) => {
+            identities::policy::run(*arguments).map(success).map_err(|error| failure(&error, ExitCode::FAILURE))
+        }
+        Command::Key(arguments) => {
+            identities::key::run(*arguments).map(success).map_err(|error| failure(&error, ExitCode::FAILURE))
         }
         Command::Snapshot(arguments) => {
             snapshot::run(arguments).map(success).map_err(|error| failure(&error, ExitCode::FAILURE))

@@ -10,6 +10,8 @@ use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
 
 use super::data::{DataDirectory, DataError};
 use crate::access::Secret;
+use crate::access::names::NameError;
+use crate::access::seal::SealError;
 use crate::chunks::ChunkConfig;
 use crate::clock::Clock;
 use crate::config::{Config, ConfigError, Settings};
@@ -40,6 +42,9 @@ pub(super) struct Reach {
     /// File that holds the database's URL
     #[arg(long, value_name = "FILE", conflicts_with = "database_url")]
     database_url_file: Option<PathBuf>,
+    /// File that holds the master key [default: in the data directory]
+    #[arg(long, value_name = "FILE")]
+    master_key_file: Option<PathBuf>,
 }
 
 /// Why an operator's command did not do what it was asked.
@@ -66,6 +71,34 @@ pub enum OperateError {
     /// The store cannot be opened to do the job here.
     #[error(transparent)]
     Open(#[from] OpenError),
+    /// No server has made what commands need.
+    #[error("no server was ever started on this database: start one first")]
+    NeverStarted,
+    /// Something cannot be called so.
+    #[error(transparent)]
+    Name(#[from] NameError),
+    /// Secrets can be neither sealed nor opened.
+    #[error(transparent)]
+    Seal(#[from] SealError),
+    /// A file cannot be read.
+    #[error("cannot read {}: {source}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// The system's error.
+        source: io::Error,
+    },
+    /// A file holds no policy.
+    #[error("{} is no policy: {reason}", path.display())]
+    Policy {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        reason: String,
+    },
+    /// An access key is root's.
+    #[error("the access key {0} is root's, and cannot be another's")]
+    RootKey(String),
     /// There is no such volume.
     #[error("there is no volume {0}")]
     NoSuchVolume(String),
@@ -107,8 +140,8 @@ where
     W: FnOnce(Operator) -> F,
     F: Future<Output = Result<(), OperateError>>,
 {
-    let Reach { config, data, database_url, database_url_file } = reach;
-    let settings = Settings { data, database_url, database_url_file, ..Settings::default() };
+    let Reach { config, data, database_url, database_url_file, master_key_file } = reach;
+    let settings = Settings { data, database_url, database_url_file, master_key_file, ..Settings::default() };
     let environment = |name: &str| -> Option<OsString> { std::env::var_os(name) };
     let config = Config::load(config.as_deref(), &environment, settings)?;
     // What goes well is on the screen already.

@@ -11,10 +11,12 @@ use futures_util::FutureExt as _;
 use s3s::service::S3ServiceBuilder;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
 
 use super::data::{DataDirectory, DataError};
 use super::welcome::Welcome;
-use crate::access::{Directory, Identity, RootCredentials, RootError, RootSource};
+use crate::access::seal::Keyring;
+use crate::access::{Directory, DirectoryError, Identity, RootCredentials, RootError, RootSource};
 use crate::bucket_logs::BucketLogs;
 use crate::chunks::ChunkConfig;
 use crate::clock::Clock;
@@ -58,6 +60,9 @@ pub enum StartError {
     /// There are no usable root credentials.
     #[error(transparent)]
     Root(#[from] RootError),
+    /// The master key cannot be used, or the identities not be read.
+    #[error(transparent)]
+    Identities(#[from] DirectoryError),
     /// The log filter cannot be read.
     #[error("log: {0}")]
     Log(Box<dyn std::error::Error + Send + Sync>),
@@ -145,11 +150,22 @@ async fn serve(config: &Config, ground: Ground) -> Result<(), StartError> {
     })
     .await?;
     let deployment = instance.deployment().to_owned();
-    let directory = Directory::new(&ground.root, &deployment);
-    if let Err(error) = create_buckets(config, instance.store(), directory.root()).await {
+    let directory = match identities(config, &ground.root, &instance).await {
+        Ok(directory) => directory,
+        Err(error) => {
+            instance.close().await;
+            return Err(error);
+        }
+    };
+    if let Err(error) = create_buckets(config, instance.store(), &directory.root()).await {
         instance.close().await;
         return Err(error);
     }
+    let (end, ended) = watch::channel(false);
+    let following = tokio::spawn({
+        let directory = directory.clone();
+        async move { directory.run(ended).await }
+    });
 
     let gateway_config = GatewayConfig {
         region: config.region.clone(),
@@ -199,9 +215,20 @@ async fn serve(config: &Config, ground: Ground) -> Result<(), StartError> {
     };
     let (cut, websites_cut) = tokio::join!(run(listener, gateway.clone()), for_websites);
     logs.close().await;
+    end.send_replace(true);
+    if let Err(error) = following.await {
+        tracing::warn!(%error, "identities were not followed to the end");
+    }
     instance.close().await;
     tracing::info!(connections_cut = cut + websites_cut, "stopped");
     Ok(())
+}
+
+/// Who there is, by the database.
+async fn identities(config: &Config, root: &RootCredentials, instance: &Instance) -> Result<Directory, StartError> {
+    let metadata = instance.store().metadata().clone();
+    let keyring = Keyring::open(&metadata, config.master_key.clone(), true).await.map_err(DirectoryError::from)?;
+    Ok(Directory::open(root, instance.deployment(), metadata, keyring, Clock::system()).await?)
 }
 
 async fn listen(address: &str) -> Result<(TcpListener, SocketAddr), StartError> {

@@ -3,6 +3,7 @@
 use std::sync::LazyLock;
 
 use super::dialect::{Row, Tx, fresh_batch, retrying, values};
+use super::identities;
 use super::rows::{self, to_json};
 use super::{
     Answer, Bucket, BucketAccess, BucketChange, BucketConfig, BucketId, BucketLock, BucketQuery, ConfigKind, Error,
@@ -56,7 +57,7 @@ impl Metadata {
     /// Creates a bucket.
     ///
     /// # Errors
-    /// [`Error::BucketExists`] if the name is taken.
+    /// [`Error::BucketExists`] if the name is taken; [`Error::NoSuchIdentity`] if the owner's account was removed.
     pub fn create_bucket<'a>(&'a self, bucket: &'a NewBucket) -> Answer<'a, Bucket> {
         Box::pin(async move {
             let sql = format!(
@@ -78,6 +79,7 @@ impl Metadata {
                     lock.as_deref()
                 ];
                 let result = async {
+                    identities::hold_owner(&mut tx, &bucket.owner).await?;
                     let row = tx.first(&sql, values).await?;
                     if let Some(row) = &row {
                         configure(&mut tx, row.int("bucket_id")?, &bucket.configs).await?;

@@ -8,7 +8,7 @@ use super::{Answer, Error, Metadata, Result};
 use crate::clock::Millis;
 
 /// The newest version of the tables that this program knows; a dump of a newer one is refused.
-pub const SCHEMA: u32 = 10;
+pub const SCHEMA: u32 = 11;
 
 /// Rows in one page.
 const PAGE: i64 = 2000;
@@ -259,6 +259,82 @@ pub const TABLES: &[Table] = &[
             ("row_count", Int),
             ("bytes", Int),
             ("data_id", Int),
+        ],
+    },
+    Table {
+        name: "identity_state",
+        key: 1,
+        columns: &[("one", Int), ("generation", Int), ("seal_key", Text), ("seal_check", Text)],
+    },
+    Table {
+        name: "accounts",
+        key: 1,
+        columns: &[
+            ("account_id", Text),
+            ("canonical_id", Text),
+            ("name", Text),
+            ("folded", Text),
+            ("email", Text),
+            ("public_access_block", Text),
+            ("own", Int),
+            ("created", Int),
+        ],
+    },
+    Table { name: "removed_accounts", key: 1, columns: &[("canonical_id", Text), ("account_id", Text)] },
+    Table {
+        name: "policies",
+        key: 1,
+        columns: &[
+            ("policy_id", Text),
+            ("account_id", Text),
+            ("name", Text),
+            ("folded", Text),
+            ("path", Text),
+            ("description", Text),
+            ("default_version", Int),
+            ("last_version", Int),
+            ("created", Int),
+        ],
+    },
+    Table {
+        name: "policy_versions",
+        key: 2,
+        columns: &[("policy_id", Text), ("version", Int), ("document", Text), ("created", Int)],
+    },
+    Table {
+        name: "principals",
+        key: 1,
+        columns: &[
+            ("principal_id", Text),
+            ("account_id", Text),
+            ("kind", Text),
+            ("name", Text),
+            ("folded", Text),
+            ("path", Text),
+            ("boundary", Text),
+            ("tags", Text),
+            ("trust", Text),
+            ("max_session", Int),
+            ("description", Text),
+            ("created", Int),
+        ],
+    },
+    Table { name: "memberships", key: 2, columns: &[("group_id", Text), ("user_id", Text)] },
+    Table { name: "attachments", key: 2, columns: &[("principal_id", Text), ("policy_id", Text)] },
+    Table { name: "inline_policies", key: 2, columns: &[("principal_id", Text), ("name", Text), ("document", Text)] },
+    Table {
+        name: "access_keys",
+        key: 1,
+        columns: &[
+            ("access_key", Text),
+            ("account_id", Text),
+            ("user_id", Text),
+            ("secret", Text),
+            ("status", Text),
+            ("policy", Text),
+            ("description", Text),
+            ("expires", Int),
+            ("created", Int),
         ],
     },
 ];

@@ -9,6 +9,7 @@ mod connect;
 mod dialect;
 mod dump;
 mod heal;
+mod identities;
 mod instances;
 mod jobs;
 mod listing;
@@ -41,6 +42,7 @@ pub use changes::{Change, ChangeFeed, read_changes};
 pub use dialect::ChangeRecord;
 pub use dump::{Cell, Dump, DumpPage, Kind, SCHEMA, TABLES, Table};
 pub use heal::{ChunkCounts, ChunkRow, ChunkState};
+pub use identities::*;
 pub use jobs::{JobRow, JobState, Progress};
 pub use lock::{BucketLock, DefaultRetention, ObjectLock, Period, Retention, RetentionMode, VersionChange};
 pub use packed::{Appended, PackedCommit, PackedEntry, PackedOwner, PackedWrite};
@@ -169,6 +171,35 @@ pub enum Error {
         /// What differs.
         reason: String,
     },
+    /// There is no such identity.
+    #[error("there is no {kind} {name}")]
+    NoSuchIdentity {
+        /// What it would be.
+        kind: IdentityKind,
+        /// Its name or id.
+        name: String,
+    },
+    /// There is one already.
+    #[error("there is a{} {kind} {name} already", if kind.to_string().starts_with(['a', 'e', 'i', 'o', 'u']) { "n" } else { "" })]
+    IdentityExists {
+        /// What it is.
+        kind: IdentityKind,
+        /// Its name or id.
+        name: String,
+    },
+    /// It cannot go, or there can be no more of it.
+    #[error("the {kind} {name} is in use: {why}")]
+    IdentityInUse {
+        /// What it is.
+        kind: IdentityKind,
+        /// Its name or id.
+        name: String,
+        /// By what.
+        why: &'static str,
+    },
+    /// Secrets are sealed under another master key by now.
+    #[error("secrets are sealed under another master key by now")]
+    SealedOtherwise,
     /// The database cannot be used: it was not started as we need it, or its schema is newer than this program.
     #[error("the database cannot be used: {0}")]
     Unusable(String),

@@ -89,7 +89,18 @@ async fn empty(tx: &mut Tx) -> Result<()> {
     // Held until all is there: another restore, or a server that starts meanwhile, waits here for its end, and then finds what was
     // restored. Neither sees rows that are not committed.
     tx.first("SELECT one FROM deployment {update}", &[]).await?;
-    for table in ["buckets", "chunks", "data", "uploads", "snapshots", "instances", "id_ranges"] {
+    for table in [
+        "buckets",
+        "chunks",
+        "data",
+        "uploads",
+        "snapshots",
+        "instances",
+        "id_ranges",
+        "access_keys",
+        "principals",
+        "policies",
+    ] {
         let sql = format!("SELECT 1 AS one FROM {table} LIMIT 1");
         if tx.first(&sql, &[]).await?.is_some() {
             return Err(Error::Unusable(format!(
@@ -97,7 +108,11 @@ async fn empty(tx: &mut Tx) -> Result<()> {
             )));
         }
     }
-    tx.execute("DELETE FROM volumes", &[]).await.map(|_| ())
+    // The own account and the seal of a server that was started on it and never used.
+    for table in ["accounts", "volumes"] {
+        tx.execute(&format!("DELETE FROM {table}"), &[]).await?;
+    }
+    Ok(())
 }
 
 impl Restoration {
@@ -118,6 +133,10 @@ impl Restoration {
             self.tx.execute(sql, &[]).await?;
             // Of what was dead the new life's readers know nothing; the grace begins again.
             self.tx.execute("UPDATE chunks SET died_at = {now} WHERE state = 'dead'", &[]).await?;
+            // Where nothing is sealed any master key will do, and the old one may be lost.
+            let sql = "UPDATE identity_state SET seal_key = NULL, seal_check = NULL \
+                       WHERE NOT EXISTS (SELECT 1 FROM access_keys)";
+            self.tx.execute(sql, &[]).await?;
             for (table, column) in [("buckets", "bucket_id"), ("data", "data_id"), ("released", "released_id")] {
                 self.tx.go_on_numbering(table, column).await?;
             }

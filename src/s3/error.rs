@@ -267,6 +267,7 @@ pub(super) fn from_metadata(error: MetadataError) -> S3Error {
         ),
         MetadataError::InvalidPart { upload, number } => invalid_part(number, &upload.0, ""),
         MetadataError::PreconditionFailed { header, .. } => precondition_failed(header),
+        MetadataError::NoSuchIdentity { .. } => s3_error("AccessDenied", StatusCode::FORBIDDEN, "Access Denied"),
         MetadataError::SourceChanged => s3_error(
             "OperationAborted",
             StatusCode::CONFLICT,

@@ -18,7 +18,7 @@ use super::authorize::{self, Allowed, Authorizer, Lines};
 use crate::access::claims::{ClaimError, Claims, Mechanism};
 use crate::access::query::Query;
 use crate::access::version2;
-use crate::access::{Directory, Identity, Resources, Secret};
+use crate::access::{Directory, Identity, KeyError, Resources, Secret};
 use crate::clock::Clock;
 use crate::s3::post::VerifiedForm;
 use crate::server::{HoistedHeaders, LengthUnknown, Noted, OverTls, Preflight, Refusal, Version2Verified, WebsiteRead};
@@ -272,10 +272,11 @@ impl Guard {
             return Err(ClaimError::Version2.into());
         }
         claims.check_scope(&self.region)?;
-        let key = self.directory.find(access_key).filter(|_| claims.access_key == access_key);
-        let key = key.ok_or_else(|| {
-            Refusal::new(StatusCode::FORBIDDEN, "InvalidAccessKeyId").with("AWSAccessKeyId", access_key)
-        })?;
+        let key = match self.directory.find(access_key) {
+            Ok(key) if claims.access_key == access_key => key,
+            Ok(_) => return Err(Refusal::of_key(KeyError::Unknown, access_key)),
+            Err(error) => return Err(Refusal::of_key(error, access_key)),
+        };
         check_token(cx.headers(), query, key.token.as_ref())?;
         if !claims.version2 {
             let hoisted = cx.extensions_mut().get::<HoistedHeaders>().cloned().unwrap_or_default();
@@ -312,6 +313,7 @@ fn admit(cx: &mut S3AccessContext<'_>, identity: Identity) {
 impl S3Access for Guard {
     async fn check(&self, cx: &mut S3AccessContext<'_>) -> S3Result<()> {
         let Known { who, query, claims, form } = self.examine(cx).map_err(|refusal| s3_error(&refusal))?;
+        self.directory.note_use(&who.access_key);
         admit(cx, who.clone());
         let (peer, tls) = (cx.extensions_mut().get().copied(), cx.extensions_mut().get::<OverTls>().cloned());
         let lines = Lines {

@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
+use crate::access::KeyError;
 use crate::access::claims::ClaimError;
 use crate::access::form::FormError;
 use crate::access::version2::Version2Error;
@@ -65,6 +66,12 @@ impl Refusal {
         Self { status, code: code.into(), message: "".into(), details: ErrorDetails::default() }
     }
 
+    /// Nobody may sign with this access key.
+    pub fn of_key(error: KeyError, access_key: &str) -> Self {
+        let refusal = Self::new(error.status(), error.code()).saying(error.to_string());
+        refusal.with("AWSAccessKeyId", access_key)
+    }
+
     /// The same with another text.
     pub fn saying(mut self, message: impl Into<Cow<'static, str>>) -> Self {
         self.message = message.into();
@@ -104,7 +111,7 @@ impl From<Version2Error> for Refusal {
         let (code, status) = error.code();
         let refusal = Self::new(status, code).saying(error.to_string());
         match error {
-            Version2Error::UnknownKey(access_key) => refusal.with("AWSAccessKeyId", access_key),
+            Version2Error::Key(_, access_key) => refusal.with("AWSAccessKeyId", access_key),
             Version2Error::Mismatch { access_key, string_to_sign, signature } => refusal
                 .with("AWSAccessKeyId", access_key)
                 .with("StringToSign", string_to_sign)

@@ -34,7 +34,7 @@ fn grants(grants: &[Grant]) -> Vec<String> {
         let name = match to.r#type() {
             Type::Group => to.uri().unwrap().rsplit('/').next().unwrap(),
             _ => {
-                assert_eq!(to.display_name(), Some("ROOTUSER"));
+                assert_eq!(to.display_name(), Some("root"));
                 assert_eq!(to.id().unwrap().len(), 64);
                 "owner"
             }

@@ -57,7 +57,7 @@ impl People {
             user_of(&account, "READER", vec![policy(reads)]),
             user_of(&account, "ADMIN", vec![policy(r#"{"Statement":{"Effect":"Allow","Action":"*","Resource":"*"}}"#)]),
         ] {
-            known.add_key(Key { identity, secret: Secret::new(SECRET), token: None, expires: None });
+            known.add_key(Key::new(identity, Secret::new(SECRET)));
         }
         let door = Door::new(f.store(), f.instance.deployment(), known);
         Self {

@@ -20,7 +20,7 @@ use time::PrimitiveDateTime;
 use time::macros::format_description;
 
 use super::claims::{ALGORITHM, ClaimError, MAX_EXPIRES};
-use super::{Directory, Identity, Key, Secret};
+use super::{Directory, Identity, Key, KeyError, Secret};
 use crate::clock::Millis;
 use policy::{Policy, PolicyError};
 
@@ -109,9 +109,9 @@ pub enum FormError {
     /// There are no temporary keys, so no token can belong to one.
     #[error("The provided token is malformed or otherwise invalid.")]
     Token,
-    /// Nobody has the access key.
-    #[error("The AWS Access Key Id you provided does not exist in our records.")]
-    UnknownKey(String),
+    /// Nobody may sign with the access key.
+    #[error("{0}")]
+    Key(KeyError, String),
     /// The signature is not the policy's.
     #[error(
         "The request signature we calculated does not match the signature you provided. Check your key and signing method."
@@ -139,7 +139,7 @@ impl FormError {
             Self::Mechanism(error) => error.code(),
             Self::Missing(_) | Self::Malformed { .. } => "InvalidArgument",
             Self::Token => "InvalidToken",
-            Self::UnknownKey(_) => "InvalidAccessKeyId",
+            Self::Key(error, _) => error.code(),
             Self::Mismatch { .. } => "SignatureDoesNotMatch",
             Self::Policy(PolicyError::Document(_)) => "InvalidPolicyDocument",
             Self::Unsigned | Self::Expired | Self::Policy(_) => "AccessDenied",
@@ -153,6 +153,7 @@ impl FormError {
             Self::Missing(_) | Self::Malformed { .. } | Self::Token | Self::Policy(PolicyError::Document(_)) => {
                 StatusCode::BAD_REQUEST
             }
+            Self::Key(error, _) => error.status(),
             _ => StatusCode::FORBIDDEN,
         }
     }
@@ -168,7 +169,7 @@ impl FormError {
                 details.extend(region.clone().map(|region| ("Region", region)));
                 details
             }
-            Self::UnknownKey(key) => vec![("AWSAccessKeyId", key.clone())],
+            Self::Key(_, key) => vec![("AWSAccessKeyId", key.clone())],
             Self::Mismatch { access_key, policy, signature } => vec![
                 ("AWSAccessKeyId", access_key.clone()),
                 ("StringToSign", policy.clone()),
@@ -292,7 +293,7 @@ impl FormAccess {
     }
 
     fn find(&self, access_key: &str) -> Result<Arc<Key>, FormError> {
-        self.directory.find(access_key).ok_or_else(|| FormError::UnknownKey(access_key.to_owned()))
+        self.directory.find(access_key).map_err(|error| FormError::Key(error, access_key.to_owned()))
     }
 }
 

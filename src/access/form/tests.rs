@@ -95,7 +95,7 @@ fn a_signature_of_something_else_is_refused() {
     // The signature is looked at before the document.
     assert_eq!(refused(&[("Policy", "no base64!")]).code(), "SignatureDoesNotMatch");
     let stranger = refused(&[("X-Amz-Credential", "AKIDOTHER/20151229/us-east-1/s3/aws4_request")]);
-    assert_eq!(stranger, FormError::UnknownKey("AKIDOTHER".into()));
+    assert_eq!(stranger, FormError::Key(KeyError::Unknown, "AKIDOTHER".into()));
 }
 
 #[test]

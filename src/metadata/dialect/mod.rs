@@ -453,6 +453,11 @@ impl Tx {
         Ok(())
     }
 
+    /// Ends a transaction that only read; its connection can be used again.
+    pub(crate) async fn end_view(self) {
+        self.on.roll_back().await;
+    }
+
     /// Ends the transaction: commits what succeeded, rolls back what did not.
     ///
     /// If no one answers the COMMIT of a batch, its outcome is found out before anything is said (see [`Db::settle`]).

@@ -28,6 +28,7 @@ const POSTGRES: &[(i64, &str, &str)] = &[
     (8, "change_log", include_str!("../../../migrations/postgres/0008_change_log.sql")),
     (9, "versions", include_str!("../../../migrations/postgres/0009_versions.sql")),
     (10, "access", include_str!("../../../migrations/postgres/0010_access.sql")),
+    (11, "identities", include_str!("../../../migrations/postgres/0011_identities.sql")),
 ];
 const SQLITE: &[(i64, &str, &str)] = &[
     (1, "initial", include_str!("../../../migrations/sqlite/0001_initial.sql")),
@@ -40,6 +41,7 @@ const SQLITE: &[(i64, &str, &str)] = &[
     (8, "change_log", include_str!("../../../migrations/sqlite/0008_change_log.sql")),
     (9, "versions", include_str!("../../../migrations/sqlite/0009_versions.sql")),
     (10, "access", include_str!("../../../migrations/sqlite/0010_access.sql")),
+    (11, "identities", include_str!("../../../migrations/sqlite/0011_identities.sql")),
 ];
 
 /// The oldest PostgreSQL that will do, as `server_version_num` has it.

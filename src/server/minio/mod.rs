@@ -137,11 +137,11 @@ fn bare(status: StatusCode, quorum: Option<&'static str>) -> Response<Body> {
 }
 
 fn may_read_metrics(headers: &HeaderMap, directory: &Directory, now: u64) -> bool {
-    let root = &directory.root().access_key;
+    let root = directory.root().access_key;
     let authorization = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
     authorization
-        .zip(directory.find(root))
-        .is_some_and(|(authorization, key)| token::is_valid(authorization, root, &key.secret, now))
+        .zip(directory.find(&root).ok())
+        .is_some_and(|(authorization, key)| token::is_valid(authorization, &root, &key.secret, now))
 }
 
 async fn page(metrics: Metrics, health: &dyn Health, counters: &Counters) -> Response<Body> {

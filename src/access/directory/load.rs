@@ -1,0 +1,193 @@
+//! From rows to identities.
+
+use std::collections::HashMap;
+use std::sync::{Arc, LazyLock};
+
+use super::super::policy::{Policy, PolicyError, PolicyKind};
+use super::super::seal::Keyring;
+use super::super::{Account, Identity, Kind, PublicAccessBlock};
+use super::{Key, Known, LastUse};
+use crate::metadata::{AccessKeyRow, AccountRow, Identities, PrincipalKind, PrincipalRow};
+
+/// What stands in for a policy that cannot be read.
+static DENY_ALL: LazyLock<Result<Arc<Policy>, PolicyError>> = LazyLock::new(|| {
+    let text = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Deny","Action":"*","Resource":"*"}]}"#;
+    Policy::parse(text, PolicyKind::Identity).map(Arc::new)
+});
+
+/// What was read last, with the policies that need not be read again where they are the same.
+#[derive(Debug, Default)]
+pub(super) struct Loaded {
+    generation: Option<i64>,
+    policies: Policies,
+}
+
+impl Loaded {
+    pub(super) fn generation(&self) -> Option<i64> {
+        self.generation
+    }
+
+    /// What is known from now on. `before` is what was: the last uses of its keys go on.
+    pub(super) fn next(&self, rows: Identities, keyring: &Keyring, before: &(Arc<Key>, Arc<Known>)) -> (Self, Known) {
+        let mut policies = Policies::default();
+        let mut known = Known::default();
+        let mut accounts = HashMap::new();
+        for row in &rows.accounts {
+            let account = Arc::new(account(row));
+            accounts.insert(row.id.as_str(), Arc::clone(&account));
+            if row.own { known.set_own(account) } else { known.add_account(account) }
+        }
+        let of_principals = Owned::new(&rows);
+        let principals: HashMap<&str, &PrincipalRow> =
+            rows.principals.iter().map(|row| (row.id.as_str(), row)).collect();
+        let mut users: HashMap<&str, Option<Identity>> = HashMap::new();
+        for row in &rows.keys {
+            let Some(account) = accounts.get(row.account.as_str()) else { continue };
+            let mut reader = Reader { from: &self.policies, to: &mut policies };
+            let identity = match row.user.as_deref() {
+                None => Some(Identity::root(Arc::clone(account), row.access_key.as_str())),
+                Some(id) => users
+                    .entry(id)
+                    .or_insert_with(|| user(account, principals.get(id)?, &of_principals, &mut reader))
+                    .clone()
+                    .map(|user| Identity { access_key: row.access_key.as_str().into(), ..user }),
+            };
+            let key = identity.and_then(|identity| key(row, identity, keyring, &mut reader));
+            let Some(mut key) = key else { continue };
+            if let Some(old) = before.1.keys.get(row.access_key.as_str()) {
+                key.used = LastUse::clone(&old.used);
+            }
+            if row.access_key == *before.0.identity.access_key {
+                tracing::error!(access_key = row.access_key, "this access key is root's, and cannot be another's");
+            }
+            known.add_key(key);
+        }
+        (Self { generation: Some(rows.generation), policies }, known)
+    }
+}
+
+fn account(row: &AccountRow) -> Account {
+    let block = serde_json::from_str(&row.public_access_block).unwrap_or_else(|error| {
+        tracing::error!(account = row.id, %error, "what this account blocks cannot be read: all of public access is blocked");
+        PublicAccessBlock::ALL
+    });
+    Account {
+        id: row.id.as_str().into(),
+        canonical_id: row.canonical_id.as_str().into(),
+        name: row.name.as_str().into(),
+        email: row.email.as_deref().map(Into::into),
+        public_access_block: block,
+    }
+}
+
+/// Policies by their text.
+#[derive(Debug, Default)]
+struct Policies(HashMap<String, Arc<Policy>>);
+
+/// Reads policies, but for those that were read before.
+struct Reader<'a> {
+    from: &'a Policies,
+    to: &'a mut Policies,
+}
+
+impl Reader<'_> {
+    /// A policy; one that cannot be read denies everything. `None` if not even that can be said.
+    fn read(&mut self, text: &str, what: &dyn std::fmt::Display) -> Option<Arc<Policy>> {
+        if let Some(policy) = self.to.0.get(text).or_else(|| self.from.0.get(text)) {
+            let policy = Arc::clone(policy);
+            self.to.0.insert(text.to_owned(), Arc::clone(&policy));
+            return Some(policy);
+        }
+        match Policy::parse(text, PolicyKind::Identity) {
+            Ok(policy) => {
+                let policy = Arc::new(policy);
+                self.to.0.insert(text.to_owned(), Arc::clone(&policy));
+                Some(policy)
+            }
+            Err(error) => {
+                tracing::error!(%what, %error, "this policy cannot be read and denies everything");
+                DENY_ALL.as_ref().ok().cloned()
+            }
+        }
+    }
+}
+
+/// The documents of users, groups and roles, and the groups of users.
+struct Owned<'a> {
+    documents: HashMap<&'a str, Vec<(String, &'a str)>>,
+    groups: HashMap<&'a str, Vec<&'a str>>,
+    /// The versions that count, by the policies' ids, with their names.
+    policies: HashMap<&'a str, (String, &'a str)>,
+}
+
+impl<'a> Owned<'a> {
+    fn new(rows: &'a Identities) -> Self {
+        let versions: HashMap<(&str, i64), &str> = rows
+            .versions
+            .iter()
+            .map(|version| ((version.policy.as_str(), version.version), version.document.as_str()))
+            .collect();
+        let policies: HashMap<&str, (String, &str)> = rows
+            .policies
+            .iter()
+            // Without a version that counts it says nothing, and is none that can be read.
+            .map(|row| {
+                let document = versions.get(&(row.id.as_str(), row.default_version)).copied().unwrap_or_default();
+                (row.id.as_str(), (row.arn(), document))
+            })
+            .collect();
+        let mut documents: HashMap<&str, Vec<(String, &str)>> = HashMap::new();
+        for row in &rows.inline {
+            let what = format!("{} of {}", row.name, row.principal);
+            documents.entry(&row.principal).or_default().push((what, &row.document));
+        }
+        for (principal, policy) in &rows.attachments {
+            documents.entry(principal).or_default().extend(policies.get(policy.as_str()).cloned());
+        }
+        let mut groups: HashMap<&str, Vec<&str>> = HashMap::new();
+        for (group, user) in &rows.memberships {
+            groups.entry(user).or_default().push(group);
+        }
+        Self { documents, groups, policies }
+    }
+}
+
+/// A user, without an access key; `None` if it cannot be said what it may do.
+fn user(account: &Arc<Account>, row: &PrincipalRow, all: &Owned<'_>, reader: &mut Reader<'_>) -> Option<Identity> {
+    if row.kind != PrincipalKind::User {
+        return None;
+    }
+    let groups = all.groups.get(row.id.as_str()).into_iter().flatten().copied();
+    let documents = std::iter::once(row.id.as_str()).chain(groups).filter_map(|id| all.documents.get(id)).flatten();
+    let policies = documents.map(|(what, text)| reader.read(text, what)).collect::<Option<Vec<_>>>()?;
+    let boundary = match &row.boundary {
+        Some(id) => {
+            let (what, text) = all.policies.get(id.as_str())?;
+            Some(reader.read(text, what)?)
+        }
+        None => None,
+    };
+    Some(Identity {
+        account: Arc::clone(account),
+        kind: Kind::User { id: row.id.as_str().into(), name: row.name.as_str().into(), path: row.path.as_str().into() },
+        access_key: "".into(),
+        policies: policies.into(),
+        boundary,
+        session: None,
+    })
+}
+
+/// An access key; `None` if its secret cannot be opened, or it cannot be said what it may do.
+fn key(row: &AccessKeyRow, mut identity: Identity, keyring: &Keyring, reader: &mut Reader<'_>) -> Option<Key> {
+    if let Some(text) = &row.policy {
+        let what = format!("that of access key {}", row.access_key);
+        identity.session = Some(vec![reader.read(text, &what)?].into());
+    }
+    match keyring.unseal(&row.secret, &row.access_key) {
+        Ok(secret) => Some(Key { active: row.active, expires: row.expires, ..Key::new(identity, secret) }),
+        Err(error) => {
+            tracing::error!(access_key = row.access_key, %error, "this access key cannot be used");
+            None
+        }
+    }
+}
