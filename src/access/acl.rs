@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::policy::AclGrant;
+
 /// A predefined group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Group {
@@ -70,8 +72,44 @@ impl Acl {
         })
     }
 
+    /// Whom of those that `who` is one of it grants a permission, for [`policy::decide`](super::policy::decide). As [`Self::allows`].
+    pub fn grant(&self, who: Option<&str>, permission: Permission, ignore_public: bool) -> AclGrant {
+        // No account has this id: what it may, all may who signed.
+        let anybody = who.map(|_| "");
+        if self.allows(anybody, permission, ignore_public) {
+            AclGrant::Everybody
+        } else if self.allows(who, permission, ignore_public) {
+            AclGrant::Account
+        } else {
+            AclGrant::Nobody
+        }
+    }
+
     /// Whether it makes public what it is of.
     pub fn is_public(&self) -> bool {
         self.0.iter().any(|grant| matches!(grant.to, Grantee::Group(Group::AllUsers | Group::AuthenticatedUsers)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_grant_is_to_an_account_or_to_everybody() {
+        let acl = |to| Acl(vec![Grant { to, may: Permission::Read }]);
+        let (account, all) = (acl(Grantee::Account("a".into())), acl(Grantee::Group(Group::AllUsers)));
+        let signed = acl(Grantee::Group(Group::AuthenticatedUsers));
+        for (acl, own, other, nobody) in [
+            (&account, AclGrant::Account, AclGrant::Nobody, AclGrant::Nobody),
+            (&all, AclGrant::Everybody, AclGrant::Everybody, AclGrant::Everybody),
+            (&signed, AclGrant::Everybody, AclGrant::Everybody, AclGrant::Nobody),
+        ] {
+            for (who, expected) in [(Some("a"), own), (Some("b"), other), (None, nobody)] {
+                assert_eq!(acl.grant(who, Permission::Read, false), expected, "{acl:?} {who:?}");
+                assert_eq!(acl.grant(who, Permission::Write, false), AclGrant::Nobody);
+            }
+        }
+        assert_eq!(all.grant(Some("a"), Permission::Read, true), AclGrant::Nobody);
     }
 }
