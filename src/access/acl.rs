@@ -106,7 +106,7 @@ impl Acl {
 
     /// Whom that `who` (a canonical id; `None`: somebody who did not sign) is of it grants a permission. `ignore_public`: grants to
     /// [`Group::AllUsers`] and [`Group::AuthenticatedUsers`] do not count.
-    pub fn grants(&self, who: Option<&str>, permission: Permission, ignore_public: bool) -> AclGrant {
+    pub fn grant(&self, who: Option<&str>, permission: Permission, ignore_public: bool) -> AclGrant {
         let granted = self.0.iter().filter(|grant| grant.may == permission || grant.may == Permission::FullControl);
         let reaches = granted.map(|grant| match &grant.to {
             Grantee::Account(id) if who == Some(id) => AclGrant::Account,
@@ -120,5 +120,28 @@ impl Acl {
     /// Whether it makes public what it is of.
     pub fn is_public(&self) -> bool {
         self.0.iter().any(|grant| matches!(grant.to, Grantee::Group(Group::AllUsers | Group::AuthenticatedUsers)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_grant_is_to_an_account_or_to_everybody() {
+        let acl = |to| Acl(vec![Grant { to, may: Permission::Read }]);
+        let (account, all) = (acl(Grantee::Account("a".into())), acl(Grantee::Group(Group::AllUsers)));
+        let signed = acl(Grantee::Group(Group::AuthenticatedUsers));
+        for (acl, own, other, nobody) in [
+            (&account, AclGrant::Account, AclGrant::Nobody, AclGrant::Nobody),
+            (&all, AclGrant::Everybody, AclGrant::Everybody, AclGrant::Everybody),
+            (&signed, AclGrant::Everybody, AclGrant::Everybody, AclGrant::Nobody),
+        ] {
+            for (who, expected) in [(Some("a"), own), (Some("b"), other), (None, nobody)] {
+                assert_eq!(acl.grant(who, Permission::Read, false), expected, "{acl:?} {who:?}");
+                assert_eq!(acl.grant(who, Permission::Write, false), AclGrant::Nobody);
+            }
+        }
+        assert_eq!(all.grant(Some("a"), Permission::Read, true), AclGrant::Nobody);
     }
 }

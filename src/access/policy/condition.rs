@@ -302,8 +302,12 @@ fn address(text: &str) -> Option<IpAddr> {
     text.parse::<IpAddr>().ok().map(|address| address.to_canonical())
 }
 
+/// A network as CIDR has it, or one address. Those of IPv4 may be written as what they are in IPv6.
 fn network(text: &str) -> Option<IpNet> {
-    text.parse().ok().or_else(|| address(text).map(IpNet::from))
+    let Some((host, bits)) = text.split_once('/') else { return address(text).map(IpNet::from) };
+    let (whole, bits): (IpNet, u8) = (text.parse().ok()?, bits.parse().ok()?);
+    let host = address(host)?;
+    if whole.addr() == host { Some(whole) } else { IpNet::new(host, bits.checked_sub(96)?).ok() }
 }
 
 /// Cuts a pattern at the first five colons; `None` if it would cost too much to look for.

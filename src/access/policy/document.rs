@@ -1,7 +1,9 @@
 //! Reading a document: <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_grammar.html>.
 //!
-//! Element names, effects and operators are case-sensitive, actions and condition keys are not. What S3 says of what is wrong with the policy of
-//! a bucket is nowhere documented; the messages are as S3's answers are quoted in public.
+//! Element names, effects and operators are case-sensitive, actions and condition keys are not. What S3 says of what is wrong with the
+//! policy of a bucket is nowhere documented; the messages are as S3's answers are quoted in public.
+
+use std::collections::BTreeSet;
 
 use super::condition::{Condition, Operator};
 use super::json::Json;
@@ -18,6 +20,9 @@ const MAX_IDENTITY: usize = 10_240;
 const MAX_TRUST: usize = 8_192;
 /// Bytes at most that are read at all: what IAM's requests may have.
 const MAX_READ: usize = 128 << 10;
+
+/// Characters at most of a `Sid` that decisions name.
+const MAX_LABEL: usize = 128;
 
 /// A list that names what is meant, or what is not.
 #[derive(Debug, Clone, PartialEq)]
@@ -66,19 +71,14 @@ pub(super) fn parse(text: &str, kind: PolicyKind<'_>) -> Result<Policy> {
     let reader = Reader { kind, variables: false };
     reader.check_size(text)?;
     let text = if reader.is_bucket() { text } else { text.trim() };
-    if text.is_empty() {
-        return wrong("Policy document can't be empty");
-    }
-    let not_json = || {
-        PolicyError(
-            reader.say("Policies must be valid JSON and the first byte must be '{'", "Syntax errors in policy."),
-        )
-    };
-    let Ok(Json::Object(members)) = Json::parse(text) else { return Err(not_json()) };
     if !text.starts_with('{') {
-        return Err(not_json());
+        let identity = "Syntax errors in policy.";
+        return reader.fail("Policies must be valid JSON and the first byte must be '{'", identity);
     }
-    reader.policy(members)
+    match Json::parse(text) {
+        Ok(Json::Object(members)) => reader.policy(members),
+        _ => reader.fail("This policy contains invalid Json", "Syntax errors in policy."),
+    }
 }
 
 impl Reader<'_> {
@@ -147,7 +147,7 @@ impl Reader<'_> {
         }
         let statements = (1..).zip(list).map(|(number, value)| self.statement(number, value));
         let statements: Vec<_> = statements.collect::<Result<_>>()?;
-        let mut labels = std::collections::BTreeSet::new();
+        let mut labels = BTreeSet::new();
         if !self.is_bucket()
             && !statements.iter().all(|(sid, _)| sid.as_ref().is_none_or(|sid| labels.insert(sid.clone())))
         {
@@ -208,14 +208,17 @@ impl Reader<'_> {
             (None, PolicyKind::Trust) => None,
             (None, PolicyKind::Bucket(_)) => return wrong("Missing required field Resource"),
             // As MinIO's tools write them: what an operator may do is on no resource.
-            (None, PolicyKind::Identity) if actions.of_operators => None,
+            (None, PolicyKind::Identity) if actions.of_operators && !actions.not => None,
             (None, PolicyKind::Identity) => return wrong("Policy statement must contain resources."),
             (Some(resources), _) => Some(resources),
         };
         if let (PolicyKind::Bucket(bucket), Some(resources)) = (self.kind, &resources) {
             check_bucket(bucket, &actions, resources)?;
         }
-        let label = sid.clone().filter(|sid| !sid.is_empty()).unwrap_or_else(|| number.to_string()).into();
+        // It goes into logs, and a bucket's policy may have any text here.
+        let label = sid.as_ref().filter(|sid| !sid.is_empty());
+        let label = label.map_or_else(|| number.to_string(), |sid| sid.chars().take(MAX_LABEL).collect());
+        let label = label.escape_debug().to_string().into();
         let actions = Listed { not: actions.not, these: actions.these };
         Ok((sid, Statement { label, effect, principals, actions, resources, conditions }))
     }
@@ -233,10 +236,16 @@ impl Reader<'_> {
             Json::List(list) => list,
             one => vec![one],
         };
-        if list.is_empty() {
-            return self.syntax(&format!("Missing required field {name} cannot be empty!"));
-        }
-        list.into_iter().map(|value| self.string(name, value)).collect()
+        let text = |value| match value {
+            Json::Scalar { text, quoted: true } => Some(text),
+            _ => None,
+        };
+        let texts = list.into_iter().map(text).collect::<Option<Vec<_>>>().filter(|texts| !texts.is_empty());
+        texts.ok_or_else(|| match name.trim_start_matches("Not") {
+            "Principal" => PolicyError("Invalid principal in policy".to_owned()),
+            "Action" => PolicyError(self.say("Policy has invalid action", "Policy statement must contain actions.")),
+            _ => PolicyError(self.say("Policy has invalid resource", "Policy statement must contain resources.")),
+        })
     }
 
     fn sid(self, value: Json) -> Result<String> {
@@ -266,7 +275,7 @@ impl Reader<'_> {
         };
         self.check_duplicates(&members)?;
         if members.is_empty() {
-            return self.syntax(&format!("Missing required field {name} cannot be empty!"));
+            return Err(invalid());
         }
         let mut principals = Vec::new();
         for (kind, value) in members {
@@ -362,7 +371,7 @@ impl Reader<'_> {
                 return self.syntax(&format!("Condition {name} cannot be empty!"));
             }
             self.check_duplicates(&keys)?;
-            let mut seen = std::collections::BTreeSet::new();
+            let mut seen = BTreeSet::new();
             for (key, value) in keys {
                 self.check_key(&key)?;
                 if !seen.insert(key.to_ascii_lowercase()) {

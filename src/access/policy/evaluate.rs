@@ -10,10 +10,11 @@
 //! | resource policy: the session by its ARN | no | no |
 //! | resource policy: the user by its ARN | no | yes |
 //! | resource policy: the role by its ARN | yes | yes |
-//! | resource policy or ACL: the account | | lets nobody in but root |
 //!
-//! Across accounts the resource policy or an ACL must let in, whomever it names, and the requester's own account as well, by identity policies (its root: by being it); boundary and session limit both.
-//! AWS says all of this but what limits a key that has policies of its own, which its keys do not have: here they hold whatever lets in.
+//! A resource policy or an ACL that names the account itself lets in nobody but root: of its users the account says whom, by identity
+//! policies. Across accounts the resource policy or an ACL must let in, whomever it names, and the requester's own account as well, by
+//! identity policies (its root: by being it); boundary and session limit both. AWS says all of this but what limits a key that has policies
+//! of its own, which its keys do not have: here they hold whatever lets in.
 
 use super::document::{Of, Statement};
 use super::principal::Reach;
@@ -179,7 +180,8 @@ fn grants<'a>(
     // Nothing that nobody owns has a policy or an ACL.
     for (reach, by) in policy.into_iter().chain(acl).filter(|_| layers.owner.is_some()) {
         if who.is_anonymous() {
-            if reach == Reach::Whole {
+            // Nobody in particular takes no role, whoever is trusted.
+            if reach == Reach::Whole && !trust {
                 grants.push(Grant { by, boundary: false, session: false });
             }
             continue;

@@ -33,7 +33,8 @@ const OF_NEITHER: &str = "createjob createstoragelensgroup getaccountpublicacces
     putaccountpublicaccessblock";
 
 /// Condition keys, in lower case; `/`: the rest is the name of a tag.
-const KEYS: &str = "aws:assumedroot aws:calledvia aws:calledviafirst aws:calledvialast aws:currenttime aws:epochtime \
+const KEYS: &str = "aws:assumedroot aws:chatbotsourcearn aws:calledvia aws:calledviafirst aws:calledvialast aws:currenttime aws:ec2instancesourceprivateipv4 \
+    aws:ec2instancesourcevpc aws:epochtime \
     aws:federatedprovider aws:multifactorauthage aws:multifactorauthpresent aws:principalaccount aws:principalarn \
     aws:principalisawsservice aws:principalorgid aws:principalorgpaths aws:principalservicename aws:principalservicenameslist \
     aws:principaltag/ aws:principaltype aws:referer aws:requestedregion aws:requesttag/ aws:resourceaccount aws:resourceorgid \

@@ -1,6 +1,7 @@
 //! What S3 calls public: <https://docs.aws.amazon.com/AmazonS3/latest/userguide/access-control-block-public-access.html#access-control-block-public-access-policy-status>.
 //!
-//! A statement that allows everybody is public unless it asks for a fixed value of something that strangers cannot choose.
+//! A statement that allows everybody is public unless it asks for a fixed value of something that strangers cannot choose. (AWS has
+//! counted a key of KMS among those, which strangers may not use there; here it would be no more than a header.)
 
 use ipnet::IpNet;
 
@@ -11,7 +12,7 @@ use super::variables::Template;
 use super::{Effect, Policy};
 
 /// Condition keys, in lower case, whose fixed values make a statement not public.
-const FIXING: [&str; 14] = [
+const FIXING: [&str; 13] = [
     "aws:principalaccount",
     "aws:principalarn",
     "aws:principalorgid",
@@ -25,7 +26,6 @@ const FIXING: [&str; 14] = [
     "aws:userid",
     "s3:dataaccesspointaccount",
     "s3:dataaccesspointarn",
-    "s3:x-amz-server-side-encryption-aws-kms-key-id",
 ];
 
 /// Bits of a network's address at least: wider ones are the public.
@@ -67,8 +67,8 @@ fn is_fixed(key: &str, value: &Template) -> bool {
     match key {
         // All access points of a fixed account are as good as one.
         "s3:dataaccesspointarn" => value.beginning().matches(':').count() >= 5,
-        // The part behind the colon is the name of a session, which its maker chooses.
-        "aws:userid" => value.fixed().is_some_and(|value| !value.contains(':')),
+        // Who did not sign has one, too. The part behind a colon is the name of a session, which its maker chooses.
+        "aws:userid" => value.fixed().is_some_and(|value| value != "anonymous" && !value.contains(':')),
         _ => value.fixed().is_some(),
     }
 }

@@ -348,10 +348,10 @@ impl Authority {
         }
         let acl = match (demand.by_acl, object) {
             _ if enforced => AclGrant::Nobody,
-            (ByAcl::Bucket(permission), _) => place.rules.acl.grants(canonical_id, permission, ignore),
-            (ByAcl::Object(permission), Some(object)) => object.acl.grants(canonical_id, permission, ignore),
+            (ByAcl::Bucket(permission), _) => place.rules.acl.grant(canonical_id, permission, ignore),
+            (ByAcl::Object(permission), Some(object)) => object.acl.grant(canonical_id, permission, ignore),
             // Who may list learns that there is no such object.
-            (ByAcl::Object(_), None) => place.rules.acl.grants(canonical_id, Permission::Read, ignore),
+            (ByAcl::Object(_), None) => place.rules.acl.grant(canonical_id, Permission::Read, ignore),
             (ByAcl::No, _) => AclGrant::Nobody,
         };
         match object.filter(|object| !enforced && object.owner != place.rules.owner) {

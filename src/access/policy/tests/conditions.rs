@@ -95,7 +95,7 @@ fn every_operator_compares_as_documented() {
         (
             "IpAddress",
             "aws:SourceIp",
-            r#"["203.0.113.0/24","2001:DB8:1234:5678::/64","198.51.100.7"]"#,
+            r#"["203.0.113.0/24","2001:DB8:1234:5678::/64","198.51.100.7","::ffff:192.0.2.0/120"]"#,
             &[
                 ("203.0.113.9", true),
                 ("203.0.114.9", false),
@@ -104,6 +104,8 @@ fn every_operator_compares_as_documented() {
                 ("2001:db8:1234:5679::1", false),
                 ("198.51.100.7", true),
                 ("198.51.100.8", false),
+                ("192.0.2.255", true),
+                ("192.0.3.0", false),
                 ("nowhere", false),
             ],
         ),

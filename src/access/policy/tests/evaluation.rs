@@ -238,6 +238,8 @@ fn nobody_takes_a_role_that_does_not_trust_them() {
     let named = trust(r#"{"AWS":"arn:aws:iam::111122223333:user/u"}"#);
     assert!(take(&user(OWNER, "u", &[]), &named));
     assert!(!take(&user(OWNER, "v", &[ALLOW_ALL]), &named) && !take(&root(OWNER), &named));
+    let everybody = trust(r#""*""#);
+    assert!(take(&user(OWNER, "u", &[]), &everybody) && !take(&Identity::anonymous(), &everybody));
     let other = trust(r#"{"AWS":"444455556666"}"#);
     assert!(take(&root(OTHER), &other) && take(&user(OTHER, "u", &[ALLOW_ALL]), &other));
     assert!(!take(&user(OTHER, "u", &[]), &other) && !take(&Identity::anonymous(), &other));
@@ -253,6 +255,12 @@ fn a_decision_names_what_decided() {
     assert_eq!(because(&user(OWNER, "u", &[ALLOW_ALL, DENY_GET]), None), "identity policy: statement NoGet");
     assert_eq!(because(&Identity::anonymous(), Some(&allow_to(r#""*""#))), "bucket policy: statement Let");
     assert_eq!(because(&Identity::anonymous(), None), "nothing allows it");
+    let sid = format!("a\\nb{}", "c".repeat(1_000));
+    let named = bucket_policy(&format!(
+        r#"[{{"Sid":"{sid}","Effect":"Allow","Principal":"*","Action":"s3:*","Resource":"arn:aws:s3:::bucket/*"}}]"#
+    ));
+    let expected = format!("bucket policy: statement a\\nb{}", "c".repeat(125));
+    assert_eq!(because(&Identity::anonymous(), Some(&named)), expected, "it is one line of bounded length");
     let limited = with_boundary(user(OWNER, "u", &[ALLOW_ALL]), ALLOW_PUT);
     assert_eq!(because(&limited, None), "the permissions boundary does not allow it");
 }
