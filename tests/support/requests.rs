@@ -40,9 +40,14 @@ impl Client {
 
     /// The whole answer; `None` if it did not come.
     pub async fn send(&self, call: Call) -> Option<(StatusCode, HeaderMap, Bytes)> {
+        self.send_as(&root(), call).await
+    }
+
+    /// The same to somebody.
+    pub async fn send_as(&self, who: &Signer, call: Call) -> Option<(StatusCode, HeaderMap, Bytes)> {
         let host = self.address.to_string();
         let (len, sends) = (call.body.len(), call.method == Method::PUT || call.method == Method::POST);
-        let mut request = root().header(call.header("host", &host), None);
+        let mut request = who.header(call.header("host", &host), None);
         if sends {
             // The client leaves it out where there is nothing to send, and S3 wants it of every upload.
             request.headers_mut().insert(http::header::CONTENT_LENGTH, len.into());

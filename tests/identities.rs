@@ -1,0 +1,226 @@
+//! Accounts, access keys and the master key, by command, beside a running server and without one.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
+#[path = "support/commands.rs"]
+mod commands;
+#[path = "support/postgres.rs"]
+mod postgres;
+#[path = "support/requests.rs"]
+mod requests;
+#[path = "support/server.rs"]
+mod server;
+#[path = "support/signing.rs"]
+#[allow(dead_code, reason = "this suite needs the plainest of it")]
+mod signing;
+
+use std::io::Write as _;
+use std::os::unix::process::ExitStatusExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use http::{Method, StatusCode};
+use rustix::process::Signal;
+use serde_json::Value;
+
+use commands::{fails, json, succeeds};
+use requests::{Client, content, put};
+use server::Server;
+use signing::{Call, Signer};
+
+const SECRET: &str = "acme-secret-of-forty-characters-01234567";
+/// How long a change may take to be known, on a machine that does other things.
+const KNOWN_WITHIN: Duration = Duration::from_secs(20);
+
+fn signer(access_key: &str, secret: &str) -> Signer {
+    Signer { access_key: access_key.into(), secret: secret.into(), ..requests::root() }
+}
+
+/// ListBuckets: the status, and the body.
+async fn buckets(server: &Server, who: &Signer) -> (StatusCode, String) {
+    let (status, _, body) = Client::new(server.address()).send_as(who, Call::new(Method::GET, "/")).await.unwrap();
+    (status, String::from_utf8(body.to_vec()).unwrap())
+}
+
+async fn until(server: &Server, who: &Signer, status: StatusCode) -> String {
+    let deadline = Instant::now() + KNOWN_WITHIN;
+    loop {
+        let (now, body) = buckets(server, who).await;
+        if now == status {
+            return body;
+        }
+        assert!(Instant::now() < deadline, "{now} {body}\n{}", server.output());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+fn master_key(server: &Server) -> PathBuf {
+    server.home().join("data/master.key")
+}
+
+/// Makes an account with the key `acme-key`, whose secret comes by standard input.
+fn make_account(server: &Server) -> Value {
+    let arguments = ["account", "create", "acme", "--access-key", "acme-key", "--secret-key-file", "-", "--json"];
+    let mut child =
+        server.command(&arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(format!("{SECRET}\n").as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+/// Whether any file below has these bytes.
+fn holds(path: &Path, bytes: &[u8]) -> bool {
+    if path.is_dir() {
+        return std::fs::read_dir(path).unwrap().any(|entry| holds(&entry.unwrap().path(), bytes));
+    }
+    path.is_file() && std::fs::read(path).unwrap().windows(bytes.len()).any(|window| window == bytes)
+}
+
+async fn keys_come_and_go(server: &mut Server) {
+    server.set_env("NINEFOLD_LOG", Some("trace"));
+    server.start();
+    let account = make_account(server);
+    assert_eq!((&account["key"]["access_key"], account["key"].get("secret_key")), (&Value::from("acme-key"), None));
+    let acme = signer("acme-key", SECRET);
+    let body = until(server, &acme, StatusCode::OK).await;
+    assert!(body.contains(account["canonical_id"].as_str().unwrap()) && !body.contains("<Name>demo"), "{body}");
+    let (status, _) = buckets(server, &signer("acme-key", "another-secret")).await;
+    assert_eq!(status, StatusCode::FORBIDDEN);
+
+    // What is theirs is not root's, and holds the account.
+    let client = Client::new(server.address());
+    let (status, ..) = client.send_as(&acme, Call::new(Method::PUT, "/theirs")).await.unwrap();
+    assert_eq!(status, StatusCode::OK);
+    assert!(buckets(server, &acme).await.1.contains("<Name>theirs"));
+    assert!(!buckets(server, &requests::root()).await.1.contains("<Name>theirs"));
+    assert!(fails(server, &["account", "remove", "acme"]).contains("it has buckets"));
+
+    succeeds(server, &["key", "disable", "acme-key"]);
+    assert!(until(server, &acme, StatusCode::FORBIDDEN).await.contains("InvalidAccessKeyId"));
+    succeeds(server, &["key", "enable", "acme-key"]);
+    until(server, &acme, StatusCode::OK).await;
+
+    succeeds(server, &["user", "create", "alice", "--account", "acme"]);
+    let made = json(server, &["key", "create", "--user", "alice", "--account", "acme", "--json"]);
+    let field = |name: &str| made[name].as_str().unwrap().to_owned();
+    until(server, &signer(&field("access_key"), &field("secret_key")), StatusCode::OK).await;
+    let keys = json(server, &["key", "list", "--account", "acme", "--json"]);
+    assert_eq!(keys.as_array().unwrap().len(), 2);
+    assert!(fails(server, &["user", "remove", "alice", "--account", "acme"]).contains("access keys"));
+    succeeds(server, &["user", "remove", "alice", "--whole", "--account", "acme"]);
+    until(server, &signer(&field("access_key"), &field("secret_key")), StatusCode::FORBIDDEN).await;
+
+    let (status, ..) = client.send_as(&acme, Call::new(Method::DELETE, "/theirs")).await.unwrap();
+    assert_eq!(status, StatusCode::NO_CONTENT);
+    succeeds(server, &["snapshot"]);
+    for secret in [SECRET, &field("secret_key")] {
+        assert!(!holds(server.home(), secret.as_bytes()), "a file or the log has a secret");
+    }
+    succeeds(server, &["account", "remove", "acme"]);
+    until(server, &acme, StatusCode::FORBIDDEN).await;
+    for wrong in [
+        ["account", "create", "a b"].as_slice(),
+        &["account", "show", "acme"],
+        &["account", "remove", "root"],
+        &["key", "remove", "acme-key"],
+        &["key", "create", "--user", "nobody"],
+        &["key", "create", "--access-key", Server::ACCESS_KEY],
+    ] {
+        fails(server, wrong);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_come_and_go_beside_a_running_server_on_sqlite() {
+    keys_come_and_go(&mut Server::new(&["--bucket", "demo"])).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_come_and_go_beside_a_running_server_on_postgres() {
+    let database = postgres::Database::new().await;
+    let mut server = Server::new(&["--bucket", "demo"]);
+    let volumes = format!("{}/volumes/v{{1...9}}", server.home().display());
+    server.set_env("NINEFOLD_DATABASE_URL", Some(&database.url));
+    server.set_env("NINEFOLD_VOLUMES", Some(&volumes));
+    assert!(fails(&server, &["account", "list"]).contains("no server was ever started"));
+    keys_come_and_go(&mut server).await;
+
+    // A second server needs the first one's master key.
+    let mut second = Server::new(&[]);
+    second.set_env("NINEFOLD_DATABASE_URL", Some(&database.url));
+    second.set_env("NINEFOLD_VOLUMES", Some(&volumes));
+    assert!(!second.start_or_die().unwrap().success());
+    assert!(second.output().contains("master key"), "{}", second.output());
+    assert!(!master_key(&second).exists());
+    second.set_env("NINEFOLD_MASTER_KEY_FILE", Some(master_key(&server).to_str().unwrap()));
+    second.start();
+    make_account(&server);
+    until(&second, &signer("acme-key", SECRET), StatusCode::OK).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_of_the_master_key_is_cut_short_nowhere() {
+    let mut server = Server::new(&[]);
+    server.start();
+    make_account(&server);
+    let acme = signer("acme-key", SECRET);
+    until(&server, &acme, StatusCode::OK).await;
+    let mut seen = vec![std::fs::read_to_string(master_key(&server)).unwrap()];
+    for point in ["seal.announced", "seal.committed", "seal.replaced"] {
+        let output = server.command(&["key", "rotate-master"]).env("NINEFOLD_CRASH_AT", point).output().unwrap();
+        assert_eq!(output.status.signal(), Some(Signal::KILL.as_raw()), "{point}: {output:?}");
+        // The running server goes on, one that starts takes what there is, and a change is made in order.
+        succeeds(&server, &["key", "disable", "acme-key"]);
+        until(&server, &acme, StatusCode::FORBIDDEN).await;
+        succeeds(&server, &["key", "enable", "acme-key"]);
+        until(&server, &acme, StatusCode::OK).await;
+        server.kill();
+        server.start();
+        assert_eq!(buckets(&server, &acme).await.0, StatusCode::OK, "{point}");
+        succeeds(&server, &["key", "rotate-master"]);
+        server.kill();
+        server.start();
+        assert_eq!(buckets(&server, &acme).await.0, StatusCode::OK, "{point}");
+        let now = std::fs::read_to_string(master_key(&server)).unwrap();
+        assert_eq!(now.lines().count(), 2, "{point}: one key, and what it is");
+        assert!(!seen.contains(&now));
+        seen.push(now);
+    }
+    // An old one opens nothing.
+    server.kill();
+    std::fs::write(master_key(&server), &seen[0]).unwrap();
+    assert!(!server.start_or_die().unwrap().success());
+    assert!(server.output().contains("sealed under the master key"), "{}", server.output());
+    let gone = json(&server, &["key", "rotate-master", "--lost", "--json"]);
+    assert_eq!(gone["gone"], Value::from(vec!["acme-key"]));
+    server.start();
+    assert_eq!(buckets(&server, &acme).await.0, StatusCode::FORBIDDEN);
+    assert_eq!(buckets(&server, &requests::root()).await.0, StatusCode::OK);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restored_store_knows_its_keys_if_it_has_the_master_key() {
+    let mut server = Server::new(&["--bucket", "demo"]);
+    server.start();
+    make_account(&server);
+    let acme = signer("acme-key", SECRET);
+    until(&server, &acme, StatusCode::OK).await;
+    put(&server, "one", content(1, 1000)).await;
+    succeeds(&server, &["snapshot"]);
+    server.kill();
+    let away = server.home().join("master.key.away");
+    std::fs::rename(master_key(&server), &away).unwrap();
+    for file in std::fs::read_dir(server.home().join("data")).unwrap() {
+        let path = file.unwrap().path();
+        if path.file_name().unwrap().to_str().unwrap().starts_with("metadata.sqlite") {
+            std::fs::remove_file(path).unwrap();
+        }
+    }
+    succeeds(&server, &["restore"]);
+    assert!(!server.start_or_die().unwrap().success());
+    assert!(server.output().contains("sealed under the master key"), "{}", server.output());
+    std::fs::rename(&away, master_key(&server)).unwrap();
+    server.start();
+    assert_eq!(buckets(&server, &acme).await.0, StatusCode::OK);
+}
