@@ -1,7 +1,8 @@
 //! Conditions: <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_condition_operators.html>.
 //!
-//! A key that the request lacks makes a condition false, and a negated one true. Where AWS does not say what happens, the doubt is
-//! against the one who asks: an allowing statement does not apply, a denying one does.
+//! A key that the request lacks makes a condition false, and a negated one true. Where AWS does not say what happens (several values where
+//! one is expected; a negation of what has no value) the doubt is against the one who asks: an allowing statement does not apply, a denying
+//! one does.
 
 use std::cmp::Ordering;
 use std::net::IpAddr;
@@ -20,7 +21,7 @@ use super::variables::{Facts, Matched, Reading, Template, Values};
 /// What several values of a request come to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Quantifier {
-    /// As of a key with one value: any of them.
+    /// As of a key with one value.
     Single,
     /// `ForAllValues:`
     All,
@@ -211,7 +212,8 @@ impl Condition {
             return match quantifier {
                 Quantifier::Single => if_exists || negated,
                 Quantifier::All => true,
-                Quantifier::Any => if_exists,
+                // AWS's page says that the condition is true then, and who has tried it that it is not.
+                Quantifier::Any => if_exists && effect == Effect::Deny,
             };
         }
         let like =
@@ -223,7 +225,9 @@ impl Condition {
             Matched::Unresolved => negated && effect == Effect::Deny,
         };
         match quantifier {
-            Quantifier::Single => judge(Matched::any(values.iter().map(like))),
+            // A key that has several values needs a quantifier.
+            Quantifier::Single if effect == Effect::Allow => values.iter().all(|value| judge(like(value))),
+            Quantifier::Single => values.iter().any(|value| judge(like(value))),
             Quantifier::Any => values.iter().any(|value| judge(like(value))),
             Quantifier::All => values.iter().filter(|value| !value.is_empty()).all(|value| judge(like(value))),
         }

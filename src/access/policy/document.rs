@@ -193,6 +193,7 @@ impl Reader<'_> {
             (None, PolicyKind::Identity) => Principals::Own,
             (Some(_), PolicyKind::Identity) => return wrong("Policy document should not specify a principal."),
             (None, _) => return wrong("Missing required field Principal"),
+            (Some((true, _)), PolicyKind::Trust) => return wrong("Has prohibited field NotPrincipal"),
             (Some((true, _)), _) if effect == Effect::Allow => return wrong("Allow with NotPrincipal is not allowed."),
             (Some((true, these)), _) => Principals::AllBut(these),
             (Some((false, these)), _) => Principals::These(these),

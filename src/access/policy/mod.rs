@@ -47,7 +47,7 @@ pub struct Policy {
 /// `aws:PrincipalAccount`, `aws:PrincipalType`, `aws:userid`, `aws:username`) are found out from the [`Identity`], whatever is here.
 ///
 /// The name of a tag is part of its key and therefore in any case, too, as AWS has it: an object with the tags `Team` and `team` has
-/// two values of `s3:ExistingObjectTag/team`, and either is compared.
+/// two values of `s3:ExistingObjectTag/team`: a statement that allows applies if both are as it says, one that denies if either is.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Context(BTreeMap<String, Vec<String>>);
 

@@ -226,6 +226,8 @@ fn trust_names_who_and_no_resource() {
     assert_eq!(fails(&format!(r#"{who},"Action":"*""#)), only);
     assert_eq!(fails(&format!(r#"{who},"NotAction":"sts:AssumeRole""#)), only);
     assert_eq!(fails(&format!(r#"{who},"Action":"sts:AssumeRole","Resource":"*""#)), "Has prohibited field Resource");
+    let all_but = r#""NotPrincipal":{"AWS":"111122223333"},"Action":"sts:AssumeRole""#;
+    assert_eq!(fails(all_but), "Has prohibited field NotPrincipal");
     let federated = r#""Principal":{"Federated":"arn:aws:iam::111122223333:oidc-provider/idp.example.com"}"#;
     for members in [who, r#""Principal":"*""#, federated] {
         let text = trust(&format!(r#"{members},"Action":["sts:AssumeRole","sts:TagSession"]"#));

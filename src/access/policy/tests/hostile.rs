@@ -1,6 +1,8 @@
 //! Documents and requests that are made to cost much. That a test ends is what it shows: each would run for minutes, or overflow the
 //! stack, if what it is about took more than linear steps.
 
+use proptest::prelude::*;
+
 use super::*;
 
 fn fails(text: &str) {
@@ -98,4 +100,40 @@ fn names_of_the_requester_are_no_patterns() {
     );
     assert!(!get(&star, Some(&like)));
     assert!(get(&user(OWNER, "u", &[]), Some(&like)));
+}
+
+/// A statement that has everything; `WHO` is who it is about.
+const EVERYTHING: &str = r#"{"Version":"2012-10-17","Id":"i","Statement":[{"Sid":"s","Effect":"Deny",WHO"NotAction":["s3:G?t*"],
+    "NotResource":"arn:aws:s3:::bucket/${aws:username, 'x'}*?","Condition":{"ForAnyValue:StringLikeIfExists":{"s3:prefix":["a*${*}",1.5,true]},
+    "DateLessThan":{"aws:CurrentTime":"2026-01-31T12:00:00Z"},"IpAddress":{"aws:SourceIp":"::ffff:192.0.2.0/120"},
+    "BinaryEquals":{"s3:prefix":"QQ=="},"NumericEquals":{"s3:max-keys":-1},"ArnLike":{"aws:SourceArn":"arn:aws:s3:::*"}}}]}"#;
+const WHO: &str = r#""NotPrincipal":{"AWS":["111122223333","arn:aws:sts::111122223333:assumed-role/r/s"],"Service":"s3.amazonaws.com"},"#;
+
+#[test]
+fn everything_is_a_document() {
+    assert!(Policy::parse(&EVERYTHING.replace("WHO", WHO), PolicyKind::Bucket("bucket")).is_ok());
+    assert!(Policy::parse(&EVERYTHING.replace("WHO", ""), PolicyKind::Identity).is_ok());
+}
+
+proptest! {
+    #[test]
+    fn no_document_and_no_request_is_a_panic(
+        of_bucket in any::<bool>(),
+        at in 0..1_000_usize,
+        len in 0..20_usize,
+        with in r#"[\[\]{}",:*?$'/0-9a-z\\ä ]{0,5}"#,
+        value in r"[ -~ä\x00]{0,12}",
+        key in "[*?ä/a]{0,8}",
+    ) {
+        let whole = EVERYTHING.replace("WHO", if of_bucket { WHO } else { "" });
+        let (at, len) = (at % whole.len(), len.saturating_sub(12));
+        let text = format!("{}{with}{}", whole.get(..at).unwrap(), whole.get((at + len).min(whole.len())..).unwrap());
+        let pairs = ["s3:prefix", "s3:max-keys", "aws:CurrentTime", "aws:SourceIp", "aws:SourceArn"];
+        let context = context(&pairs.map(|key| (key, value.as_str())));
+        let kind = if of_bucket { PolicyKind::Bucket("bucket") } else { PolicyKind::Identity };
+        if let Ok(policy) = Policy::parse(&text, kind) {
+            let who = Identity { boundary: Some(Arc::new(policy.clone())), ..role(OWNER, "r", &[]) };
+            ask(&who, Some(&policy), "s3:GetObject", &format!("arn:aws:s3:::bucket/{key}"), &context);
+        }
+    }
 }

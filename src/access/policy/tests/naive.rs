@@ -153,11 +153,11 @@ fn condition_holds(case: &Case, operator: &str, key: &str, own: &Value, statemen
     };
     match set {
         "ForAllValues" => values.iter().filter(|value| !value.is_empty()).all(of_one),
-        "ForAnyValue" if values.is_empty() => if_exists,
+        "ForAnyValue" if values.is_empty() => if_exists && statement["Effect"] == "Deny",
         "ForAnyValue" => values.iter().any(of_one),
         _ if values.is_empty() => if_exists || negated,
-        // Several values of a key that should have one: a negation is of all of them.
-        _ if negated => values.iter().all(of_one),
+        // Several values of a key that should have one.
+        _ if statement["Effect"] == "Allow" => values.iter().all(of_one),
         _ => values.iter().any(of_one),
     }
 }
