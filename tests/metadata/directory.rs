@@ -1,6 +1,6 @@
 //! `access::Directory` follows the tables.
 
-use ninefold::access::policy::{Asked, Context, Layers, decide};
+use ninefold::access::policy::{AclGrant, Asked, Context, Layers, decide};
 use ninefold::access::seal::{Keyring, Place, SealError};
 use ninefold::access::{Directory, KeyError, Kind, RootCredentials, Secret};
 use ninefold::clock::Clock;
@@ -166,7 +166,7 @@ async fn what_cannot_be_read_denies(f: &Fixture) {
             let (action, resource) = ("s3:GetObject", "arn:aws:s3:::bucket/key");
             let asked = Asked { who: &key.identity, action, resource, context: &context };
             let owner = key.identity.account.id.clone();
-            !decide(&asked, &Layers { resource: None, acl: false, owner: Some(&owner) }).allowed
+            !decide(&asked, &Layers { resource: None, acl: AclGrant::Nobody, owner: Some(&owner) }).allowed
         }
     };
     view.add_key(f, "OWN", None).await;

@@ -318,6 +318,7 @@ async fn a_bucket_holds_its_account(f: &Fixture) {
         region: "us-east-1".into(),
         owner: owner.clone(),
         lock: false,
+        configs: Vec::new(),
         created: NOW,
     };
     f.meta.create_bucket(&bucket("theirs")).await.unwrap();
