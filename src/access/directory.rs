@@ -10,6 +10,7 @@ use std::time::Duration;
 use http::StatusCode;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::{Mutex, watch};
+use tokio::time::MissedTickBehavior;
 
 use super::seal::{Keyring, SealError};
 use super::{Account, Identity, PublicAccessBlock, RootCredentials, Secret};
@@ -21,6 +22,8 @@ use load::Loaded;
 const POLL: Duration = Duration::from_millis(250);
 /// How often it is said when keys were used.
 const NOTE_USES: Duration = Duration::from_secs(60);
+/// How long saying it for the last time may take.
+const LAST_NOTE: Duration = Duration::from_secs(5);
 
 /// An access key, and whose it is.
 #[derive(Debug, Clone)]
@@ -286,14 +289,24 @@ impl Directory {
         let Some(source) = &self.0.source else { return Ok(()) };
         // One at a time, so that nothing older takes the place of something newer.
         let mut loaded = source.loaded.lock().await;
-        if loaded.generation() == Some(source.metadata.identity_generation().await?) {
+        let is_current = loaded.generation() == Some(source.metadata.identity_generation().await?);
+        let has_found = match loaded.wanted() {
+            Some(seal) => source.keyring.follow(seal).await.is_ok(),
+            None => false,
+        };
+        if is_current && !has_found {
             return Ok(());
         }
         let identities = source.metadata.identities().await?;
-        if let Some(seal) = &identities.seal {
-            source.keyring.follow(seal).await?;
+        // What was switched off or removed meanwhile is, whether or not new secrets can be opened.
+        let mut wanted = None;
+        if let Some(seal) = &identities.seal
+            && let Err(error) = source.keyring.follow(seal).await
+        {
+            tracing::error!(%error, "the master key is another one now; access keys that are not known already cannot be used here");
+            wanted = Some(seal.clone());
         }
-        let (next, known) = loaded.next(identities, &source.keyring, &self.known());
+        let (next, known) = loaded.next(identities, wanted, &source.keyring, &self.known());
         self.replace(known);
         *loaded = next;
         Ok(())
@@ -302,12 +315,22 @@ impl Directory {
     /// Follows the database until it is told to stop, and tells it when keys were used.
     pub async fn run(&self, mut stop: watch::Receiver<bool>) {
         let Some(source) = &self.0.source else { return };
+        // A database that is away holds up no stop.
+        tokio::select! {
+            () = async { _ = stop.wait_for(|stop| *stop).await } => {}
+            () = self.follow(source) => {}
+        }
+        if tokio::time::timeout(LAST_NOTE, self.note_uses(source)).await.is_err() {
+            tracing::debug!("when keys were used last could not be noted in time");
+        }
+    }
+
+    async fn follow(&self, source: &Source) {
         let (mut poll, mut note) = (tokio::time::interval(POLL), tokio::time::interval(NOTE_USES));
-        poll.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut failing = false;
         loop {
             tokio::select! {
-                () = async { _ = stop.wait_for(|stop| *stop).await } => break,
                 _ = poll.tick() => {
                     let outcome = self.refresh().await;
                     match &outcome {
@@ -322,7 +345,6 @@ impl Directory {
                 _ = note.tick() => self.note_uses(source).await,
             }
         }
-        self.note_uses(source).await;
     }
 
     async fn note_uses(&self, source: &Source) {

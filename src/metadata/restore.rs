@@ -108,7 +108,13 @@ async fn empty(tx: &mut Tx) -> Result<()> {
             )));
         }
     }
-    // The own account and the seal of a server that was started on it and never used.
+    let others = tx.first("SELECT 1 AS one FROM accounts WHERE own = 0 LIMIT 1", &[]).await?;
+    if others.is_some() {
+        return Err(Error::Unusable(
+            "there are accounts in it: a snapshot is only restored into an empty database".into(),
+        ));
+    }
+    // The own account of a server that was started on it and never used.
     for table in ["accounts", "volumes"] {
         tx.execute(&format!("DELETE FROM {table}"), &[]).await?;
     }

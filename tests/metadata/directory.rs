@@ -15,6 +15,7 @@ on_both!(
     what_cannot_be_read_denies,
     a_master_key_is_one_of_the_whole_deployment,
     a_change_of_the_master_key_is_followed,
+    a_server_without_the_new_master_key_follows_what_it_can,
     a_lost_master_key_takes_the_access_keys_with_it,
     what_was_known_stays_while_the_database_is_away,
 );
@@ -251,6 +252,39 @@ async fn a_change_of_the_master_key_is_followed(f: &Fixture) {
     assert!(matches!(Keyring::rotate(&f.meta, given(next.clone())).await, Err(SealError::Fixed)));
     Keyring::rotate(&f.meta, given(format!("{next} {}", "1e".repeat(32)))).await.unwrap();
     assert!(matches!(Keyring::open(&f.meta, given(next), false).await, Err(SealError::Other { .. })));
+}
+
+async fn a_server_without_the_new_master_key_follows_what_it_can(f: &Fixture) {
+    let view = View::new(f).await;
+    let text = std::fs::read_to_string(view.data.path().join("master.key")).unwrap();
+    // Another machine's, with a file of its own.
+    let data = tempfile::tempdir().unwrap();
+    let file = data.path().join("master.key");
+    let write = |text: &str| {
+        use std::os::unix::fs::OpenOptionsExt as _;
+        let options = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&file);
+        std::io::Write::write_all(&mut options.unwrap(), text.as_bytes()).unwrap();
+    };
+    write(&text);
+    let keyring = Keyring::open(&f.meta, place(&data), false).await.unwrap();
+    let other = View { directory: open(&f.meta, &keyring).await, keyring, data };
+    for name in ["STAYS", "GOES"] {
+        view.add_key(f, name, None).await;
+    }
+    other.directory.refresh().await.unwrap();
+    Keyring::rotate(&f.meta, place(&view.data)).await.unwrap();
+    view.directory.refresh().await.unwrap();
+    view.add_key(f, "COMES", None).await;
+    f.meta.remove_access_key("GOES").await.unwrap();
+    for _ in 0..2 {
+        other.directory.refresh().await.unwrap();
+        assert_eq!(other.secret("STAYS").unwrap(), "secret of STAYS");
+        assert!(other.secret("GOES").is_err() && other.secret("COMES").is_err());
+    }
+    // It is brought, and that is enough.
+    write(&std::fs::read_to_string(view.data.path().join("master.key")).unwrap());
+    other.directory.refresh().await.unwrap();
+    assert_eq!(other.secret("COMES").unwrap(), "secret of COMES");
 }
 
 async fn a_lost_master_key_takes_the_access_keys_with_it(f: &Fixture) {

@@ -4,10 +4,11 @@ use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
 
 use super::super::policy::{Policy, PolicyError, PolicyKind};
-use super::super::seal::Keyring;
-use super::super::{Account, Identity, Kind, PublicAccessBlock};
+use super::super::seal::{Keyring, SealError};
+use super::super::{Account, Identity, Kind, PublicAccessBlock, Secret};
 use super::{Key, Known, LastUse};
-use crate::metadata::{AccessKeyRow, AccountRow, Identities, PrincipalKind, PrincipalRow};
+use crate::clock::Millis;
+use crate::metadata::{AccessKeyRow, AccountRow, Identities, PrincipalKind, PrincipalRow, SealRow};
 
 /// What stands in for a policy that cannot be read.
 static DENY_ALL: LazyLock<Result<Arc<Policy>, PolicyError>> = LazyLock::new(|| {
@@ -19,7 +20,11 @@ static DENY_ALL: LazyLock<Result<Arc<Policy>, PolicyError>> = LazyLock::new(|| {
 #[derive(Debug, Default)]
 pub(super) struct Loaded {
     generation: Option<i64>,
+    /// The master key that secrets are sealed under, if it was not there.
+    wanted: Option<SealRow>,
     policies: Policies,
+    /// The secrets of access keys, with when those were made: the secret of a key never changes.
+    secrets: HashMap<String, (Millis, Secret)>,
 }
 
 impl Loaded {
@@ -27,9 +32,19 @@ impl Loaded {
         self.generation
     }
 
-    /// What is known from now on. `before` is what was: the last uses of its keys go on.
-    pub(super) fn next(&self, rows: Identities, keyring: &Keyring, before: &(Arc<Key>, Arc<Known>)) -> (Self, Known) {
-        let mut policies = Policies::default();
+    pub(super) fn wanted(&self) -> Option<&SealRow> {
+        self.wanted.as_ref()
+    }
+
+    /// What is known from now on. `before` is what was: the last uses of its keys go on. `wanted`: the master key that is not there.
+    pub(super) fn next(
+        &self,
+        rows: Identities,
+        wanted: Option<SealRow>,
+        keyring: &Keyring,
+        before: &(Arc<Key>, Arc<Known>),
+    ) -> (Self, Known) {
+        let (mut policies, mut secrets) = (Policies::default(), HashMap::new());
         let mut known = Known::default();
         let mut accounts = HashMap::new();
         for row in &rows.accounts {
@@ -52,8 +67,10 @@ impl Loaded {
                     .clone()
                     .map(|user| Identity { access_key: row.access_key.as_str().into(), ..user }),
             };
-            let key = identity.and_then(|identity| key(row, identity, keyring, &mut reader));
+            let secret = self.secret(row, keyring);
+            let key = identity.zip(secret).and_then(|(identity, secret)| key(row, identity, secret, &mut reader));
             let Some(mut key) = key else { continue };
+            secrets.insert(row.access_key.clone(), (row.created, key.secret.clone()));
             if let Some(old) = before.1.keys.get(row.access_key.as_str()) {
                 key.used = LastUse::clone(&old.used);
             }
@@ -62,7 +79,22 @@ impl Loaded {
             }
             known.add_key(key);
         }
-        (Self { generation: Some(rows.generation), policies }, known)
+        (Self { generation: Some(rows.generation), wanted, policies, secrets }, known)
+    }
+
+    /// The secret of an access key, opened, or as it was known before if that cannot be done now.
+    fn secret(&self, row: &AccessKeyRow, keyring: &Keyring) -> Option<Secret> {
+        match keyring.unseal(&row.secret, &row.access_key) {
+            Ok(secret) => Some(secret),
+            Err(error) => {
+                let before = self.secrets.get(&row.access_key).filter(|(created, _)| *created == row.created);
+                let kept = matches!(error, SealError::Other { .. }).then_some(before).flatten();
+                if kept.is_none() {
+                    tracing::error!(access_key = row.access_key, %error, "this access key cannot be used");
+                }
+                kept.map(|(_, secret)| secret.clone())
+            }
+        }
     }
 }
 
@@ -177,17 +209,11 @@ fn user(account: &Arc<Account>, row: &PrincipalRow, all: &Owned<'_>, reader: &mu
     })
 }
 
-/// An access key; `None` if its secret cannot be opened, or it cannot be said what it may do.
-fn key(row: &AccessKeyRow, mut identity: Identity, keyring: &Keyring, reader: &mut Reader<'_>) -> Option<Key> {
+/// An access key; `None` if it cannot be said what it may do.
+fn key(row: &AccessKeyRow, mut identity: Identity, secret: Secret, reader: &mut Reader<'_>) -> Option<Key> {
     if let Some(text) = &row.policy {
         let what = format!("that of access key {}", row.access_key);
         identity.session = Some(vec![reader.read(text, &what)?].into());
     }
-    match keyring.unseal(&row.secret, &row.access_key) {
-        Ok(secret) => Some(Key { active: row.active, expires: row.expires, ..Key::new(identity, secret) }),
-        Err(error) => {
-            tracing::error!(access_key = row.access_key, %error, "this access key cannot be used");
-            None
-        }
-    }
+    Some(Key { active: row.active, expires: row.expires, ..Key::new(identity, secret) })
 }

@@ -110,10 +110,11 @@ impl Desk {
 
     /// Says what was done. What a command commits in SQLite is in no log of changes, so that a snapshot is asked for.
     async fn done(&self, line: std::fmt::Arguments<'_>, json: Value) -> Result<(), OperateError> {
+        // First of all: a secret is not shown again.
+        self.print(line, json);
         if self.store.config.sqlite_path().is_some() && !self.store.config.maintenance.snapshots.interval.is_zero() {
             self.metadata().request_job(SNAPSHOT).await?;
         }
-        self.print(line, json);
         Ok(())
     }
 

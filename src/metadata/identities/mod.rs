@@ -8,15 +8,16 @@ pub use types::*;
 
 use super::dialect::{Row, Tx, retrying, values};
 use super::rows::from_json;
-use super::{Answer, Error, Metadata, Result};
+use super::{Answer, BatchId, Error, Metadata, Result};
 
 /// A change: one transaction, which counts as one if it succeeds. It may run more than once.
 macro_rules! change {
     ($metadata:expr, $tx:ident, $change:block) => {{
         let metadata: &Metadata = $metadata;
         Box::pin(async move {
+            let batch = $crate::metadata::dialect::fresh_batch();
             retrying(|| async {
-                let mut opened = $crate::metadata::identities::begin(metadata).await?;
+                let mut opened = $crate::metadata::identities::begin(metadata, batch).await?;
                 let result: Result<_> = async {
                     let $tx = &mut opened;
                     $change
@@ -224,8 +225,8 @@ impl Metadata {
     }
 }
 
-async fn begin(metadata: &Metadata) -> Result<Tx> {
-    let mut tx = metadata.db.begin(None).await?;
+async fn begin(metadata: &Metadata, batch: BatchId) -> Result<Tx> {
+    let mut tx = metadata.db.begin(Some(batch)).await?;
     match tx.execute("UPDATE identity_state SET generation = generation + 1", &[]).await {
         Ok(1..) => Ok(tx),
         Ok(0) => tx.end(Err(no_state())).await,
