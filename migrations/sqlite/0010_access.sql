@@ -4,6 +4,8 @@ ALTER TABLE objects ADD COLUMN storage_class TEXT CHECK (length(storage_class) <
 ALTER TABLE versions ADD COLUMN acl TEXT;
 ALTER TABLE versions ADD COLUMN storage_class TEXT CHECK (length(storage_class) <= 32);
 ALTER TABLE uploads ADD COLUMN acl TEXT;
+-- Canonical id of who started it; NULL: the owner of what it will be.
+ALTER TABLE uploads ADD COLUMN initiator TEXT;
 ALTER TABLE uploads ADD COLUMN storage_class TEXT CHECK (length(storage_class) <= 32);
 
 -- One row: how often it changed who may do what with a bucket, or which buckets there are. Of no use to another life of the store.

@@ -225,6 +225,7 @@ pub const TABLES: &[Table] = &[
             ("started", Int),
             ("object_lock", Text),
             ("acl", Text),
+            ("initiator", Text),
             ("storage_class", Text),
         ],
     },

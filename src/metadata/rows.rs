@@ -182,16 +182,18 @@ pub(super) fn placed(row: &Row, extent: Extent) -> Result<PlacedExtent> {
 
 /// The columns of [`upload`], of a table `u`.
 pub(super) const UPLOAD: &str = "u.upload_id, u.key, u.owner, u.headers, u.tags, u.checksum_algorithm, u.checksum_type, \
-     u.started, u.object_lock, u.acl, u.storage_class";
+     u.started, u.object_lock, u.initiator, u.acl, u.storage_class";
 
 pub(super) fn upload(row: &Row) -> Result<Upload> {
+    let owner = row.text("owner")?;
     Ok(Upload {
         id: UploadId(row.text("upload_id")?),
         template: UploadTemplate {
             key: row.key("key")?,
             headers: from_json(row, "headers")?,
             tags: from_json(row, "tags")?,
-            owner: row.text("owner")?,
+            initiator: row.opt_text("initiator")?.unwrap_or_else(|| owner.clone()),
+            owner,
             checksum: checksum_kind(row)?,
             lock: object_lock(row)?,
             acl: acl(row)?,

@@ -628,8 +628,10 @@ pub struct UploadTemplate {
     pub headers: Headers,
     /// Tags.
     pub tags: Tags,
-    /// Canonical id of the owner and initiator.
+    /// Canonical id of the owner of what it will be.
     pub owner: String,
+    /// Canonical id of who started it.
+    pub initiator: String,
     /// What is said of the object's lock.
     pub lock: ObjectLock,
     /// What others may do with the object; `None`: nothing.

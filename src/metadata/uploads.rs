@@ -190,10 +190,11 @@ async fn create(tx: &mut Tx, upload: &NewUpload) -> Result<()> {
         return Err(Error::NoObjectLock(upload.bucket.clone()));
     }
     let sql = "INSERT INTO uploads (upload_id, bucket_id, key, entry, owner, headers, tags, checksum_algorithm, \
-               checksum_type, started, object_lock, acl, storage_class) \
-               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)";
+               checksum_type, started, object_lock, acl, storage_class, initiator) \
+               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)";
     let (lock, acl) = (rows::lock_column(&template.lock)?, rows::acl_column(template.acl.as_ref())?);
     let entry = upload_entry(&template.key, &upload.id);
+    let initiator = (template.initiator != template.owner).then_some(template.initiator.as_str());
     let (headers, tags) = (to_json(&template.headers)?, to_json(&template.tags)?);
     let values = values![
         &upload.id.0,
@@ -209,6 +210,7 @@ async fn create(tx: &mut Tx, upload: &NewUpload) -> Result<()> {
         lock.as_deref(),
         acl.as_deref(),
         template.storage_class.column(),
+        initiator,
     ];
     tx.execute(sql, values).await.map(|_| ())
 }

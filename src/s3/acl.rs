@@ -14,7 +14,7 @@ use super::error::{
     access_denied, from_objects, invalid_argument, invalid_request, not_implemented, s3_error, with_detail,
 };
 use super::values::{check_key, version};
-use super::{Api, Who, display_name};
+use super::{Api, Who, display_name, identity};
 use crate::access::acl::{Acl, Grant, Grantee, Group, Ownership, Permission};
 use crate::access::{Directory, PublicAccessBlock};
 use crate::metadata::{BucketAccess, VersionChange, VersionId};
@@ -140,12 +140,13 @@ impl Asked {
         }
     }
 
-    /// Whether it gives the bucket's owner full control and nobody anything else, which is all that may be said where ACLs count for nothing.
-    fn is_bucket_owners_alone(&self, bucket_owner: &str) -> bool {
+    /// Whether it gives the bucket's owner full control and nobody anything else, were what it is of that of `who`: all that may be said where
+    /// ACLs count for nothing. S3 refuses `private` even of the owner himself, which some clients send always: there it says just that.
+    fn is_bucket_owners_alone(&self, of: Of, who: &str, bucket_owner: &str) -> S3Result<bool> {
         match self {
-            Self::Nothing | Self::Canned(Canned::BucketOwnerFullControl) => true,
-            Self::Canned(_) => false,
-            Self::Grants(acl) => *acl == Acl::private(bucket_owner),
+            Self::Nothing | Self::Canned(Canned::BucketOwnerFullControl) => Ok(true),
+            Self::Canned(canned) => Ok(canned.grants(of, who, bucket_owner)? == Acl::private(bucket_owner)),
+            Self::Grants(acl) => Ok(*acl == Acl::private(bucket_owner)),
         }
     }
 
@@ -328,7 +329,7 @@ pub(super) async fn of_new_object(
     let asked = Asked::of(headers, &api.directory)?;
     let access = api.store.bucket_access(bucket).await.map_err(from_objects)?;
     let owner = match (ownership(&access), &asked) {
-        (Ownership::BucketOwnerEnforced, _) if !asked.is_bucket_owners_alone(&access.owner) => {
+        (Ownership::BucketOwnerEnforced, _) if !asked.is_bucket_owners_alone(Of::Object, &who.id, &access.owner)? => {
             return Err(not_supported());
         }
         (Ownership::BucketOwnerEnforced, _)
@@ -406,10 +407,13 @@ pub(super) async fn put_bucket_acl(
     api: &Api,
     request: S3Request<PutBucketAclInput>,
 ) -> S3Result<S3Response<PutBucketAclOutput>> {
+    let who = identity(&request)?;
     let S3Request { input, headers, .. } = request;
     let access = api.store.bucket_access(&input.bucket).await.map_err(from_objects)?;
     let asked = asked(api, &headers, input.access_control_policy, &access.owner)?;
-    if ownership(&access) == Ownership::BucketOwnerEnforced && !asked.is_bucket_owners_alone(&access.owner) {
+    if ownership(&access) == Ownership::BucketOwnerEnforced
+        && !asked.is_bucket_owners_alone(Of::Bucket, &who.id, &access.owner)?
+    {
         return Err(not_supported());
     }
     let acl = asked.into_acl(Of::Bucket, &access.owner, &access.owner)?;
@@ -445,6 +449,7 @@ pub(super) async fn put_object_acl(
     api: &Api,
     request: S3Request<PutObjectAclInput>,
 ) -> S3Result<S3Response<PutObjectAclOutput>> {
+    let who = identity(&request)?;
     let S3Request { input, headers, .. } = request;
     let PutObjectAclInput { bucket, key, version_id, access_control_policy, .. } = input;
     check_key(&key)?;
@@ -455,7 +460,7 @@ pub(super) async fn put_object_acl(
     let owner = if enforced { &access.owner } else { &object.owner };
     let asked = asked(api, &headers, access_control_policy, owner)?;
     let version = if enforced {
-        if !asked.is_bucket_owners_alone(&access.owner) {
+        if !asked.is_bucket_owners_alone(Of::Object, &who.id, &access.owner)? {
             return Err(not_supported());
         }
         // It is so already. What the row has is of other times, and may count again.
@@ -626,10 +631,13 @@ mod tests {
 
     #[test]
     fn where_acls_count_for_nothing_only_the_bucket_s_owner_is_granted_anything() {
-        let alone = |asked: Asked| asked.is_bucket_owners_alone("owner");
-        assert!(alone(Asked::Nothing) && alone(Asked::Canned(Canned::BucketOwnerFullControl)));
-        assert!(alone(Asked::Grants(Acl::private("owner"))));
-        assert!(!alone(Asked::Grants(Acl::private("other"))) && !alone(Asked::Grants(Acl::default())));
-        assert!(!alone(Asked::Canned(Canned::Private)), "it would be the writer's");
+        let alone = |asked: Asked, who| asked.is_bucket_owners_alone(Of::Object, who, "owner").unwrap();
+        for who in ["owner", "writer"] {
+            assert!(alone(Asked::Nothing, who) && alone(Asked::Canned(Canned::BucketOwnerFullControl), who));
+            assert!(alone(Asked::Grants(Acl::private("owner")), who));
+            assert!(!alone(Asked::Grants(Acl::private("writer")), who) && !alone(Asked::Grants(Acl::default()), who));
+            assert!(!alone(Asked::Canned(Canned::PublicRead), who));
+        }
+        assert!(alone(Asked::Canned(Canned::Private), "owner") && !alone(Asked::Canned(Canned::Private), "writer"));
     }
 }

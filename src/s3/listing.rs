@@ -33,6 +33,10 @@ impl<'a> Owners<'a> {
 
     fn of(&mut self, id: String) -> Owner {
         let id = self.all.clone().unwrap_or(id);
+        self.named(id)
+    }
+
+    fn named(&mut self, id: String) -> Owner {
         let directory = self.directory;
         let name = self.names.entry(id.clone()).or_insert_with(|| display_name(directory, &id));
         Owner { display_name: name.clone(), id: Some(id) }
@@ -267,12 +271,14 @@ pub(super) async fn list_multipart_uploads(
     let mut owners = Owners::in_bucket(api, &input.bucket).await?;
     let page = api.store.list_uploads(&list, after_upload.as_ref()).await.map_err(from_objects)?;
     let uploads = page.entries.into_iter().map(|upload| {
+        let Owner { display_name, id } = owners.named(upload.template.initiator);
+        let initiator = Initiator { display_name, id };
         let owner = owners.of(upload.template.owner);
         MultipartUpload {
             checksum_algorithm: upload.template.checksum.map(|(a, _)| a.name().to_owned().into()),
             checksum_type: upload.template.checksum.map(|(_, k)| k.name().to_owned().into()),
             initiated: Some(timestamp(upload.started)),
-            initiator: Some(Initiator { display_name: owner.display_name.clone(), id: owner.id.clone() }),
+            initiator: Some(initiator),
             key: Some(encoding.apply(&upload.template.key)),
             owner: Some(owner),
             storage_class: Some(StorageClass::from_static(upload.template.storage_class.name())),

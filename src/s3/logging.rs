@@ -50,7 +50,7 @@ fn to_format(keys: LogKeys) -> TargetObjectKeyFormat {
     }
 }
 
-/// Who else may read log objects: nobody, as long as there are no ACLs.
+/// Who else may read log objects: nobody. They are their bucket owner's alone.
 fn refuse_grants(grants: Option<TargetGrants>) -> S3Result<()> {
     let grants = grants.unwrap_or_default();
     for TargetGrant { grantee, permission } in &grants {

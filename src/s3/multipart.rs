@@ -44,6 +44,7 @@ pub(super) async fn create_multipart_upload(
             headers: header_fields!(input).into_headers()?,
             tags: tagging::from_header(input.tagging.as_ref())?,
             owner,
+            initiator: who.id,
             lock: lock_fields!(input, api.store.clock().now())?,
             acl,
             storage_class,
@@ -175,8 +176,8 @@ pub(super) async fn list_parts(api: &Api, request: S3Request<ListPartsInput>) ->
     let query = PartQuery { after, limit };
     let (upload, parts, truncated) =
         api.store.parts(&input.bucket, &input.key, &id, query).await.map_err(from_objects)?;
-    let display_name = display_name(&api.directory, &upload.template.owner);
-    let owner = Some(upload.template.owner);
+    let (owner, initiator) = (upload.template.owner, upload.template.initiator);
+    let name = |id: &str| display_name(&api.directory, id);
     let next = parts.last().map(|part| signed32(part.number));
     let algorithm = upload.template.checksum.map(|(algorithm, _)| algorithm);
     let parts = parts.into_iter().map(|part| {
@@ -198,8 +199,8 @@ pub(super) async fn list_parts(api: &Api, request: S3Request<ListPartsInput>) ->
         upload_id: Some(id.0),
         checksum_algorithm: algorithm.map(|a| a.name().to_owned().into()),
         checksum_type: upload.template.checksum.map(|(_, k)| k.name().to_owned().into()),
-        initiator: Some(Initiator { display_name: display_name.clone(), id: owner.clone() }),
-        owner: Some(Owner { display_name, id: owner }),
+        initiator: Some(Initiator { display_name: name(&initiator), id: Some(initiator) }),
+        owner: Some(Owner { display_name: name(&owner), id: Some(owner) }),
         is_truncated: Some(truncated),
         max_parts: Some(signed32(limit)),
         part_number_marker: Some(signed32(after)),

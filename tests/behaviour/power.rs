@@ -108,6 +108,7 @@ async fn put_in_a_part(store: &Store, key: &str, len: usize) -> bool {
         headers: Headers::default(),
         tags: Tags::new(),
         owner: "owner".into(),
+        initiator: "owner".into(),
         checksum: None,
         lock: ObjectLock::default(),
         acl: None,

@@ -80,6 +80,7 @@ async fn an_object_keeps_its_acl_and_class_as_a_version(f: &Fixture) {
 async fn an_upload_gives_its_acl_to_its_object(f: &Fixture) {
     let mut upload = new_upload("key", NOW);
     upload.template.acl = Some(readable());
+    upload.template.initiator = "somebody else".into();
     upload.template.storage_class = StorageClass::ReducedRedundancy;
     f.meta.create_upload(&upload).await.unwrap();
     let template = f.meta.upload(BUCKET, "key", &upload.id).await.unwrap().template;

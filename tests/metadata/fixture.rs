@@ -340,6 +340,7 @@ pub fn new_upload(key: &str, started: Millis) -> NewUpload {
             headers: Headers::default(),
             tags: Tags::new(),
             owner: "owner".into(),
+            initiator: "owner".into(),
             checksum: None,
             lock: ObjectLock::default(),
             acl: None,
