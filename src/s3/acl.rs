@@ -16,8 +16,8 @@ use super::error::{
 use super::values::{check_key, version};
 use super::{Api, Who, display_name, identity};
 use crate::access::acl::{Acl, Grant, Grantee, Group, Ownership, Permission};
-use crate::access::{Directory, PublicAccessBlock};
-use crate::metadata::{BucketAccess, VersionChange, VersionId};
+use crate::access::{BucketRules, Directory, PublicAccessBlock, Resources as _};
+use crate::metadata::{VersionChange, VersionId};
 use crate::objects::{BucketDefaults, VersionName};
 
 /// Grants in an ACL at most.
@@ -297,14 +297,9 @@ fn stored(acl: Acl, owner: &str) -> Option<Acl> {
     (acl != Acl::private(owner)).then_some(acl)
 }
 
-/// Who owns what is written into a bucket of which nothing else was said.
-pub(super) fn ownership(access: &BucketAccess) -> Ownership {
-    access.ownership.unwrap_or_default()
-}
-
 /// What of public access to a bucket is blocked, by itself and by its owner's account.
-pub(super) fn public_access_block(directory: &Directory, access: &BucketAccess) -> PublicAccessBlock {
-    block_of(directory, &access.owner, access.block)
+pub(super) fn public_access_block(directory: &Directory, rules: &BucketRules) -> PublicAccessBlock {
+    block_of(directory, &rules.owner, Some(rules.block))
 }
 
 fn block_of(directory: &Directory, owner: &str, block: Option<PublicAccessBlock>) -> PublicAccessBlock {
@@ -312,8 +307,8 @@ fn block_of(directory: &Directory, owner: &str, block: Option<PublicAccessBlock>
     block.unwrap_or_default().with(account.map(|account| account.public_access_block).unwrap_or_default())
 }
 
-fn refuse_public(api: &Api, access: &BucketAccess, acl: &Acl) -> S3Result<()> {
-    if acl.is_public() && public_access_block(&api.directory, access).block_public_acls {
+fn refuse_public(api: &Api, rules: &BucketRules, acl: &Acl) -> S3Result<()> {
+    if acl.is_public() && public_access_block(&api.directory, rules).block_public_acls {
         return Err(access_denied("Access Denied: public ACLs are blocked by the BlockPublicAcls setting."));
     }
     Ok(())
@@ -327,17 +322,17 @@ pub(super) async fn of_new_object(
     headers: &HeaderMap,
 ) -> S3Result<(String, Option<Acl>)> {
     let asked = Asked::of(headers, &api.directory)?;
-    let access = api.store.bucket_access(bucket).await.map_err(from_objects)?;
-    let owner = match (ownership(&access), &asked) {
-        (Ownership::BucketOwnerEnforced, _) if !asked.is_bucket_owners_alone(Of::Object, &who.id, &access.owner)? => {
+    let rules = api.store.bucket_rules(bucket).await.map_err(from_objects)?;
+    let owner = match (rules.ownership, &asked) {
+        (Ownership::BucketOwnerEnforced, _) if !asked.is_bucket_owners_alone(Of::Object, &who.id, &rules.owner)? => {
             return Err(not_supported());
         }
         (Ownership::BucketOwnerEnforced, _)
-        | (Ownership::BucketOwnerPreferred, Asked::Canned(Canned::BucketOwnerFullControl)) => &access.owner,
+        | (Ownership::BucketOwnerPreferred, Asked::Canned(Canned::BucketOwnerFullControl)) => &rules.owner,
         (Ownership::BucketOwnerPreferred | Ownership::ObjectWriter, _) => &who.id,
     };
-    let acl = asked.into_acl(Of::Object, owner, &access.owner)?;
-    refuse_public(api, &access, &acl)?;
+    let acl = asked.into_acl(Of::Object, owner, &rules.owner)?;
+    refuse_public(api, &rules, &acl)?;
     Ok((owner.clone(), stored(acl, owner)))
 }
 
@@ -391,15 +386,14 @@ pub(super) async fn get_bucket_acl(
     api: &Api,
     request: S3Request<GetBucketAclInput>,
 ) -> S3Result<S3Response<GetBucketAclOutput>> {
-    let access = api.store.bucket_access(&request.input.bucket).await.map_err(from_objects)?;
-    let shown = match ownership(&access) {
-        Ownership::BucketOwnerEnforced => None,
-        Ownership::BucketOwnerPreferred | Ownership::ObjectWriter => access.acl,
+    let rules = api.store.bucket_rules(&request.input.bucket).await.map_err(from_objects)?;
+    let shown = match rules.ownership {
+        Ownership::BucketOwnerEnforced => Acl::private(&rules.owner),
+        Ownership::BucketOwnerPreferred | Ownership::ObjectWriter => rules.acl.clone(),
     };
-    let shown = shown.unwrap_or_else(|| Acl::private(&access.owner));
     Ok(S3Response::new(GetBucketAclOutput {
         grants: Some(to_grants(&shown, &api.directory)),
-        owner: Some(to_owner(&access.owner, &api.directory)),
+        owner: Some(to_owner(&rules.owner, &api.directory)),
     }))
 }
 
@@ -409,16 +403,16 @@ pub(super) async fn put_bucket_acl(
 ) -> S3Result<S3Response<PutBucketAclOutput>> {
     let who = identity(&request)?;
     let S3Request { input, headers, .. } = request;
-    let access = api.store.bucket_access(&input.bucket).await.map_err(from_objects)?;
-    let asked = asked(api, &headers, input.access_control_policy, &access.owner)?;
-    if ownership(&access) == Ownership::BucketOwnerEnforced
-        && !asked.is_bucket_owners_alone(Of::Bucket, &who.id, &access.owner)?
+    let rules = api.store.bucket_rules(&input.bucket).await.map_err(from_objects)?;
+    let asked = asked(api, &headers, input.access_control_policy, &rules.owner)?;
+    if rules.ownership == Ownership::BucketOwnerEnforced
+        && !asked.is_bucket_owners_alone(Of::Bucket, &who.id, &rules.owner)?
     {
         return Err(not_supported());
     }
-    let acl = asked.into_acl(Of::Bucket, &access.owner, &access.owner)?;
-    refuse_public(api, &access, &acl)?;
-    api.store.set_bucket_acl(input.bucket, stored(acl, &access.owner)).await.map_err(from_objects)?;
+    let acl = asked.into_acl(Of::Bucket, &rules.owner, &rules.owner)?;
+    refuse_public(api, &rules, &acl)?;
+    api.store.set_bucket_acl(input.bucket, stored(acl, &rules.owner)).await.map_err(from_objects)?;
     Ok(S3Response::new(PutBucketAclOutput {}))
 }
 
@@ -428,11 +422,11 @@ pub(super) async fn get_object_acl(
 ) -> S3Result<S3Response<GetObjectAclOutput>> {
     let GetObjectAclInput { bucket, key, version_id, .. } = request.input;
     check_key(&key)?;
-    let access = api.store.bucket_access(&bucket).await.map_err(from_objects)?;
+    let rules = api.store.bucket_rules(&bucket).await.map_err(from_objects)?;
     let name = VersionName { bucket, version: version(version_id.as_deref())?, key };
     let object = api.store.object_access(&name).await.map_err(from_objects)?;
-    let (owner, acl) = match ownership(&access) {
-        Ownership::BucketOwnerEnforced => (access.owner, None),
+    let (owner, acl) = match rules.ownership {
+        Ownership::BucketOwnerEnforced => (rules.owner.clone(), None),
         Ownership::BucketOwnerPreferred | Ownership::ObjectWriter => (object.owner, object.acl),
     };
     let acl = acl.unwrap_or_else(|| Acl::private(&owner));
@@ -453,21 +447,21 @@ pub(super) async fn put_object_acl(
     let S3Request { input, headers, .. } = request;
     let PutObjectAclInput { bucket, key, version_id, access_control_policy, .. } = input;
     check_key(&key)?;
-    let access = api.store.bucket_access(&bucket).await.map_err(from_objects)?;
+    let rules = api.store.bucket_rules(&bucket).await.map_err(from_objects)?;
     let name = VersionName { bucket, version: version(version_id.as_deref())?, key };
     let object = api.store.object_access(&name).await.map_err(from_objects)?;
-    let enforced = ownership(&access) == Ownership::BucketOwnerEnforced;
-    let owner = if enforced { &access.owner } else { &object.owner };
+    let enforced = rules.ownership == Ownership::BucketOwnerEnforced;
+    let owner = if enforced { &rules.owner } else { &object.owner };
     let asked = asked(api, &headers, access_control_policy, owner)?;
     let version = if enforced {
-        if !asked.is_bucket_owners_alone(Of::Object, &who.id, &access.owner)? {
+        if !asked.is_bucket_owners_alone(Of::Object, &who.id, &rules.owner)? {
             return Err(not_supported());
         }
         // It is so already. What the row has is of other times, and may count again.
         object.version
     } else {
-        let acl = asked.into_acl(Of::Object, owner, &access.owner)?;
-        refuse_public(api, &access, &acl)?;
+        let acl = asked.into_acl(Of::Object, owner, &rules.owner)?;
+        refuse_public(api, &rules, &acl)?;
         let change = VersionChange::Acl(stored(acl, owner));
         api.store.change_version(name, change).await.map_err(from_objects)?
     };

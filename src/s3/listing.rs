@@ -7,12 +7,11 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use s3s::dto::*;
 use s3s::{S3Request, S3Response, S3Result};
 
-use super::acl::ownership;
 use super::error::{from_objects, invalid_argument};
 use super::values::{Encoding, etag, page_limit, signed, signed32, timestamp};
 use super::{Api, display_name};
-use crate::access::Directory;
 use crate::access::acl::Ownership;
+use crate::access::{Directory, Resources as _};
 use crate::metadata::{ListQuery, ListedObject, ListedVersion, UploadId, VersionId};
 use crate::server::VersionOrder;
 
@@ -26,8 +25,8 @@ struct Owners<'a> {
 
 impl<'a> Owners<'a> {
     async fn in_bucket(api: &'a Api, bucket: &str) -> S3Result<Self> {
-        let access = api.store.bucket_access(bucket).await.map_err(from_objects)?;
-        let all = (ownership(&access) == Ownership::BucketOwnerEnforced).then_some(access.owner);
+        let rules = api.store.bucket_rules(bucket).await.map_err(from_objects)?;
+        let all = (rules.ownership == Ownership::BucketOwnerEnforced).then(|| rules.owner.clone());
         Ok(Self { directory: &api.directory, all, names: HashMap::new() })
     }
 

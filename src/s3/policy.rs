@@ -10,6 +10,7 @@ use super::Api;
 use super::acl::public_access_block;
 use super::authorize::authority;
 use super::error::{access_denied, from_metadata, from_objects, missing_body, s3_error, with_detail};
+use crate::access::Resources as _;
 use crate::access::policy::{Policy, PolicyKind};
 use crate::metadata;
 
@@ -45,8 +46,8 @@ pub(super) async fn put_bucket_policy(
 ) -> S3Result<S3Response<PutBucketPolicyOutput>> {
     let PutBucketPolicyInput { bucket, policy: text, confirm_remove_self_bucket_access, .. } = request.input;
     let policy = parse(&bucket, &text)?;
-    let access = api.store.bucket_access(&bucket).await.map_err(from_objects)?;
-    if policy.is_public() && public_access_block(&api.directory, &access).block_public_policy {
+    let rules = api.store.bucket_rules(&bucket).await.map_err(from_objects)?;
+    if policy.is_public() && public_access_block(&api.directory, &rules).block_public_policy {
         return Err(access_denied("Access Denied: public policies are blocked by the BlockPublicPolicy setting."));
     }
     // The bucket's owner himself can always change it again.
