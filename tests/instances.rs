@@ -52,6 +52,7 @@ impl Pair {
             server.set_env("NINEFOLD_SNAPSHOT_INTERVAL", Some("0s"));
             server.set_env("NINEFOLD_DATABASE_URL", Some(&database.url));
             server.set_env("NINEFOLD_VOLUMES", Some(&volumes));
+            server.set_env("NINEFOLD_MASTER_KEY", Some(&"5a".repeat(32)));
         }
         let dice = Dice(u64::from_le_bytes(ninefold::clock::random_bytes()) | 1);
         let keys = [vec![BTreeMap::new(); CLIENTS], vec![BTreeMap::new(); CLIENTS]];
