@@ -453,16 +453,12 @@ class TestInventory:
     [
         ("GET", "accelerate"),
         ("PUT", "accelerate"),
-        ("GET", "requestPayment"),
-        ("PUT", "requestPayment"),
         ("GET", "analytics&id=a"),
         ("PUT", "analytics&id=a"),
         ("GET", "metrics&id=a"),
         ("PUT", "metrics&id=a"),
         ("GET", "intelligent-tiering&id=a"),
         ("PUT", "intelligent-tiering&id=a"),
-        ("GET", "ownershipControls"),
-        ("PUT", "ownershipControls"),
     ],
 )
 def test_what_nothing_obeys_is_not_accepted(server, bucket, method, target):
