@@ -55,4 +55,10 @@ pub trait Resources: Send + Sync + 'static {
         key: &str,
         version: Option<&str>,
     ) -> objects::Result<Option<ObjectRules>>;
+
+    /// Canonical id of who started a multipart upload; `None` if there is none of this name.
+    ///
+    /// # Errors
+    /// There is no such bucket; the database's.
+    async fn upload_initiator(&self, bucket: &str, key: &str, upload: &str) -> objects::Result<Option<String>>;
 }

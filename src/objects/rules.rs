@@ -14,7 +14,7 @@ use super::{Error, Result, Store};
 use crate::access::acl::Acl;
 use crate::access::policy::{Policy, PolicyKind};
 use crate::access::{BucketRules, ObjectRules, Resources};
-use crate::metadata::{self, ReadRange, VersionId};
+use crate::metadata::{self, ReadRange, UploadId, VersionId};
 
 /// How often it is asked whether anything has changed.
 const INTERVAL: Duration = Duration::from_millis(300);
@@ -113,6 +113,14 @@ impl Resources for Store {
                 | metadata::Error::NoSuchVersion { .. }
                 | metadata::Error::DeleteMarker { .. },
             ) => Ok(None),
+            Err(error) => Err(Error::Metadata(error)),
+        }
+    }
+
+    async fn upload_initiator(&self, bucket: &str, key: &str, upload: &str) -> Result<Option<String>> {
+        match self.metadata.upload(bucket, key, &UploadId(upload.to_owned())).await {
+            Ok(upload) => Ok(Some(upload.template.initiator)),
+            Err(metadata::Error::NoSuchUpload { .. }) => Ok(None),
             Err(error) => Err(Error::Metadata(error)),
         }
     }

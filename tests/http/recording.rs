@@ -309,6 +309,10 @@ impl Resources for Configured {
         let owner = root().root().account.canonical_id.to_string();
         Ok(Some(ObjectRules { owner, acl: Acl(vec![grant]), tags: BTreeMap::new() }))
     }
+
+    async fn upload_initiator(&self, _: &str, _: &str, _: &str) -> objects::Result<Option<String>> {
+        Ok(None)
+    }
 }
 
 /// Root alone.

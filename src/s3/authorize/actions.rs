@@ -201,14 +201,31 @@ impl ByAcl {
             _ => Self::No,
         }
     }
+}
 
-    /// The same of what is set on an object while it is written: who may write it will own it, ACL and tags included.
-    pub(super) fn of_written(action: &str) -> Self {
-        match action {
-            "s3:PutObjectAcl" | "s3:PutObjectTagging" => Self::Bucket(Permission::Write),
-            _ => Self::of(action),
-        }
-    }
+/// Whether an action is about what is set on an object while it is written, and asked of whoever will own it: its ACL and tags.
+pub(super) fn is_of_writer(action: &str) -> bool {
+    matches!(action, "s3:PutObjectAcl" | "s3:PutObjectTagging")
+}
+
+/// Whether an action on another account's object is that account's to allow, and not the bucket owner's, who can only forbid it.
+pub(super) fn is_of_object_owner(action: &str) -> bool {
+    matches!(
+        action,
+        "s3:GetObject"
+            | "s3:GetObjectVersion"
+            | "s3:GetObjectAttributes"
+            | "s3:GetObjectVersionAttributes"
+            | "s3:GetObjectAcl"
+            | "s3:GetObjectVersionAcl"
+            | "s3:PutObjectAcl"
+            | "s3:PutObjectVersionAcl"
+    )
+}
+
+/// Whether who started a multipart upload may do it with the upload, whoever owns the bucket.
+pub(super) fn is_of_initiator(action: &str) -> bool {
+    matches!(action, "s3:AbortMultipartUpload" | "s3:ListMultipartUploadParts")
 }
 
 #[cfg(test)]

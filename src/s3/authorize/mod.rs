@@ -54,6 +54,17 @@ struct Demand {
     /// The bucket's name, or a key in it.
     resource: String,
     object: Option<Arc<ObjectRules>>,
+    /// Whether it is about what is set on an object while it is written.
+    of_writer: bool,
+    /// Whether it is about an upload that the same account started.
+    of_initiator: bool,
+}
+
+impl Demand {
+    fn new(action: &'static str, place: Option<Arc<Place>>, resource: String) -> Self {
+        let by_acl = ByAcl::of(action);
+        Self { action, by_acl, place, resource, object: None, of_writer: false, of_initiator: false }
+    }
 }
 
 /// What a request needs that its body has a say in.
@@ -145,21 +156,15 @@ impl Authorizer {
             (Some(bucket), None) => bucket.to_owned(),
             (Some(bucket), Some(key)) => format!("{bucket}/{key}"),
         };
-        let demand = |action: &'static str, by_acl: ByAcl| Demand {
-            action,
-            by_acl,
-            place: place.clone(),
-            resource: resource.clone(),
-            object: None,
-        };
+        let demand = |action| Demand::new(action, place.clone(), resource.clone());
         let of_rules = actions::rules(lines.operation).map(|rule| rule.action(version.is_some()));
         let mut demands: Vec<Demand> = of_rules
             .filter(|action| !action.is_empty())
-            .map(|action| demand(action, ByAcl::of(action)))
+            .map(demand)
             .chain(
                 actions::for_headers(lines.operation, lines.headers)
                     .into_iter()
-                    .map(|action| demand(action, ByAcl::of_written(action))),
+                    .map(|action| Demand { of_writer: actions::is_of_writer(action), ..demand(action) }),
             )
             .collect();
 
@@ -176,6 +181,9 @@ impl Authorizer {
             concealed = authority.must_not_learn(object.as_ref());
             let object = object.flatten().map(Arc::new);
             demands.iter_mut().for_each(|demand| demand.object.clone_from(&object));
+        }
+        for demand in demands.iter_mut().filter(|demand| actions::is_of_initiator(demand.action)) {
+            demand.of_initiator = self.is_initiator(lines, who, bucket, key).await?;
         }
         if let Some(source) = source {
             let (of_source, conceals) = self.copied(lines, source, &authority).await?;
@@ -218,6 +226,21 @@ impl Authorizer {
         self.resources.object_rules(&place.name, key, version).await.map(Some).map_err(from_objects)
     }
 
+    /// Whether the account of who asks started the upload that is asked about.
+    async fn is_initiator(
+        &self,
+        lines: &Lines<'_>,
+        who: &Identity,
+        bucket: Option<&str>,
+        key: Option<&str>,
+    ) -> S3Result<bool> {
+        let (Some(bucket), Some(key), Some(upload)) = (bucket, key, lines.query.get("uploadId")) else {
+            return Ok(false);
+        };
+        let initiator = self.resources.upload_initiator(bucket, key, upload).await.map_err(from_objects)?;
+        Ok(!who.is_anonymous() && initiator.is_some_and(|initiator| initiator == *who.account.canonical_id))
+    }
+
     /// What a copy needs of its source, and whether it must not be told that there is none.
     async fn copied(
         &self,
@@ -235,14 +258,8 @@ impl Authorizer {
         let object = self.object(&place, &key, version, &authority.who).await?;
         let at_source = Authority { place: Some(Arc::clone(&place)), ..authority.clone() };
         let concealed = at_source.must_not_learn(object.as_ref());
-        let demand = Demand {
-            action,
-            by_acl: ByAcl::of(action),
-            place: Some(place),
-            resource: format!("{bucket}/{key}"),
-            object: object.flatten().map(Arc::new),
-        };
-        Ok((Some(demand), concealed))
+        let demand = Demand::new(action, Some(place), format!("{bucket}/{key}"));
+        Ok((Some(Demand { object: object.flatten().map(Arc::new), ..demand }), concealed))
     }
 
     /// Decides what waited for a body, which adds to what conditions are about.
@@ -264,13 +281,7 @@ impl Authority {
     /// Whether something may be done to a key of the bucket that the request is about, of which only the bucket's own rules are known.
     pub(super) fn may(&self, action: &'static str, key: &str, version: Option<&str>) -> bool {
         let Some(place) = &self.place else { return false };
-        let demand = Demand {
-            action,
-            by_acl: ByAcl::of(action),
-            place: Some(Arc::clone(place)),
-            resource: format!("{}/{key}", place.name),
-            object: None,
-        };
+        let demand = Demand::new(action, Some(Arc::clone(place)), format!("{}/{key}", place.name));
         match version {
             None => self.decide(&demand).is_ok(),
             Some(version) => {
@@ -298,13 +309,7 @@ impl Authority {
 
     fn may_list(&self) -> bool {
         let Some(place) = &self.place else { return false };
-        let demand = Demand {
-            action: "s3:ListBucket",
-            by_acl: ByAcl::of("s3:ListBucket"),
-            place: Some(Arc::clone(place)),
-            resource: place.name.clone(),
-            object: None,
-        };
+        let demand = Demand::new("s3:ListBucket", Some(Arc::clone(place)), place.name.clone());
         self.decide(&demand).is_ok()
     }
 
@@ -346,22 +351,32 @@ impl Authority {
         if let Some(object) = object {
             object.tags.iter().for_each(|(key, value)| context::add_existing_tag(context.to_mut(), key, value));
         }
+        let of_bucket = |permission| place.rules.acl.grant(canonical_id, permission, ignore);
         let acl = match (demand.by_acl, object) {
+            _ if demand.of_initiator => AclGrant::Account,
             _ if enforced => AclGrant::Nobody,
-            (ByAcl::Bucket(permission), _) => place.rules.acl.grant(canonical_id, permission, ignore),
+            // Who may write an object will own it, and what is set on it.
+            _ if demand.of_writer => of_bucket(Permission::Write),
+            (ByAcl::Bucket(permission), _) => of_bucket(permission),
             (ByAcl::Object(permission), Some(object)) => object.acl.grant(canonical_id, permission, ignore),
             // Who may list learns that there is no such object.
-            (ByAcl::Object(_), None) => place.rules.acl.grant(canonical_id, Permission::Read, ignore),
+            (ByAcl::Object(_), None) => of_bucket(Permission::Read),
             (ByAcl::No, _) => AclGrant::Nobody,
         };
-        match object.filter(|object| !enforced && object.owner != place.rules.owner) {
+        // A bucket's policy may deny what is another account's, and cannot allow it.
+        let another = match object {
+            Some(object) if actions::is_of_object_owner(demand.action) && object.owner != place.rules.owner => {
+                Some(self.owner_of(object))
+            }
+            _ if demand.of_writer && !own && !who.is_anonymous() => Some(Arc::clone(&who.account.id)),
+            _ => None,
+        };
+        match another.filter(|_| !enforced) {
             None => self.ask(demand, &resource, &context, Layers { resource: policy, acl, owner: Some(owner) }),
-            // A bucket's policy may deny what is done to another account's objects, and cannot allow it.
-            Some(object) => {
+            Some(another) => {
                 let deny_only = Layers { resource: policy, acl: AclGrant::Everybody, owner: Some(owner) };
                 self.ask(demand, &resource, &context, deny_only)?;
-                let owner = self.owner_of(object);
-                self.ask(demand, &resource, &context, Layers { resource: None, acl, owner: Some(&owner) })
+                self.ask(demand, &resource, &context, Layers { resource: None, acl, owner: Some(&another) })
             }
         }
     }
