@@ -110,8 +110,8 @@ pub enum Version2Error {
     /// A presigned URL that is over.
     #[error("Request has expired")]
     Expired,
-    /// A parameter that changes what is done and that the signature does not cover.
-    #[error("Signature version 2 does not cover the parameter {0}")]
+    /// A parameter or header that changes what is done and that the signature does not cover.
+    #[error("Signature version 2 does not cover {0}")]
     NotCovered(String),
     /// Another key, or another request.
     #[error(
@@ -158,6 +158,9 @@ pub fn verify(
     let known = |name: &str| COVERED.contains(&name) || OF_LISTINGS.contains(&name) || OF_THE_SIGNATURE.contains(&name);
     if let Some((name, _)) = query.iter().find(|(name, _)| !known(name)) {
         return Err(Version2Error::NotCovered(name.to_owned()));
+    }
+    if let Some(name) = parts.headers.keys().find(|name| name.as_str().starts_with("x-minio-")) {
+        return Err(Version2Error::NotCovered(name.to_string()));
     }
     if claims.access_key.is_empty()
         || (claims.mechanism == Mechanism::Query && !OF_THE_SIGNATURE[..3].iter().all(|n| query.has(n)))

@@ -14,6 +14,7 @@ mod delete;
 pub mod digest;
 mod encryption;
 mod error;
+mod force_delete;
 mod get;
 mod inventory;
 mod lanes;

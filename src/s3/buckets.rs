@@ -8,7 +8,7 @@ use s3s::{S3Request, S3Response, S3Result};
 
 use super::error::{from_objects, invalid_argument, s3_error, with_detail};
 use super::host::is_reserved;
-use super::values::{refuse_unbuilt, timestamp};
+use super::values::{force_delete, refuse_unbuilt, timestamp};
 use super::{Api, check_owner, identity};
 use crate::metadata::{self, BucketQuery};
 use crate::objects::Error;
@@ -115,7 +115,18 @@ pub(super) async fn delete_bucket(
     request: S3Request<DeleteBucketInput>,
 ) -> S3Result<S3Response<DeleteBucketOutput>> {
     check_owner(&request, request.input.expected_bucket_owner.as_ref())?;
-    api.store.delete_bucket(request.input.bucket).await.map_err(from_objects)?;
+    let bucket = request.input.bucket;
+    if force_delete(&request.headers)? {
+        api.store.force_delete_bucket(bucket).await.map_err(|error| match error {
+            Error::Metadata(metadata::Error::BucketState(_)) => {
+                let message = "A bucket that locks or replicates its objects is not deleted with them.";
+                s3_error("MethodNotAllowed", StatusCode::METHOD_NOT_ALLOWED, message)
+            }
+            error => from_objects(error),
+        })?;
+    } else {
+        api.store.delete_bucket(bucket).await.map_err(from_objects)?;
+    }
     Ok(S3Response::with_status(DeleteBucketOutput::default(), StatusCode::NO_CONTENT))
 }
 

@@ -294,7 +294,7 @@ fn check_token(headers: &HeaderMap, query: &Query) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// The host and every `x-amz-*` header must be covered by the signature: they say what is done to what.
+/// The host and every `x-amz-*` and `x-minio-*` header must be covered by the signature: they say what is done to what.
 fn check_signed(claims: &Claims, headers: &HeaderMap, hoisted: &HoistedHeaders) -> Result<(), Refusal> {
     let covered = |name: &str| {
         // The payload's hash is part of what is signed even where the header is not.
@@ -306,8 +306,8 @@ fn check_signed(claims: &Claims, headers: &HeaderMap, hoisted: &HoistedHeaders) 
     if !covered("host") {
         unsigned.push("host");
     }
-    unsigned
-        .extend(headers.keys().map(|name| name.as_str()).filter(|name| name.starts_with("x-amz-") && !covered(name)));
+    let counts = |name: &&str| name.starts_with("x-amz-") || name.starts_with("x-minio-");
+    unsigned.extend(headers.keys().map(|name| name.as_str()).filter(counts).filter(|name| !covered(name)));
     if unsigned.is_empty() {
         return Ok(());
     }
@@ -444,6 +444,9 @@ mod tests {
             assert!(methods.clone().all(|m| ["GET", "PUT", "POST", "DELETE"].contains(&m)), "{name}");
         }
         for (i, (name, _)) in OPERATIONS.iter().enumerate() {
+        headers.insert("x-minio-force-delete", "true".parse().unwrap());
+        let refusal = check_signed(&claims(Mechanism::Query, &["host", "x-amz-date"]), &headers, &hoisted).unwrap_err();
+        assert_eq!(refusal.details.0, [("HeadersNotSigned".into(), "x-minio-force-delete".to_owned())]);
             assert!(OPERATIONS.iter().skip(i + 1).all(|(other, _)| other != name), "{name} twice");
         }
     }

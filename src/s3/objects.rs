@@ -13,7 +13,7 @@ use super::values::{
 };
 use super::{Api, check_owner, identity, noted, tagging};
 use crate::metadata::{self, ChecksumType as Kind, DeleteKey, Deleted, PartQuery, ReadRange, WriteCondition};
-use crate::objects::{Attributes, DeleteRequest, GetRequest, Got, PutRequest, ReadConditions};
+use crate::objects::{self, Attributes, DeleteRequest, GetRequest, Got, PutRequest, ReadConditions};
 use crate::server::NotedDelete;
 
 /// Keys that one DeleteObjects may name.
@@ -204,6 +204,9 @@ pub(super) async fn delete_object(
     let owner = identity(&request)?.id;
     let S3Request { input, headers, .. } = request;
     check_key(&input.key)?;
+    if values::force_delete(&headers)? {
+        return force_delete(api, input, &headers).await;
+    }
     let condition = write_condition(&headers, input.if_match.as_ref(), None)?;
     let condition = WriteCondition {
         size: input.if_match_size.map(|size| size.max(0).unsigned_abs()),
@@ -224,6 +227,32 @@ pub(super) async fn delete_object(
         output.delete_marker = marker.then_some(true);
     }
     Ok(S3Response::with_status(output, StatusCode::NO_CONTENT))
+}
+
+/// The same of a key and all below it, with all versions.
+async fn force_delete(
+    api: &Api,
+    input: DeleteObjectInput,
+    headers: &HeaderMap,
+) -> S3Result<S3Response<DeleteObjectOutput>> {
+    let refused = |message: &str| invalid_argument("x-minio-force-delete", "true", message);
+    // Who names one version, or says when it is to be deleted, does not mean all of them.
+    let is_narrower = input.version_id.is_some()
+        || input.if_match_size.is_some()
+        || input.if_match_last_modified_time.is_some()
+        || headers.contains_key("if-match");
+    if is_narrower {
+        return Err(refused("force-delete takes neither a version nor a condition"));
+    }
+    match api.store.force_delete(input.bucket, input.key).await {
+        Err(objects::Error::Metadata(metadata::Error::BucketState(_))) => {
+            Err(refused("force-delete is forbidden on Object Locking enabled buckets"))
+        }
+        outcome => {
+            outcome.map_err(from_objects)?;
+            Ok(S3Response::with_status(DeleteObjectOutput::default(), StatusCode::NO_CONTENT))
+        }
+    }
 }
 
 pub(super) async fn delete_objects(

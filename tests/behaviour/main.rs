@@ -18,6 +18,7 @@ mod faults;
 mod healing;
 mod life;
 mod listing;
+mod minio;
 mod moving;
 mod multipart;
 mod objects;
