@@ -431,6 +431,8 @@ pub struct ListQuery {
     pub after: String,
     /// Keys and common prefixes together, at most; 0 gives an empty page that is not truncated.
     pub limit: u32,
+    /// Whether objects are wanted with their description.
+    pub described: bool,
 }
 
 impl ListQuery {
@@ -468,6 +470,8 @@ pub struct ListedObject {
     pub checksum: Option<(ChecksumAlgorithm, ChecksumType)>,
     /// Canonical id of the owner.
     pub owner: String,
+    /// Headers, user metadata and tags, where they were asked for.
+    pub description: Option<Box<(Headers, Tags)>>,
 }
 
 /// What a listing of versions prints of one, or of a delete marker.

@@ -131,7 +131,8 @@ impl From<ClaimError> for Refusal {
     }
 }
 
-fn element(xml: &mut String, name: &str, text: &str) {
+/// Appends an element with this text.
+pub fn element(xml: &mut String, name: &str, text: &str) {
     // XML 1.0 has no way to write control characters, not even as references.
     let legal: String = text.chars().map(|c| if legal_in_xml(c) { c } else { '\u{fffd}' }).collect();
     // Writing to a String cannot fail.
