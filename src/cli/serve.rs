@@ -14,6 +14,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::data::{DataDirectory, DataError};
 use super::welcome::Welcome;
+use crate::access::claims::Region;
 use crate::access::{Directory, Identity, RootCredentials, RootError, RootSource};
 use crate::bucket_logs::BucketLogs;
 use crate::chunks::ChunkConfig;
@@ -151,8 +152,9 @@ async fn serve(config: &Config, ground: Ground) -> Result<(), StartError> {
         return Err(error);
     }
 
+    let region = Region::from(&config.region).or_any(config.any_region);
     let gateway_config = GatewayConfig {
-        region: config.region.clone(),
+        region: region.clone(),
         domains: Domains::new(config.domains.iter().cloned()),
         websites: Websites {
             domains: Domains::new(config.website_domains.iter().cloned()),
@@ -162,7 +164,7 @@ async fn serve(config: &Config, ground: Ground) -> Result<(), StartError> {
         silence: config.limits.silence,
         allow_sigv2: config.allow_sigv2,
     };
-    let operations = S3ServiceBuilder::new(Api::new(instance.store().clone(), config.region.clone()));
+    let operations = S3ServiceBuilder::new(Api::new(instance.store().clone(), region));
     let timeout = config.maintenance.instance_timeout;
     let health = Arc::new(Vitals::new(instance.store().clone(), address.to_string(), timeout));
     let buckets = Arc::new(instance.store().clone());

@@ -10,6 +10,7 @@ use super::error::{from_objects, invalid_argument, s3_error, with_detail};
 use super::host::is_reserved;
 use super::values::{force_delete, refuse_unbuilt, timestamp};
 use super::{Api, check_owner, identity};
+use crate::access::claims::is_region;
 use crate::metadata::{self, BucketQuery};
 use crate::objects::Error;
 
@@ -75,30 +76,40 @@ pub(super) async fn create_bucket(
     )])?;
     let lock = input.object_lock_enabled_for_bucket == Some(true);
     let constraint = input.create_bucket_configuration.and_then(|configuration| configuration.location_constraint);
-    if let Some(constraint) = constraint
-        && !constraint.as_str().is_empty()
-        && constraint.as_str() != api.region
-    {
-        let message = format!(
-            "The {} location constraint is incompatible for the region specific endpoint this request was sent to.",
-            constraint.as_str()
-        );
-        let error = s3_error("IllegalLocationConstraintException", StatusCode::BAD_REQUEST, message);
-        return Err(with_detail(error, "LocationConstraint", constraint.as_str()));
-    }
+    let region = match constraint.as_ref().map(BucketLocationConstraint::as_str) {
+        None | Some("") => api.region.name(),
+        Some(constraint) => checked_location(constraint, api)?,
+    };
     let name = input.bucket;
     if is_reserved(&name) {
         let error = s3_error("InvalidBucketName", StatusCode::BAD_REQUEST, "The specified bucket is not valid.");
         return Err(with_detail(error, "BucketName", name));
     }
     let location = format!("/{name}");
-    match api.store.create_bucket(name, api.region.clone(), owner.clone(), lock).await {
+    match api.store.create_bucket(name, region.to_owned(), owner.clone(), lock).await {
         // In S3's first region who has a bucket may create it once more, as clients of old do.
         Err(Error::Metadata(metadata::Error::BucketExists(bucket)))
-            if bucket.owner == owner && api.region == FIRST_REGION => {}
+            if bucket.owner == owner && bucket.region == FIRST_REGION && region == FIRST_REGION => {}
         other => _ = other.map_err(from_objects)?,
     }
     Ok(S3Response::new(CreateBucketOutput { location: Some(location) }))
+}
+
+/// The region that a bucket is to be in.
+fn checked_location<'a>(constraint: &'a str, api: &Api) -> S3Result<&'a str> {
+    let refused = |code, message: String| {
+        with_detail(s3_error(code, StatusCode::BAD_REQUEST, message), "LocationConstraint", constraint)
+    };
+    if !api.region.accepts(constraint) {
+        let message = format!(
+            "The {constraint} location constraint is incompatible for the region specific endpoint this request was sent to."
+        );
+        return Err(refused("IllegalLocationConstraintException", message));
+    }
+    if !is_region(constraint) {
+        return Err(refused("InvalidLocationConstraint", "The specified location-constraint is not valid".into()));
+    }
+    Ok(constraint)
 }
 
 pub(super) async fn head_bucket(

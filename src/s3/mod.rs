@@ -33,6 +33,7 @@ use s3s::dto::*;
 use s3s::{S3, S3Request, S3Response, S3Result};
 
 use crate::access::Identity;
+use crate::access::claims::Region;
 use crate::objects::Store;
 use crate::server::Noted;
 
@@ -40,12 +41,12 @@ use crate::server::Noted;
 #[derive(Debug, Clone)]
 pub struct Api {
     store: Store,
-    region: String,
+    region: Region,
 }
 
 impl Api {
-    /// The API of `store`, whose buckets are all in `region`.
-    pub fn new(store: Store, region: impl Into<String>) -> Self {
+    /// The API of `store`, whose buckets are in `region`, or in what others it accepts.
+    pub fn new(store: Store, region: impl Into<Region>) -> Self {
         Self { store, region: region.into() }
     }
 }

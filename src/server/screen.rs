@@ -5,7 +5,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 use percent_encoding::percent_decode_str;
 
 use super::{HoistedHeaders, Refusal};
-use crate::access::claims::{ClaimError, Claims, Mechanism};
+use crate::access::claims::{ClaimError, Claims, Mechanism, Region};
 use crate::access::query::{Query, QueryError};
 
 /// Query parameters of presigned URLs that stand for no header: all that are about the signature, and the SDKs' note on what they
@@ -25,7 +25,7 @@ const NO_HEADERS: [&str; 9] = [
 /// Checks method, host, path, query and what the request claims about its signature; answers query and claims.
 ///
 /// `version2`: whether signatures of version 2 count.
-pub(super) fn screen(parts: &Parts, region: &str, version2: bool) -> Result<(Query, Option<Claims>), Refusal> {
+pub(super) fn screen(parts: &Parts, region: &Region, version2: bool) -> Result<(Query, Option<Claims>), Refusal> {
     let bad = |code, message: &'static str| Refusal::new(StatusCode::BAD_REQUEST, code).saying(message);
     if !matches!(parts.method, Method::GET | Method::HEAD | Method::PUT | Method::POST | Method::DELETE) {
         return Err(Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed")
