@@ -3,6 +3,7 @@
 //! Every operation that changes something runs in a task of its own, so that a client that goes away cannot stop it between two
 //! steps: it either commits or cleans up after itself.
 
+mod archive;
 mod body;
 mod buckets;
 mod compact;
@@ -41,6 +42,7 @@ use crate::layout::NewData;
 use crate::metadata::{self, BatchId, Content, ExtentQuery, Metadata};
 use lanes::Lanes;
 
+pub use archive::{Archive, Archived};
 pub use body::{Expected, LateChecksum};
 pub use compact::Compacted;
 pub use conditions::{ETagList, ReadConditions};

@@ -24,6 +24,7 @@ pub mod post;
 mod replication;
 mod rules;
 mod select;
+mod snowball;
 mod tagging;
 mod values;
 mod versioning;

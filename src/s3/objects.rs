@@ -11,7 +11,7 @@ use super::values::{
     self, ChecksumFields, check_key, etag, etag_list, header_fields, millis, page_limit, put_checksums, signed,
     signed32, take_checksums, timestamp, version, version_id, write_condition,
 };
-use super::{Api, check_owner, identity, noted, tagging};
+use super::{Api, check_owner, identity, noted, snowball, tagging};
 use crate::metadata::{self, ChecksumType as Kind, DeleteKey, Deleted, PartQuery, ReadRange, WriteCondition};
 use crate::objects::{self, Attributes, DeleteRequest, GetRequest, Got, PutRequest, ReadConditions};
 use crate::server::NotedDelete;
@@ -22,6 +22,9 @@ const MAX_DELETE: usize = 1000;
 const DEFAULT_TYPE: &str = "binary/octet-stream";
 
 pub(super) async fn put_object(api: &Api, request: S3Request<PutObjectInput>) -> S3Result<S3Response<PutObjectOutput>> {
+    if snowball::is_asked(&request.input) {
+        return snowball::extract(api, request).await;
+    }
     check_owner(&request, request.input.expected_bucket_owner.as_ref())?;
     let owner = identity(&request)?.id;
     let noted = noted(&request);
