@@ -281,7 +281,7 @@ class TestBuckets:
 
 def test_listings_describe_objects_where_that_is_asked_for(server, s3, bucket):
     """MinIO's `metadata=true`."""
-    described = {"Metadata": {"some-name": "a <b>&"}, "ContentType": "text/x", "Tagging": "k%201=v%261&k2="}
+    described = {"Metadata": {"some-name": "a <b>&"}, "ContentType": "text/x", "Tagging": "k%201=v%2B1&k2="}
     s3.put_object(Bucket=bucket, Key="a", Body=b"a", **described)
     s3.put_object(Bucket=bucket, Key="b", Body=b"b")
     s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
@@ -291,7 +291,7 @@ def test_listings_describe_objects_where_that_is_asked_for(server, s3, bucket):
     described = {
         "X-Amz-Meta-Some-Name": "a <b>&",
         "content-type": "text/x",
-        "UserTags": "k+1=v%261&k2=",
+        "UserTags": "k+1=v%2B1&k2=",
         "K": "6",
         "M": "3",
         "Key": "a",

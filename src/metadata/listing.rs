@@ -342,11 +342,13 @@ fn listed_object(row: &Row, described: bool) -> Result<ListedObject> {
 }
 
 fn listed_version(row: &Row, described: bool) -> Result<ListedVersion> {
+    let marker = row.int("marker")? != 0;
     Ok(ListedVersion {
         version: VersionId::of_column(row.opt_text("version_id")?),
         latest: row.int("latest")? != 0,
-        marker: row.int("marker")? != 0,
-        object: listed_object(row, described)?,
+        marker,
+        // Of a delete marker there is nothing to describe.
+        object: listed_object(row, described && !marker)?,
     })
 }
 
