@@ -42,6 +42,10 @@ pub(super) fn screen(parts: &Parts, region: &Region, version2: bool) -> Result<(
     let query = Query::parse(parts.uri.query()).map_err(|error| match error {
         QueryError::NotUtf8 => Refusal::new(StatusCode::BAD_REQUEST, "InvalidURI"),
         QueryError::Nul => bad("InvalidArgument", "A query parameter holds a NUL"),
+        // MinIO's clients listen to several kinds of events so.
+        QueryError::Duplicate if names_events(&parts.uri) => {
+            Refusal::new(StatusCode::NOT_IMPLEMENTED, "NotImplemented").saying("events is not implemented")
+        }
         QueryError::Duplicate => bad("InvalidArgument", "A query parameter occurs more than once"),
     })?;
     let claims = Claims::parse(&parts.headers, &query)?;
@@ -52,6 +56,10 @@ pub(super) fn screen(parts: &Parts, region: &Region, version2: bool) -> Result<(
         claims.check_scope(region)?;
     }
     Ok((query, claims))
+}
+
+fn names_events(uri: &Uri) -> bool {
+    uri.query().unwrap_or_default().split('&').any(|piece| piece.starts_with("events="))
 }
 
 /// Gives a request another path, and the query that it has.
