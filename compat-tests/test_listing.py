@@ -277,3 +277,46 @@ class TestBuckets:
             s3.create_bucket(Bucket=name, CreateBucketConfiguration={"LocationConstraint": "eu-west-9"})
         assert refused(error)[0] == 400
         assert refused(error)[1] in ("InvalidLocationConstraint", "IllegalLocationConstraintException")
+
+
+def test_listings_describe_objects_where_that_is_asked_for(server, s3, bucket):
+    """MinIO's `metadata=true`."""
+    described = {"Metadata": {"some-name": "a <b>&"}, "ContentType": "text/x", "Tagging": "k%201=v%2B1&k2="}
+    s3.put_object(Bucket=bucket, Key="a", Body=b"a", **described)
+    s3.put_object(Bucket=bucket, Key="b", Body=b"b")
+    s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+    s3.delete_object(Bucket=bucket, Key="b")
+    answer = raw.signed(server, "GET", f"/{bucket}?list-type=2&metadata=true&prefix=a")
+    assert answer.status == 200, answer
+    described = {
+        "X-Amz-Meta-Some-Name": "a <b>&",
+        "content-type": "text/x",
+        "UserTags": "k+1=v%2B1&k2=",
+        "K": "6",
+        "M": "3",
+        "Key": "a",
+    }
+    assert {name: answer.field(name) for name in described} == described
+    answer = raw.signed(server, "GET", f"/{bucket}?metadata=true&versions=")
+    assert answer.status == 200, answer
+    assert {name: answer.field(name) for name in described} == described
+    assert answer.body.count(b"<UserMetadata>") == answer.body.count(b"</UserMetadata>") == 2
+    assert answer.body.index(b"<DeleteMarker>") > answer.body.index(b"<UserMetadata>")
+    for target in (f"/{bucket}?list-type=2", f"/{bucket}?list-type=2&metadata=false", f"/{bucket}?versions="):
+        answer = raw.signed(server, "GET", target)
+        assert answer.status == 200 and answer.field("Internal") is None, answer
+
+
+def test_a_forced_delete_must_be_signed_as_such(server, s3, bucket):
+    """MinIO's `x-minio-force-delete` on a presigned URL would delete much more than its signer meant."""
+    for key in ("dir", "dir/a", "dir2"):
+        s3.put_object(Bucket=bucket, Key=key, Body=b"x")
+    force = {"x-minio-force-delete": "true"}
+    answer = raw.send(server, "DELETE", raw.presign(server, "DELETE", f"/{bucket}/dir"), force)
+    assert (answer.status, answer.code) == (403, "AccessDenied")
+    answer = raw.signed(server, "DELETE", f"/{bucket}/dir", unsigned=force)
+    assert (answer.status, answer.code) == (403, "AccessDenied")
+    assert raw.signed(server, "DELETE", f"/{bucket}/dir", force).status == 204
+    assert [item["Key"] for item in s3.list_objects_v2(Bucket=bucket)["Contents"]] == ["dir2"]
+    assert raw.signed(server, "DELETE", f"/{bucket}", force).status == 204
+    s3.create_bucket(Bucket=bucket)

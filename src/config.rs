@@ -11,6 +11,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use crate::access::acl::Ownership;
+use crate::access::claims::is_region;
 use crate::access::seal::Place;
 use crate::access::{PublicAccessBlock, Secret};
 use crate::maintenance::{MaintenanceConfig, MoverConfig, SweepConfig};
@@ -110,6 +111,9 @@ pub struct Settings {
     /// Region that requests are signed for [default: us-east-1]
     #[arg(long, value_name = "NAME")]
     pub region: Option<String>,
+    /// Take signatures for any region, and buckets in any [default: false]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub any_region: Option<bool>,
     /// Domain whose sub-domains are buckets. Repeatable
     #[arg(long, value_name = "DOMAIN")]
     pub domain: Vec<String>,
@@ -219,6 +223,8 @@ pub struct Config {
     pub buckets: Vec<String>,
     /// Region that requests are signed for.
     pub region: String,
+    /// Whether they may be signed for any other, and buckets be in any.
+    pub any_region: bool,
     /// Domains whose sub-domains are buckets.
     pub domains: Vec<String>,
     /// Domains whose sub-domains are buckets as websites.
@@ -300,8 +306,7 @@ impl Config {
             return Err(wrong("database_url", "it must start with postgres:// or sqlite:"));
         }
         let region = settings.region.unwrap_or_else(|| "us-east-1".to_owned());
-        let legible = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
-        if region.is_empty() || region.len() > 63 || !region.bytes().all(legible) {
+        if !is_region(&region) {
             return Err(wrong("region", format!("{region:?} is not a region: lower-case letters, digits and '-'")));
         }
         if let Some(name) = settings.bucket.iter().find(|name| !is_bucket_name(name) || is_reserved(name)) {
@@ -376,6 +381,7 @@ impl Config {
             volumes,
             buckets: settings.bucket,
             region,
+            any_region: settings.any_region.unwrap_or(false),
             domains: settings.domain,
             website_domains: settings.website_domain,
             website_listen,
@@ -447,6 +453,7 @@ impl Settings {
             volume: list(self.volume, others.volume),
             bucket: list(self.bucket, others.bucket),
             region: self.region.or(others.region),
+            any_region: self.any_region.or(others.any_region),
             domain: list(self.domain, others.domain),
             website_domain: list(self.website_domain, others.website_domain),
             website_listen: self.website_listen.or(others.website_listen),
@@ -497,6 +504,7 @@ impl Variables<'_> {
             volume: self.list(&["NINEFOLD_VOLUMES", "MINIO_VOLUMES"], char::is_whitespace)?,
             bucket: self.list(&["NINEFOLD_BUCKETS"], |c| c == ',')?,
             region: self.text("NINEFOLD_REGION")?,
+            any_region: self.value("NINEFOLD_ANY_REGION")?,
             domain: self.list(&["NINEFOLD_DOMAINS", "MINIO_DOMAIN"], |c| c == ',')?,
             website_domain: self.list(&["NINEFOLD_WEBSITE_DOMAINS"], |c| c == ',')?,
             website_listen: self.text("NINEFOLD_WEBSITE_LISTEN")?,

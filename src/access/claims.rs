@@ -16,6 +16,43 @@ pub(super) const ALGORITHM: &str = "AWS4-HMAC-SHA256";
 const PRESIGNED: [&str; 6] =
     ["X-Amz-Algorithm", "X-Amz-Credential", "X-Amz-Signature", "X-Amz-Date", "X-Amz-SignedHeaders", "X-Amz-Expires"];
 
+/// The region that a deployment is in, and which ones requests may be signed for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Region {
+    name: String,
+    any: bool,
+}
+
+impl Region {
+    /// The same region, where signatures for `any` other are good, too: who has moved from elsewhere need not change all clients.
+    pub fn or_any(self, any: bool) -> Self {
+        Self { any, ..self }
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Whether what is meant for the region of this name is meant for us.
+    pub fn accepts(&self, name: &str) -> bool {
+        self.any || self.name == name
+    }
+}
+
+impl<T: Into<String>> From<T> for Region {
+    /// The region alone.
+    fn from(name: T) -> Self {
+        Self { name: name.into(), any: false }
+    }
+}
+
+/// Whether a region can have this name: 1 to 63 lower-case letters, digits and hyphens.
+pub fn is_region(name: &str) -> bool {
+    let legible = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+    (1..=63).contains(&name.len()) && name.bytes().all(legible)
+}
+
 /// Where the signature is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mechanism {
@@ -142,11 +179,11 @@ impl Claims {
         }
     }
 
-    /// Checks that the scope is this service and region, as S3 does before it looks at the signature.
+    /// Checks that the scope is this service and a region that is accepted, as S3 does before it looks at the signature.
     ///
     /// # Errors
     /// [`ClaimError::Header`] or [`ClaimError::Query`], with the right region if that is what is wrong.
-    pub fn check_scope(&self, region: &str) -> Result<(), ClaimError> {
+    pub fn check_scope(&self, region: &Region) -> Result<(), ClaimError> {
         if self.version2 {
             return Ok(());
         }
@@ -154,9 +191,9 @@ impl Claims {
             let reason = format!("incorrect service \"{}\". This endpoint belongs to \"s3\".", self.service);
             return Err(self.malformed(reason, None));
         }
-        if self.region != region {
-            let reason = format!("the region '{}' is wrong; expecting '{region}'", self.region);
-            return Err(self.malformed(reason, Some(region.to_owned())));
+        if !region.accepts(&self.region) {
+            let reason = format!("the region '{}' is wrong; expecting '{}'", self.region, region.name());
+            return Err(self.malformed(reason, Some(region.name().to_owned())));
         }
         Ok(())
     }
@@ -306,11 +343,15 @@ mod tests {
         let claims = header(GOOD).unwrap().unwrap();
         assert_eq!(claims.access_key, "AK");
         assert_eq!(claims.signed_headers, ["host", "x-amz-date"]);
-        assert_eq!(claims.check_scope("us-east-1"), Ok(()));
-        let wrong = claims.check_scope("eu-west-1").unwrap_err();
+        assert_eq!(claims.check_scope(&"us-east-1".into()), Ok(()));
+        assert_eq!(claims.check_scope(&Region::from("eu-west-1").or_any(true)), Ok(()));
+        let wrong = claims.check_scope(&"eu-west-1".into()).unwrap_err();
         assert_eq!((wrong.code(), wrong.region()), ("AuthorizationHeaderMalformed", Some("eu-west-1")));
         let sts = header(&GOOD.replace("/s3/", "/sts/")).unwrap().unwrap();
-        assert_eq!(sts.check_scope("us-east-1").unwrap_err().code(), "AuthorizationHeaderMalformed");
+        assert_eq!(
+            sts.check_scope(&Region::from("us-east-1").or_any(true)).unwrap_err().code(),
+            "AuthorizationHeaderMalformed"
+        );
     }
 
     #[test]

@@ -9,7 +9,7 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use hmac::{Hmac, KeyInit, Mac};
 use http::request::Parts;
-use http::{StatusCode, header};
+use http::{HeaderValue, StatusCode, header};
 use sha1::Sha1;
 use time::format_description::well_known::Rfc2822;
 use time::macros::format_description;
@@ -110,8 +110,8 @@ pub enum Version2Error {
     /// A presigned URL that is over.
     #[error("Request has expired")]
     Expired,
-    /// A parameter that changes what is done and that the signature does not cover.
-    #[error("Signature version 2 does not cover the parameter {0}")]
+    /// A parameter or header that changes what is done and that the signature does not cover.
+    #[error("Signature version 2 does not cover {0}")]
     NotCovered(String),
     /// Another key, or another request.
     #[error(
@@ -158,6 +158,11 @@ pub fn verify(
     let known = |name: &str| COVERED.contains(&name) || OF_LISTINGS.contains(&name) || OF_THE_SIGNATURE.contains(&name);
     if let Some((name, _)) = query.iter().find(|(name, _)| !known(name)) {
         return Err(Version2Error::NotCovered(name.to_owned()));
+    }
+    let is_text = |value: &HeaderValue| std::str::from_utf8(value.as_bytes()).is_ok();
+    let uncovered = |name: &str, value| name.starts_with("x-minio-") || (name.starts_with("x-amz-") && !is_text(value));
+    if let Some((name, _)) = parts.headers.iter().find(|(name, value)| uncovered(name.as_str(), value)) {
+        return Err(Version2Error::NotCovered(name.to_string()));
     }
     if claims.access_key.is_empty()
         || (claims.mechanism == Mechanism::Query && !OF_THE_SIGNATURE[..3].iter().all(|n| query.has(n)))
@@ -215,7 +220,12 @@ pub fn verify(
 }
 
 fn text<'a>(parts: &'a Parts, name: &str) -> &'a str {
-    parts.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
+    parts.headers.get(name).map(utf8).unwrap_or_default()
+}
+
+/// A header as it was signed.
+fn utf8(value: &HeaderValue) -> &str {
+    std::str::from_utf8(value.as_bytes()).unwrap_or_default()
 }
 
 /// When the request was signed: `x-amz-date`, or else `Date`, as HTTP or as Amazon writes dates.
@@ -235,7 +245,7 @@ fn string_to_sign(parts: &Parts, query: &Query, date: &str, bucket: Option<&str>
     names.retain(|name| name.starts_with("x-amz-"));
     names.sort_unstable();
     for name in names {
-        let values = parts.headers.get_all(name).iter().map(|value| value.to_str().unwrap_or_default().trim());
+        let values = parts.headers.get_all(name).iter().map(|value| utf8(value).trim());
         lines += &format!("{name}:{}\n", values.collect::<Vec<_>>().join(","));
     }
     if let Some(bucket) = bucket {
@@ -334,5 +344,12 @@ mod tests {
         assert_eq!(code(url("99999999999", ""), bucket, SIGNED), "SignatureDoesNotMatch");
         // What the signature does not cover is not taken, whatever it is.
         assert_eq!(code(url("99999999999", "&retention"), bucket, SIGNED), "AccessDenied");
+        assert_eq!(code(get(good).header("x-minio-force-delete", "true"), bucket, SIGNED), "AccessDenied");
+        assert_eq!(code(get(good).header("x-amz-meta-m", &b"\xfc"[..]), bucket, SIGNED), "AccessDenied");
+        let signed = |value: &str| match verify_at(get("x").header("x-amz-meta-m", value), bucket, SIGNED) {
+            Err(Version2Error::Mismatch { string_to_sign, .. }) => string_to_sign,
+            other => panic!("{other:?}"),
+        };
+        assert!(signed("\u{fc}").contains("x-amz-meta-m:\u{fc}\n"));
     }
 }

@@ -15,6 +15,7 @@ use tokio::sync::watch;
 
 use super::data::{DataDirectory, DataError};
 use super::welcome::Welcome;
+use crate::access::claims::Region;
 use crate::access::seal::Keyring;
 use crate::access::{Directory, DirectoryError, Identity, RootCredentials, RootError, RootSource};
 use crate::bucket_logs::BucketLogs;
@@ -167,8 +168,9 @@ async fn serve(config: &Config, ground: Ground) -> Result<(), StartError> {
         async move { directory.run(ended).await }
     });
 
+    let region = Region::from(&config.region).or_any(config.any_region);
     let gateway_config = GatewayConfig {
-        region: config.region.clone(),
+        region: region.clone(),
         domains: Domains::new(config.domains.iter().cloned()),
         websites: Domains::new(config.website_domains.iter().cloned()),
         spool: ground.spool,
@@ -176,8 +178,7 @@ async fn serve(config: &Config, ground: Ground) -> Result<(), StartError> {
         allow_sigv2: config.allow_sigv2,
     };
     let operations = S3ServiceBuilder::new(
-        Api::new(instance.store().clone(), config.region.clone(), directory.clone())
-            .with_bucket_defaults(config.bucket_defaults),
+        Api::new(instance.store().clone(), region, directory.clone()).with_bucket_defaults(config.bucket_defaults),
     );
     let timeout = config.maintenance.instance_timeout;
     let health = Arc::new(Vitals::new(instance.store().clone(), address.to_string(), timeout));

@@ -116,10 +116,18 @@ fn union(ranges: Vec<String>, limit: &str) -> String {
     }
 }
 
-static OBJECTS: LazyLock<Listed> = LazyLock::new(|| {
-    let columns = "o.key, o.size, o.etag, o.modified, o.checksum_algorithm, o.checksum_type, o.owner, o.storage_class";
-    Listed::new(&[Source { table: "objects", entry: "key", columns }], 0)
-});
+/// The columns of [`listed_object`].
+const OBJECT: &str =
+    "o.key, o.size, o.etag, o.modified, o.checksum_algorithm, o.checksum_type, o.owner, o.storage_class";
+/// The same of one that is described. Only then are they read: they are many times as long as the others.
+const DESCRIBED: &str = ", o.headers, o.tags";
+
+static OBJECTS: LazyLock<Listed> = LazyLock::new(|| objects(""));
+static DESCRIBED_OBJECTS: LazyLock<Listed> = LazyLock::new(|| objects(DESCRIBED));
+
+fn objects(more: &str) -> Listed {
+    Listed::new(&[Source { table: "objects", entry: "key", columns: &format!("{OBJECT}{more}") }], 0)
+}
 
 /// A zero byte and the upload's id follow the key.
 const UPLOAD_TAIL: usize = 33;
@@ -128,13 +136,13 @@ static UPLOADS: LazyLock<Listed> = LazyLock::new(|| {
     Listed::new(&[Source { table: "uploads", entry: "entry", columns: &columns }], UPLOAD_TAIL)
 });
 
+static VERSIONS: LazyLock<Listed> = LazyLock::new(|| versions_too(""));
+static DESCRIBED_VERSIONS: LazyLock<Listed> = LazyLock::new(|| versions_too(DESCRIBED));
+
 /// A key's object is listed before its versions: its entry is the key, with which all of theirs begin.
-static VERSIONS: LazyLock<Listed> = LazyLock::new(|| {
+fn versions_too(more: &str) -> Listed {
     let columns = |marker: &str, latest: &str| {
-        format!(
-            "o.key, o.size, o.etag, o.modified, o.checksum_algorithm, o.checksum_type, o.owner, o.storage_class, o.version_id, o.seq, \
-             {marker} AS marker, {latest} AS latest"
-        )
+        format!("{OBJECT}, o.version_id, o.seq, {marker} AS marker, {latest} AS latest{more}")
     };
     // Of what is not an object only a delete marker can be the newest of its key. What lies between a key and an entry of it is entries of
     // it, and newer. Rows are looked up one by one: an EXISTS PostgreSQL may answer from a table of all rows.
@@ -149,7 +157,7 @@ static VERSIONS: LazyLock<Listed> = LazyLock::new(|| {
         Source { table: "versions", entry: "entry", columns: &versions },
     ];
     Listed::new(&sources, 0)
-});
+}
 
 impl Metadata {
     /// A page of a bucket's objects.
@@ -158,7 +166,9 @@ impl Metadata {
     /// [`Error::NoSuchBucket`].
     pub fn list_objects<'a>(&'a self, query: &'a ListQuery) -> Answer<'a, Page<ListedObject>> {
         Box::pin(async move {
-            self.list(&OBJECTS, query, after_key(&query.after), None, listed_object, |object| (&object.key, None)).await
+            let listed = if query.described { &DESCRIBED_OBJECTS } else { &OBJECTS };
+            let read = |row: &Row| listed_object(row, query.described);
+            self.list(listed, query, after_key(&query.after), None, read, |object| (&object.key, None)).await
         })
     }
 
@@ -198,8 +208,10 @@ impl Metadata {
             fn name(listed: &ListedVersion) -> (&String, Option<&str>) {
                 (&listed.object.key, Some(listed.version.as_str()))
             }
+            let listed = if query.described { &DESCRIBED_VERSIONS } else { &VERSIONS };
+            let read = |row: &Row| listed_version(row, query.described);
             let Some(version) = after_version else {
-                return self.list(&VERSIONS, query, after_key(&query.after), None, listed_version, name).await;
+                return self.list(listed, query, after_key(&query.after), None, read, name).await;
             };
             let place = match version.seq() {
                 Some(place) => Some(place),
@@ -210,7 +222,7 @@ impl Metadata {
                 // What is listed twice is less harm than what never is.
                 None => query.after.clone().into_bytes(),
             };
-            self.list(&VERSIONS, query, after, place, listed_version, name).await
+            self.list(listed, query, after, place, read, name).await
         })
     }
 
@@ -317,7 +329,8 @@ impl Metadata {
     }
 }
 
-fn listed_object(row: &Row) -> Result<ListedObject> {
+fn listed_object(row: &Row, described: bool) -> Result<ListedObject> {
+    let describe = || Ok(Box::new((rows::from_json(row, "headers")?, rows::from_json(row, "tags")?)));
     Ok(ListedObject {
         key: row.key("key")?,
         size: row.number("size")?,
@@ -326,15 +339,18 @@ fn listed_object(row: &Row) -> Result<ListedObject> {
         checksum: rows::checksum_kind(row)?,
         owner: row.text("owner")?,
         storage_class: rows::storage_class(row)?,
+        description: described.then(describe).transpose()?,
     })
 }
 
-fn listed_version(row: &Row) -> Result<ListedVersion> {
+fn listed_version(row: &Row, described: bool) -> Result<ListedVersion> {
+    let marker = row.int("marker")? != 0;
     Ok(ListedVersion {
         version: VersionId::of_column(row.opt_text("version_id")?),
         latest: row.int("latest")? != 0,
-        marker: row.int("marker")? != 0,
-        object: listed_object(row)?,
+        marker,
+        // Of a delete marker there is nothing to describe.
+        object: listed_object(row, described && !marker)?,
     })
 }
 

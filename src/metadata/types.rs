@@ -514,6 +514,8 @@ pub struct ListQuery {
     pub after: String,
     /// Keys and common prefixes together, at most; 0 gives an empty page that is not truncated.
     pub limit: u32,
+    /// Whether objects are wanted with their description.
+    pub described: bool,
 }
 
 impl ListQuery {
@@ -553,6 +555,8 @@ pub struct ListedObject {
     pub owner: String,
     /// How it is said to be kept.
     pub storage_class: StorageClass,
+    /// Headers, user metadata and tags, where they were asked for.
+    pub description: Option<Box<(Headers, Tags)>>,
 }
 
 /// What a listing of versions prints of one, or of a delete marker.

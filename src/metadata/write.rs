@@ -381,7 +381,7 @@ pub(super) async fn mark_deleted(tx: &mut Tx, replacing: &[Replacing<'_>], owner
     }
     let entries: Vec<_> = marked.iter().map(|(one, _)| versions::entry(one.key, one.seq)).collect();
     let sql = "INSERT INTO versions (bucket_id, entry, key, version_id, seq, marker, size, etag, modified, owner, headers, tags) \
-               SELECT input.bucket_id, input.entry, input.key, input.version_id, input.seq, 1, 0, '', $1, $2, '{}', '{}' \
+               SELECT input.bucket_id, input.entry, input.key, input.version_id, input.seq, 1, 0, '', $1, $2, $3, $3 \
                FROM {input:bucket_id,entry,key,version_id,seq}";
     let given = [
         Column::Ints(marked.iter().map(|(one, _)| one.bucket.id.0).collect()),
@@ -390,7 +390,9 @@ pub(super) async fn mark_deleted(tx: &mut Tx, replacing: &[Replacing<'_>], owner
         Column::OptTexts(marked.iter().map(|(_, version)| version.column()).collect()),
         Column::Ints(marked.iter().map(|(one, _)| one.seq).collect()),
     ];
-    tx.execute_many(sql, values![now, owner], &given).await.map(|_| ())
+    // Braces in a statement stand for something.
+    let nothing = "{}";
+    tx.execute_many(sql, values![now, owner, nothing], &given).await.map(|_| ())
 }
 
 /// Writes the object's row, and releases what it replaces. Answers the version that it became.

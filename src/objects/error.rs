@@ -104,6 +104,9 @@ pub enum Error {
         /// What is wrong.
         message: String,
     },
+    /// It would have to be understood, and is not.
+    #[error("{0} are not implemented")]
+    NotBuilt(&'static str),
     /// The bucket has no configuration of that name.
     #[error("the specified configuration does not exist")]
     NoSuchConfiguration,

@@ -4,6 +4,7 @@
 //! steps: it either commits or cleans up after itself.
 
 mod access;
+mod archive;
 mod body;
 mod buckets;
 mod compact;
@@ -15,6 +16,7 @@ mod delete;
 pub mod digest;
 mod encryption;
 mod error;
+mod force_delete;
 mod get;
 mod inventory;
 mod lanes;
@@ -45,6 +47,7 @@ use lanes::Lanes;
 use rules::RulesCache;
 
 pub use access::ObjectAccess;
+pub use archive::{Archive, Archived};
 pub use body::{Expected, LateChecksum};
 pub use buckets::{BucketDefaults, CreateBucket};
 pub use compact::Compacted;

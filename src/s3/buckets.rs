@@ -6,10 +6,12 @@ use http::StatusCode;
 use s3s::dto::*;
 use s3s::{S3Request, S3Response, S3Result};
 
+use super::authorize::{authority, denied};
 use super::error::{from_objects, invalid_argument, s3_error, with_detail};
 use super::host::is_reserved;
-use super::values::timestamp;
+use super::values::{force_delete, timestamp};
 use super::{Api, acl, identity, ownership};
+use crate::access::claims::is_region;
 use crate::metadata::{self, BucketQuery};
 use crate::objects::{BucketDefaults, CreateBucket, Error};
 
@@ -74,28 +76,21 @@ pub(super) async fn create_bucket(
     let acl = acl::of_new_bucket(api, &owner, &headers, settings)?;
     let lock = input.object_lock_enabled_for_bucket == Some(true);
     let constraint = input.create_bucket_configuration.and_then(|configuration| configuration.location_constraint);
-    if let Some(constraint) = constraint
-        && !constraint.as_str().is_empty()
-        && constraint.as_str() != api.region
-    {
-        let message = format!(
-            "The {} location constraint is incompatible for the region specific endpoint this request was sent to.",
-            constraint.as_str()
-        );
-        let error = s3_error("IllegalLocationConstraintException", StatusCode::BAD_REQUEST, message);
-        return Err(with_detail(error, "LocationConstraint", constraint.as_str()));
-    }
+    let region = match constraint.as_ref().map(BucketLocationConstraint::as_str) {
+        None | Some("") => api.region.name(),
+        Some(constraint) => checked_location(constraint, api)?,
+    };
     let name = input.bucket;
     if is_reserved(&name) {
         let error = s3_error("InvalidBucketName", StatusCode::BAD_REQUEST, "The specified bucket is not valid.");
         return Err(with_detail(error, "BucketName", name));
     }
     let location = format!("/{name}");
-    let bucket = CreateBucket { lock, acl, ..CreateBucket::new(name, &api.region, &owner, settings) };
+    let bucket = CreateBucket { lock, acl, ..CreateBucket::new(name, region, &owner, settings) };
     match api.store.create_bucket(bucket).await {
         // In S3's first region who has a bucket may create it once more, as clients of old do.
         Err(Error::Metadata(metadata::Error::BucketExists(bucket)))
-            if bucket.owner == owner && api.region == FIRST_REGION => {}
+            if bucket.owner == owner && bucket.region == FIRST_REGION && region == FIRST_REGION => {}
         Err(Error::Metadata(metadata::Error::BucketExists(bucket))) if bucket.owner != owner => {
             let message = "The requested bucket name is not available. The bucket namespace is shared by all users of the \
                            system. Please select a different name and try again.";
@@ -105,6 +100,23 @@ pub(super) async fn create_bucket(
         other => _ = other.map_err(from_objects)?,
     }
     Ok(S3Response::new(CreateBucketOutput { location: Some(location) }))
+}
+
+/// The region that a bucket is to be in.
+fn checked_location<'a>(constraint: &'a str, api: &Api) -> S3Result<&'a str> {
+    let refused = |code, message: String| {
+        with_detail(s3_error(code, StatusCode::BAD_REQUEST, message), "LocationConstraint", constraint)
+    };
+    if !api.region.accepts(constraint) {
+        let message = format!(
+            "The {constraint} location constraint is incompatible for the region specific endpoint this request was sent to."
+        );
+        return Err(refused("IllegalLocationConstraintException", message));
+    }
+    if !is_region(constraint) {
+        return Err(refused("InvalidLocationConstraint", "The specified location-constraint is not valid".into()));
+    }
+    Ok(constraint)
 }
 
 pub(super) async fn head_bucket(
@@ -119,7 +131,21 @@ pub(super) async fn delete_bucket(
     api: &Api,
     request: S3Request<DeleteBucketInput>,
 ) -> S3Result<S3Response<DeleteBucketOutput>> {
-    api.store.delete_bucket(request.input.bucket).await.map_err(from_objects)?;
+    let bucket = request.input.bucket;
+    if force_delete(&request.headers)? {
+        if !authority(&request.extensions)?.owns_all() {
+            return Err(denied());
+        }
+        api.store.force_delete_bucket(bucket).await.map_err(|error| match error {
+            Error::Metadata(metadata::Error::BucketState(_)) => {
+                let message = "A bucket that locks or replicates its objects is not deleted with them.";
+                s3_error("MethodNotAllowed", StatusCode::METHOD_NOT_ALLOWED, message)
+            }
+            error => from_objects(error),
+        })?;
+    } else {
+        api.store.delete_bucket(bucket).await.map_err(from_objects)?;
+    }
     Ok(S3Response::with_status(DeleteBucketOutput::default(), StatusCode::NO_CONTENT))
 }
 

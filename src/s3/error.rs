@@ -143,6 +143,9 @@ pub(super) fn from_objects(error: Error) -> S3Error {
         ),
         Error::InvalidRequest(message) => invalid_request(message),
         Error::InvalidArgument { name, value, message } => invalid_argument(&name, &value, message),
+        Error::NotBuilt(what) => {
+            s3_error("NotImplemented", StatusCode::NOT_IMPLEMENTED, format!("{what} are not implemented"))
+        }
         Error::NoSuchConfiguration => no_such_configuration(),
         Error::TooManyConfigurations => s3_error(
             "TooManyConfigurations",

@@ -15,7 +15,7 @@ use s3s::{S3Error, S3ErrorCode, S3Request, S3Result};
 use subtle::ConstantTimeEq as _;
 
 use super::authorize::{self, Allowed, Authorizer, Lines};
-use crate::access::claims::{ClaimError, Claims, Mechanism};
+use crate::access::claims::{ClaimError, Claims, Mechanism, Region};
 use crate::access::query::Query;
 use crate::access::version2;
 use crate::access::{Directory, Identity, KeyError, Resources, Secret};
@@ -85,13 +85,23 @@ const OPERATIONS: &[(&str, &[&str])] = &[
             "encoding-type",
             "fetch-owner",
             "max-keys",
+            "metadata",
             "prefix",
             "start-after",
         ],
     ),
     (
         "ListObjectVersions",
-        &["versions", "delimiter", "encoding-type", "key-marker", "max-keys", "prefix", "version-id-marker"],
+        &[
+            "versions",
+            "delimiter",
+            "encoding-type",
+            "key-marker",
+            "max-keys",
+            "metadata",
+            "prefix",
+            "version-id-marker",
+        ],
     ),
     // Objects
     ("PutObject", &[]),
@@ -213,7 +223,7 @@ const UPLOADS: &[&str] = &["PutObject", "UploadPart"];
 #[derive(Debug, Clone)]
 pub struct Guard {
     directory: Directory,
-    region: String,
+    region: Region,
     authorizer: Authorizer,
 }
 
@@ -227,7 +237,7 @@ struct Known {
 
 impl Guard {
     /// Requests must be signed for `region` by one of `directory`, or by nobody; what they may do with `resources` is said there.
-    pub fn new(directory: Directory, region: impl Into<String>, resources: Arc<dyn Resources>) -> Self {
+    pub fn new(directory: Directory, region: impl Into<Region>, resources: Arc<dyn Resources>) -> Self {
         let authorizer = Authorizer::new(directory.clone(), resources);
         Self { directory, region: region.into(), authorizer }
     }
@@ -400,7 +410,7 @@ fn check_token(headers: &HeaderMap, query: &Query, token: Option<&Secret>) -> Re
     if good { Ok(()) } else { Err(Refusal::new(StatusCode::BAD_REQUEST, "InvalidToken")) }
 }
 
-/// The host and every `x-amz-*` header must be covered by the signature: they say what is done to what.
+/// The host and every `x-amz-*` and `x-minio-*` header must be covered by the signature: they say what is done to what.
 fn check_signed(claims: &Claims, headers: &HeaderMap, hoisted: &HoistedHeaders) -> Result<(), Refusal> {
     let covered = |name: &str| {
         // The payload's hash is part of what is signed even where the header is not.
@@ -412,8 +422,8 @@ fn check_signed(claims: &Claims, headers: &HeaderMap, hoisted: &HoistedHeaders) 
     if !covered("host") {
         unsigned.push("host");
     }
-    unsigned
-        .extend(headers.keys().map(|name| name.as_str()).filter(|name| name.starts_with("x-amz-") && !covered(name)));
+    let counts = |name: &&str| name.starts_with("x-amz-") || name.starts_with("x-minio-");
+    unsigned.extend(headers.keys().map(|name| name.as_str()).filter(counts).filter(|name| !covered(name)));
     if unsigned.is_empty() {
         return Ok(());
     }
@@ -541,6 +551,9 @@ mod tests {
         assert_eq!(check_signed(&claims(Mechanism::Query, &["host", "x-amz-date"]), &headers, &hoisted), Ok(()));
         let refusal = check_signed(&claims(Mechanism::Header, &["x-amz-date"]), &headers, &hoisted).unwrap_err();
         assert_eq!(refusal.details.0, [("HeadersNotSigned".into(), "host".to_owned())]);
+        headers.insert("x-minio-force-delete", "true".parse().unwrap());
+        let refusal = check_signed(&claims(Mechanism::Query, &["host", "x-amz-date"]), &headers, &hoisted).unwrap_err();
+        assert_eq!(refusal.details.0, [("HeadersNotSigned".into(), "x-minio-force-delete".to_owned())]);
     }
 
     #[test]

@@ -1,19 +1,24 @@
 //! ListObjects, ListObjectsV2, ListObjectVersions, ListMultipartUploads.
 
 use std::collections::HashMap;
+use std::fmt::Write as _;
 
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use http::Uri;
 use s3s::dto::*;
 use s3s::{S3Request, S3Response, S3Result};
+use url::form_urlencoded;
 
+use super::authorize::{Authority, authority};
 use super::error::{from_objects, invalid_argument};
 use super::values::{Encoding, etag, page_limit, signed, signed32, timestamp};
 use super::{Api, display_name};
 use crate::access::acl::Ownership;
 use crate::access::{Directory, Resources as _};
-use crate::metadata::{ListQuery, ListedObject, ListedVersion, UploadId, VersionId};
-use crate::server::VersionOrder;
+use crate::layout::{DATA_SHARDS, PARITY_SHARDS};
+use crate::metadata::{Headers, ListQuery, ListedObject, ListedVersion, Tags, UploadId, VersionId};
+use crate::server::{Descriptions, VersionOrder, element};
 
 /// The owners on a page, each of whom is looked up once.
 struct Owners<'a> {
@@ -69,7 +74,64 @@ fn query(bucket: &str, prefix: Option<&String>, delimiter: Option<&String>, limi
         delimiter: delimiter.cloned().unwrap_or_default(),
         after: String::new(),
         limit,
+        described: false,
     }
+}
+
+/// MinIO's `metadata=true`, which asks for what an object's HEAD and tags would tell.
+fn wants_descriptions(uri: &Uri) -> bool {
+    let query = uri.query().unwrap_or_default();
+    form_urlencoded::parse(query.as_bytes()).any(|(name, value)| name == "metadata" && value == "true")
+}
+
+/// The description of an object, for who might as well read it; as with MinIO, others get the listing without.
+fn described_for(authority: &Authority, object: &ListedObject) -> String {
+    match object.description.as_deref() {
+        Some(description) if authority.may_describe(&object.key) => describe(description),
+        _ => String::new(),
+    }
+}
+
+/// The description of an object as MinIO writes it. A name that no element can have is left out.
+fn describe((headers, tags): &(Headers, Tags)) -> String {
+    let mut xml = String::new();
+    xml.push_str("<UserMetadata>");
+    let own = [
+        ("cache-control", &headers.cache_control),
+        ("content-disposition", &headers.content_disposition),
+        ("content-encoding", &headers.content_encoding),
+        ("content-language", &headers.content_language),
+        ("content-type", &headers.content_type),
+        ("expires", &headers.expires),
+    ];
+    for (name, value) in own {
+        if let Some(value) = value {
+            element(&mut xml, name, value);
+        }
+    }
+    let is_letter = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    for (name, value) in headers.user.iter().filter(|(name, _)| name.chars().all(is_letter)) {
+        element(&mut xml, &format!("X-Amz-Meta-{}", canonical(name)), value);
+    }
+    xml.push_str("</UserMetadata>");
+    if !tags.is_empty() {
+        let tags = form_urlencoded::Serializer::new(String::new()).extend_pairs(tags).finish();
+        element(&mut xml, "UserTags", &tags);
+    }
+    // Data and parity shards.
+    _ = write!(xml, "<Internal><K>{DATA_SHARDS}</K><M>{PARITY_SHARDS}</M></Internal>");
+    xml
+}
+
+/// A header's name as Go writes it, and its clients look for it.
+fn canonical(name: &str) -> String {
+    let mut begins = true;
+    let letters = name.chars().map(|c| {
+        let letter = if begins { c.to_ascii_uppercase() } else { c };
+        begins = c == '-';
+        letter
+    });
+    letters.collect()
 }
 
 /// An empty delimiter is none.
@@ -120,11 +182,14 @@ pub(super) async fn list_objects_v2(
     api: &Api,
     request: S3Request<ListObjectsV2Input>,
 ) -> S3Result<S3Response<ListObjectsV2Output>> {
+    let authority = authority(&request.extensions)?.clone();
+    let described = wants_descriptions(&request.uri);
     let input = request.input;
     let encoding = Encoding::parse(input.encoding_type.as_ref().map(EncodingType::as_str))?;
     let limit = page_limit("max-keys", input.max_keys)?;
     let delimiter = delimiter(input.delimiter.as_ref());
     let list = query(&input.bucket, input.prefix.as_ref(), delimiter.as_ref(), limit);
+    let list = ListQuery { described, ..list };
     // The token says where the page before ended, whatever start-after says.
     let list = match input.continuation_token.as_ref().filter(|token| !token.is_empty()) {
         Some(token) => {
@@ -142,6 +207,7 @@ pub(super) async fn list_objects_v2(
     };
     let page = api.store.list(&list).await.map_err(from_objects)?;
     let token = page.next.as_ref().filter(|_| page.truncated).map(|next| BASE64_URL_SAFE_NO_PAD.encode(next));
+    let descriptions = page.entries.iter().map(|object| described_for(&authority, object)).collect();
     let output = ListObjectsV2Output {
         name: Some(input.bucket),
         prefix: Some(encoding.apply(&list.prefix)),
@@ -165,13 +231,19 @@ pub(super) async fn list_objects_v2(
         ),
         ..Default::default()
     };
-    Ok(S3Response::new(output))
+    let mut response = S3Response::new(output);
+    if described {
+        response.extensions.insert(Descriptions { of: "Contents", each: descriptions });
+    }
+    Ok(response)
 }
 
 pub(super) async fn list_object_versions(
     api: &Api,
     request: S3Request<ListObjectVersionsInput>,
 ) -> S3Result<S3Response<ListObjectVersionsOutput>> {
+    let authority = authority(&request.extensions)?.clone();
+    let described = wants_descriptions(&request.uri);
     let input = request.input;
     let encoding = Encoding::parse(input.encoding_type.as_ref().map(EncodingType::as_str))?;
     let limit = page_limit("max-keys", input.max_keys)?;
@@ -192,6 +264,7 @@ pub(super) async fn list_object_versions(
         })
         .transpose()?;
     let list = query(&input.bucket, input.prefix.as_ref(), delimiter.as_ref(), limit);
+    let list = ListQuery { described, ..list };
     let list = match after_version {
         Some(_) => ListQuery { after: key_marker.clone(), ..list },
         None => list.after_marker(&key_marker),
@@ -199,6 +272,8 @@ pub(super) async fn list_object_versions(
     let mut owners = Owners::in_bucket(api, &input.bucket).await?;
     let page = api.store.list_versions(&list, after_version.as_ref()).await.map_err(from_objects)?;
     let order = VersionOrder(page.entries.iter().map(|listed| listed.marker).collect());
+    let objects = page.entries.iter().filter(|listed| !listed.marker);
+    let descriptions = objects.map(|listed| described_for(&authority, &listed.object)).collect();
     let (mut versions, mut markers) = (Vec::new(), Vec::new());
     for ListedVersion { version, latest, marker, object } in page.entries {
         let owner = Some(owners.of(object.owner.clone()));
@@ -247,6 +322,9 @@ pub(super) async fn list_object_versions(
     };
     let mut response = S3Response::new(output);
     response.extensions.insert(order);
+    if described {
+        response.extensions.insert(Descriptions { of: "Version", each: descriptions });
+    }
     Ok(response)
 }
 

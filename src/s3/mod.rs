@@ -30,6 +30,7 @@ mod public_access;
 mod replication;
 mod rules;
 mod select;
+mod snowball;
 mod tagging;
 mod values;
 mod versioning;
@@ -38,6 +39,7 @@ mod website;
 use s3s::dto::*;
 use s3s::{S3, S3Error, S3Request, S3Response, S3Result};
 
+use crate::access::claims::Region;
 use crate::access::{Directory, Identity};
 use crate::objects::{BucketDefaults, Store};
 use crate::server::Noted;
@@ -46,14 +48,14 @@ use crate::server::Noted;
 #[derive(Debug, Clone)]
 pub struct Api {
     store: Store,
-    region: String,
+    region: Region,
     directory: Directory,
     defaults: BucketDefaults,
 }
 
 impl Api {
-    /// The API of `store`, whose buckets are all in `region`, and whose owners `directory` knows.
-    pub fn new(store: Store, region: impl Into<String>, directory: Directory) -> Self {
+    /// The API of `store`, whose buckets are in `region`, or in what others it accepts, and whose owners `directory` knows.
+    pub fn new(store: Store, region: impl Into<Region>, directory: Directory) -> Self {
         Self { store, region: region.into(), directory, defaults: BucketDefaults::default() }
     }
 

@@ -12,11 +12,11 @@ use super::values::{
     self, ChecksumFields, check_key, etag, etag_list, header_fields, millis, page_limit, put_checksums, signed,
     signed32, take_checksums, timestamp, version, version_id, write_condition,
 };
-use super::{Api, acl, identity, noted, tagging};
+use super::{Api, acl, identity, noted, snowball, tagging};
 use crate::metadata::{
     self, ChecksumType as Kind, DeleteKey, Deleted, PartQuery, ReadRange, VersionId, WriteCondition,
 };
-use crate::objects::{Attributes, DeleteRequest, GetRequest, Got, PutRequest, ReadConditions};
+use crate::objects::{self, Attributes, DeleteRequest, GetRequest, Got, PutRequest, ReadConditions};
 use crate::server::NotedDelete;
 
 /// Keys that one DeleteObjects may name.
@@ -25,6 +25,9 @@ const MAX_DELETE: usize = 1000;
 const DEFAULT_TYPE: &str = "binary/octet-stream";
 
 pub(super) async fn put_object(api: &Api, request: S3Request<PutObjectInput>) -> S3Result<S3Response<PutObjectOutput>> {
+    if snowball::is_asked(&request.input) {
+        return snowball::extract(api, request).await;
+    }
     let who = identity(&request)?;
     let noted = noted(&request);
     let S3Request { mut input, headers, trailing_headers, .. } = request;
@@ -211,8 +214,15 @@ pub(super) async fn delete_object(
     request: S3Request<DeleteObjectInput>,
 ) -> S3Result<S3Response<DeleteObjectOutput>> {
     let owner = identity(&request)?.id;
+    let owns_all = authorize::authority(&request.extensions)?.owns_all();
     let S3Request { input, headers, .. } = request;
     check_key(&input.key)?;
+    if values::force_delete(&headers)? {
+        if !owns_all {
+            return Err(authorize::denied());
+        }
+        return force_delete(api, input, &headers).await;
+    }
     let condition = write_condition(&headers, input.if_match.as_ref(), None)?;
     let condition = WriteCondition {
         size: input.if_match_size.map(|size| size.max(0).unsigned_abs()),
@@ -233,6 +243,32 @@ pub(super) async fn delete_object(
         output.delete_marker = marker.then_some(true);
     }
     Ok(S3Response::with_status(output, StatusCode::NO_CONTENT))
+}
+
+/// The same of a key and all below it, with all versions.
+async fn force_delete(
+    api: &Api,
+    input: DeleteObjectInput,
+    headers: &HeaderMap,
+) -> S3Result<S3Response<DeleteObjectOutput>> {
+    let refused = |message: &str| invalid_argument("x-minio-force-delete", "true", message);
+    // Who names one version, or says when it is to be deleted, does not mean all of them.
+    let is_narrower = input.version_id.is_some()
+        || input.if_match_size.is_some()
+        || input.if_match_last_modified_time.is_some()
+        || headers.contains_key("if-match");
+    if is_narrower {
+        return Err(refused("force-delete takes neither a version nor a condition"));
+    }
+    match api.store.force_delete(input.bucket, input.key).await {
+        Err(objects::Error::Metadata(metadata::Error::BucketState(_))) => {
+            Err(refused("force-delete is forbidden on Object Locking enabled buckets"))
+        }
+        outcome => {
+            outcome.map_err(from_objects)?;
+            Ok(S3Response::with_status(DeleteObjectOutput::default(), StatusCode::NO_CONTENT))
+        }
+    }
 }
 
 pub(super) async fn delete_objects(

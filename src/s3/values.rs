@@ -227,6 +227,16 @@ pub(super) fn version_id(version: Option<&VersionId>) -> Option<String> {
     version.map(|version| version.as_str().to_owned())
 }
 
+/// `x-minio-force-delete`: whether nothing of what is deleted is to stay; in the words that Go has for a boolean.
+pub(super) fn force_delete(headers: &HeaderMap) -> S3Result<bool> {
+    let Some(value) = headers.get("x-minio-force-delete") else { return Ok(false) };
+    match value.to_str().unwrap_or_default() {
+        "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
+        "" | "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),
+        other => Err(invalid_argument("x-minio-force-delete", other, "The value is no boolean")),
+    }
+}
+
 /// `x-amz-checksum-algorithm` and its kin.
 pub(super) fn algorithm(name: Option<&str>) -> S3Result<Option<ChecksumAlgorithm>> {
     let Some(name) = name else { return Ok(None) };

@@ -7,7 +7,7 @@ use http::{HeaderValue, Method, Response, StatusCode, header};
 use s3s::Body;
 
 use super::body::BodyWatch;
-use super::{ErrorCode, ErrorDetails, Refusal, RequestId, StatusOverride, VersionOrder};
+use super::{Descriptions, ErrorCode, ErrorDetails, Refusal, RequestId, StatusOverride, VersionOrder};
 
 /// What of the request is needed to answer it.
 #[derive(Debug, Clone)]
@@ -37,6 +37,7 @@ pub(super) fn complete(
     watch: &BodyWatch,
     host_id: &HeaderValue,
 ) -> Response<Body> {
+    let descriptions: Option<Descriptions> = response.extensions_mut().remove();
     let order: Option<VersionOrder> = response.extensions_mut().remove();
     if let Some(refusal) = refusal(&mut response, watch) {
         let xml = refusal.xml(&asked.resource, asked.id.as_str(), host_id.to_str().unwrap_or_default());
@@ -48,10 +49,13 @@ pub(super) fn complete(
         && let Some(xml) = xml(&response)
     {
         *response.body_mut() = Body::from(bare_etag(&String::from_utf8_lossy(&xml)).into_owned());
-    } else if let Some(order) = order
+    } else if (descriptions.is_some() || order.is_some())
         && let Some(xml) = xml(&response)
     {
-        *response.body_mut() = Body::from(order.apply(&String::from_utf8_lossy(&xml)).into_owned());
+        let xml = String::from_utf8_lossy(&xml);
+        let described = descriptions.map_or(Cow::Borrowed(&*xml), |descriptions| descriptions.apply(&xml));
+        let ordered = order.map_or(Cow::Borrowed(&*described), |order| order.apply(&described)).into_owned();
+        *response.body_mut() = Body::from(ordered);
     }
     response
 }

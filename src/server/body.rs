@@ -43,10 +43,12 @@ pub enum BodyFault {
     ChecksumMismatch = 10,
     /// A document has a CDATA section, whose text would be left out.
     CharacterData = 11,
+    /// A bucket's versioning is to leave out some of its objects.
+    Exclusion = 12,
 }
 
 impl BodyFault {
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 12] = [
         Self::Incomplete,
         Self::TimedOut,
         Self::TooLarge,
@@ -58,6 +60,7 @@ impl BodyFault {
         Self::Md5Mismatch,
         Self::ChecksumMismatch,
         Self::CharacterData,
+        Self::Exclusion,
     ];
 
     /// What an error of a request's body stream means; `None` if it is no fault of the body.
@@ -106,6 +109,8 @@ impl BodyFault {
                 bad("BadDigest").saying("The checksum you specified did not match the calculated checksum.")
             }
             Self::CharacterData => bad("MalformedXML").saying("CDATA sections are not understood here"),
+            Self::Exclusion => Refusal::new(StatusCode::NOT_IMPLEMENTED, "NotImplemented")
+                .saying("ExcludedPrefixes and ExcludeFolders are not implemented: a bucket keeps versions of all its objects or none"),
             Self::Storage => Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "InternalError"),
         }
     }

@@ -25,11 +25,44 @@ pub(super) fn is_document(method: &Method, of_object: bool, query: &Query) -> bo
 /// What begins a CDATA section: `s3s` leaves its text out, and would delete `ac` for `a<![CDATA[b]]>c`.
 const CDATA: &[u8] = b"<![CDATA[";
 
+/// MinIO's `ExcludedPrefixes` and `ExcludeFolders` in a bucket's versioning, which `s3s` leaves out: versions would be kept of what they name.
+const EXCLUSION: &[u8] = b"Exclude";
+
+/// Bytes that are looked for, of which the first is nowhere else in them.
+#[derive(Debug)]
+struct Needle {
+    bytes: &'static [u8],
+    /// How many of them the last ones read agree with.
+    agreed: usize,
+}
+
+impl Needle {
+    fn new(bytes: &'static [u8]) -> Self {
+        Self { bytes, agreed: 0 }
+    }
+
+    fn update(&mut self, seen: &[u8]) {
+        for &byte in seen {
+            match self.bytes.get(self.agreed) {
+                None => return,
+                Some(&next) if next == byte => self.agreed += 1,
+                Some(_) => self.agreed = usize::from(self.bytes.first() == Some(&byte)),
+            }
+        }
+    }
+
+    fn is_found(&self) -> bool {
+        self.agreed == self.bytes.len()
+    }
+}
+
 /// What a document's digests must be.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Announced {
     /// Whether there is a document at all.
     document: bool,
+    /// Whether it is a bucket's versioning.
+    versioning: bool,
     md5: Option<[u8; 16]>,
     checksum: Option<(ChecksumAlgorithm, String)>,
     /// What was signed.
@@ -74,7 +107,7 @@ impl Announced {
             return Err(bad("InvalidRequest")
                 .saying("Missing required header for this request: Content-MD5 OR x-amz-checksum-*"));
         }
-        Ok(Self { document: true, md5, checksum, sha256 })
+        Ok(Self { document: true, versioning: query.has("versioning"), md5, checksum, sha256 })
     }
 
     /// Begins to look at the document, if there is one.
@@ -84,7 +117,12 @@ impl Announced {
         }
         let signed = self.sha256.map(|_| ChecksumAlgorithm::Sha256);
         let algorithms = signed.into_iter().chain(self.checksum.iter().map(|(algorithm, _)| *algorithm));
-        Some(Computing { hashes: Hashes::new(algorithms), announced: self, cdata: 0 })
+        Some(Computing {
+            hashes: Hashes::new(algorithms),
+            announced: self,
+            cdata: Needle::new(CDATA),
+            exclusion: Needle::new(EXCLUSION),
+        })
     }
 }
 
@@ -93,26 +131,22 @@ impl Announced {
 pub(super) struct Computing {
     hashes: Hashes,
     announced: Announced,
-    /// Bytes of [`CDATA`] that the last ones read agree with.
-    cdata: usize,
+    cdata: Needle,
+    exclusion: Needle,
 }
 
 impl Computing {
     pub(super) fn update(&mut self, bytes: &[u8]) {
         self.hashes.update(bytes);
-        for &byte in bytes {
-            match CDATA.get(self.cdata) {
-                None => return,
-                Some(&next) if next == byte => self.cdata += 1,
-                // It begins with a byte that is nowhere else in it.
-                Some(_) => self.cdata = usize::from(CDATA.first() == Some(&byte)),
-            }
+        self.cdata.update(bytes);
+        if self.announced.versioning {
+            self.exclusion.update(bytes);
         }
     }
 
     /// What is wrong with the document, all of which was seen.
     pub(super) fn finish(self) -> Option<BodyFault> {
-        let Self { hashes, announced, cdata } = self;
+        let Self { hashes, announced, cdata, exclusion } = self;
         let sums = hashes.finish();
         let signed = announced.sha256.map(|hash| BASE64_STANDARD.encode(hash));
         if signed.is_some() && signed != sums.checksum(ChecksumAlgorithm::Sha256) {
@@ -126,7 +160,10 @@ impl Computing {
         {
             return Some(BodyFault::ChecksumMismatch);
         }
-        (cdata == CDATA.len()).then_some(BodyFault::CharacterData)
+        if exclusion.is_found() {
+            return Some(BodyFault::Exclusion);
+        }
+        cdata.is_found().then_some(BodyFault::CharacterData)
     }
 }
 
@@ -142,6 +179,14 @@ mod tests {
             map.append(*name, value.parse().unwrap());
         }
         Announced::of(&map, &Query::parse(Some(query)).unwrap(), None).map_err(|refusal| refusal.code.into_owned())
+    }
+
+    #[test]
+    fn versioning_has_no_exclusions() {
+        let document = b"<VersioningConfiguration><ExcludeFolders>true</ExcludeFolders></VersioningConfiguration>";
+        assert_eq!(fault(announced("versioning", &[]).unwrap(), document), Some(BodyFault::Exclusion));
+        assert_eq!(fault(announced("cors", &[]).unwrap(), document), None);
+        assert_eq!(fault(announced("versioning", &[]).unwrap(), b"<VersioningConfiguration/>"), None);
     }
 
     fn fault(announced: Announced, bytes: &[u8]) -> Option<BodyFault> {

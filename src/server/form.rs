@@ -211,7 +211,9 @@ impl PartHead {
                 return Err(FormFault::Malformed);
             }
         }
-        Ok(Self { name: name.ok_or(FormFault::Malformed)?, file_name })
+        // What has no name is neither a field nor the file.
+        let name = name.filter(|name| !name.is_empty()).ok_or(FormFault::Malformed)?;
+        Ok(Self { name, file_name })
     }
 
     fn is_file(&self) -> bool {

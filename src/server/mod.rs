@@ -28,6 +28,7 @@ mod bucket_log;
 mod buckets;
 mod connection;
 mod cors;
+mod described;
 mod document;
 mod form;
 mod health;
@@ -62,6 +63,7 @@ use s3s::service::{S3Service, S3ServiceBuilder};
 use s3s::{S3Error, S3ErrorCode};
 use tracing::Instrument as _;
 
+use crate::access::claims::Region;
 use crate::access::form::FormAccess;
 use crate::access::version2;
 use crate::access::{Directory, Resources};
@@ -86,8 +88,9 @@ pub use access_log::{LoggedBody, TARGET as ACCESS_LOG};
 pub use body::{BodyFault, BodyWatch, BrokenBody};
 pub use bucket_log::{Noted, NotedDelete, NotedSource};
 pub use buckets::Buckets;
+pub use described::Descriptions;
 pub use health::{ClusterState, Drive, Health, Readiness, Spare, Usage};
-pub use refusal::{ErrorDetails, Refusal, StatusOverride};
+pub use refusal::{ErrorDetails, Refusal, StatusOverride, element};
 pub use request_id::RequestId;
 pub use serve::{Limits, Listener, run};
 pub use tls::{PinnedCertificate, Tls, TlsError, TlsFiles};
@@ -148,7 +151,7 @@ impl Preflight {
 #[derive(Debug, Clone)]
 pub struct GatewayConfig {
     /// The region that requests must be signed for.
-    pub region: String,
+    pub region: Region,
     /// The domains whose sub-domains are buckets.
     pub domains: Domains,
     /// The domains whose sub-domains are buckets as websites.
@@ -175,7 +178,7 @@ struct Inner {
     buckets: Arc<dyn Buckets>,
     directory: Directory,
     counters: Arc<Counters>,
-    region: String,
+    region: Region,
     domains: Domains,
     websites: Domains,
     forms: FormAccess,

@@ -138,11 +138,12 @@ impl From<ClaimError> for Refusal {
     }
 }
 
-fn element(xml: &mut String, name: &str, text: &str) {
+/// Appends an element with this text.
+pub fn element(xml: &mut String, name: &str, text: &str) {
     // XML 1.0 has no way to write control characters, not even as references.
     let legal: String = text.chars().map(|c| if legal_in_xml(c) { c } else { '\u{fffd}' }).collect();
-    // Writing to a String cannot fail.
-    let _ = write!(xml, "<{name}>{}</{name}>", quick_xml::escape::escape(legal.as_str()));
+    // Writing to a String cannot fail. Quotes stay as they are, as S3 has them in its messages, and clients look for them.
+    let _ = write!(xml, "<{name}>{}</{name}>", quick_xml::escape::partial_escape(legal.as_str()));
 }
 
 fn legal_in_xml(c: char) -> bool {
@@ -246,7 +247,7 @@ mod tests {
         let xml =
             Refusal::new(StatusCode::NOT_FOUND, "NoSuchKey").with("Key", "<&\">\u{1}\u{ffff}").xml("/b/<", "ID", "H");
         assert!(xml.contains("<Message>The specified key does not exist.</Message>"), "{xml}");
-        assert!(xml.contains("<Key>&lt;&amp;&quot;&gt;\u{fffd}\u{fffd}</Key><Resource>/b/&lt;</Resource>"), "{xml}");
+        assert!(xml.contains("<Key>&lt;&amp;\"&gt;\u{fffd}\u{fffd}</Key><Resource>/b/&lt;</Resource>"), "{xml}");
         assert!(xml.ends_with("<RequestId>ID</RequestId><HostId>H</HostId></Error>"), "{xml}");
     }
 }

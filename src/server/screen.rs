@@ -5,7 +5,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 use percent_encoding::percent_decode_str;
 
 use super::{HoistedHeaders, Refusal};
-use crate::access::claims::{ClaimError, Claims, Mechanism};
+use crate::access::claims::{ClaimError, Claims, Mechanism, Region};
 use crate::access::query::{Query, QueryError};
 
 /// Query parameters of presigned URLs that stand for no header: all that are about the signature, and the SDKs' note on what they
@@ -25,7 +25,7 @@ const NO_HEADERS: [&str; 9] = [
 /// Checks method, host, path, query and what the request claims about its signature; answers query and claims.
 ///
 /// `version2`: whether signatures of version 2 count.
-pub(super) fn screen(parts: &Parts, region: &str, version2: bool) -> Result<(Query, Option<Claims>), Refusal> {
+pub(super) fn screen(parts: &Parts, region: &Region, version2: bool) -> Result<(Query, Option<Claims>), Refusal> {
     let bad = |code, message: &'static str| Refusal::new(StatusCode::BAD_REQUEST, code).saying(message);
     if !matches!(parts.method, Method::GET | Method::HEAD | Method::PUT | Method::POST | Method::DELETE) {
         return Err(Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed")
@@ -42,6 +42,10 @@ pub(super) fn screen(parts: &Parts, region: &str, version2: bool) -> Result<(Que
     let query = Query::parse(parts.uri.query()).map_err(|error| match error {
         QueryError::NotUtf8 => Refusal::new(StatusCode::BAD_REQUEST, "InvalidURI"),
         QueryError::Nul => bad("InvalidArgument", "A query parameter holds a NUL"),
+        // MinIO's clients listen to several kinds of events so.
+        QueryError::Duplicate if names_events(&parts.uri) => {
+            Refusal::new(StatusCode::NOT_IMPLEMENTED, "NotImplemented").saying("events is not implemented")
+        }
         QueryError::Duplicate => bad("InvalidArgument", "A query parameter occurs more than once"),
     })?;
     let claims = Claims::parse(&parts.headers, &query)?;
@@ -52,6 +56,10 @@ pub(super) fn screen(parts: &Parts, region: &str, version2: bool) -> Result<(Que
         claims.check_scope(region)?;
     }
     Ok((query, claims))
+}
+
+fn names_events(uri: &Uri) -> bool {
+    uri.query().unwrap_or_default().split('&').any(|piece| piece.starts_with("events="))
 }
 
 /// Gives a request another path, and the query that it has.

@@ -40,7 +40,7 @@ impl VersionOrder {
 }
 
 /// Where the elements of a name begin and end; none of them is within another. Text has no `<` of its own.
-fn elements(xml: &str, name: &str) -> Vec<(usize, usize)> {
+pub(super) fn elements(xml: &str, name: &str) -> Vec<(usize, usize)> {
     let (open, close) = (format!("<{name}>"), format!("</{name}>"));
     let mut found = Vec::new();
     let mut from = 0;

@@ -10,6 +10,7 @@ mod specs;
 mod fixture;
 
 mod access;
+mod archives;
 mod bucket_logs;
 mod buckets;
 mod check;
@@ -19,6 +20,7 @@ mod faults;
 mod healing;
 mod life;
 mod listing;
+mod minio;
 mod moving;
 mod multipart;
 mod objects;

@@ -13,7 +13,7 @@ use crate::signing::Call;
 const VARY: &str = "Origin, Access-Control-Request-Headers, Access-Control-Request-Method";
 const NOT_ALLOWED: &str = "CORSResponse: This CORS request is not allowed. This is usually because the evalution of Origin, \
                            request method / Access-Control-Request-Method or Access-Control-Request-Headers are not \
-                           whitelisted by the resource&apos;s CORS spec.";
+                           whitelisted by the resource's CORS spec.";
 
 fn rule(origins: &[&str], methods: &[&str], headers: &[&str]) -> CorsRule {
     let strings = |all: &[&str]| all.iter().map(|&text| text.to_owned()).collect();
@@ -126,7 +126,7 @@ async fn a_preflight_that_is_not_allowed_is_told_why() {
         (
             "/bkt/key",
             vec![origin, method("GET"), headers("a b")],
-            "Access-Control-Request-Headers &quot;a b&quot; contains invalid character.",
+            "Access-Control-Request-Headers \"a b\" contains invalid character.",
         ),
     ] {
         let answer = server.send(unsigned(Method::OPTIONS, uri, &asked)).await;

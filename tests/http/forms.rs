@@ -217,8 +217,8 @@ async fn signatures_are_verified() {
     assert_eq!((answer.status, answer.code()), (403, "InvalidAccessKeyId"));
     assert_eq!(answer.element("AWSAccessKeyId"), Some("AKIDOTHER"));
     for (change, message) in [
-        (0, "the region &apos;us-east-1&apos; is wrong; expecting &apos;eu-test-1&apos;"),
-        (1, "incorrect service &quot;sts&quot;. This endpoint belongs to &quot;s3&quot;."),
+        (0, "the region 'us-east-1' is wrong; expecting 'eu-test-1'"),
+        (1, "incorrect service \"sts\". This endpoint belongs to \"s3\"."),
     ] {
         let mut other = form(&server);
         *[&mut other.signer.region, &mut other.signer.service][change] = ["us-east-1", "sts"][change].to_owned();
@@ -234,10 +234,8 @@ async fn signatures_are_verified() {
         let answer = signed.clone().without(name).send(&server).await;
         assert_eq!((answer.status, answer.code()), (400, "InvalidArgument"), "{name}");
         assert_eq!(answer.element("ArgumentName").unwrap().to_lowercase(), name);
-        let lacks = format!(
-            "Bucket POST must contain a field named &apos;{}&apos;.  If it",
-            answer.element("ArgumentName").unwrap()
-        );
+        let lacks =
+            format!("Bucket POST must contain a field named '{}'.  If it", answer.element("ArgumentName").unwrap());
         assert!(answer.body.contains(&lacks), "{}", answer.body);
     }
     assert_eq!(outcome(&form(&server).send(&server).await), (403, "AccessDenied", "Access Denied"));
@@ -279,11 +277,7 @@ async fn policies_are_kept() {
     assert_eq!((ignored.status, server.reached()), (204, vec!["PutObject"]));
     let other = form(&server).condition(r#"["eq", "$key", "other"]"#).signed().send(&server).await;
     assert_eq!((other.status, other.code()), (403, "AccessDenied"));
-    assert!(
-        other.body.contains(&format!("{failed}[&quot;eq&quot;, &quot;$key&quot;, &quot;other&quot;]")),
-        "{}",
-        other.body
-    );
+    assert!(other.body.contains(&format!("{failed}[\"eq\", \"$key\", \"other\"]")), "{}", other.body);
     // The bucket of a form is where it is posted.
     let elsewhere = server.send(post("/bkt2", form(&server).with("bucket", "bkt").signed().body())).await;
     assert_eq!((elsewhere.status, elsewhere.code()), (403, "AccessDenied"));

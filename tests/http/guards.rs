@@ -269,6 +269,9 @@ async fn paths_and_queries_that_cannot_be_are_refused() {
     let twice = call(&server, Method::GET, "/bkt").query("list-type", "2").query("list-type", "2");
     let answer = server.send(signer.header(twice, None)).await;
     assert_eq!((answer.status, answer.code()), (400, "InvalidArgument"));
+    let listening = call(&server, Method::GET, "/bkt").query("events", "a").query("events", "b");
+    let answer = server.send(signer.header(listening, None)).await;
+    assert_eq!((answer.status, answer.code()), (501, "NotImplemented"));
     assert_eq!(server.reached(), NOTHING);
     let raw = server.raw(b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\nConnection: close\r\n\r\n").await;
     assert!(raw.starts_with("HTTP/1.1 400") && raw.contains("InvalidRequest"), "{raw}");

@@ -25,7 +25,7 @@ fn text(longest: usize) -> impl Strategy<Value = String> {
 
 fn query() -> impl Strategy<Value = ListQuery> {
     (text(2), prop::sample::select(&DELIMITERS[..]), text(3), 0..12u32).prop_map(|(prefix, delimiter, after, limit)| {
-        ListQuery { bucket: String::new(), prefix, delimiter: delimiter.into(), after, limit }
+        ListQuery { bucket: String::new(), prefix, delimiter: delimiter.into(), after, limit, described: false }
     })
 }
 
@@ -259,10 +259,16 @@ async fn listed_objects_hold_what_is_printed(f: &Fixture) {
         checksum: Some((ChecksumAlgorithm::Sha256, ChecksumType::Composite)),
         owner: "owner".into(),
         storage_class: StorageClass::ReducedRedundancy,
+        description: None,
     };
     for (prefix, delimiter) in [("", ""), ("dir/", "/"), ("d", "#")] {
         let (prefix, delimiter) = (prefix.into(), delimiter.into());
-        let query = ListQuery { bucket: BUCKET.into(), prefix, delimiter, after: String::new(), limit: 5 };
+        let query = ListQuery { bucket: BUCKET.into(), prefix, delimiter, limit: 5, ..ListQuery::default() };
         assert_eq!(f.meta.list_objects(&query).await.unwrap().entries, std::slice::from_ref(&expected));
+        let described = f.meta.list_objects(&ListQuery { described: true, ..query.clone() }).await.unwrap().entries;
+        let description = Some(Box::new((commit.object.headers.clone(), commit.object.tags.clone())));
+        assert_eq!(described, [ListedObject { description, ..expected.clone() }]);
+        let versions = f.meta.list_versions(&ListQuery { described: true, ..query }, None).await.unwrap().entries;
+        assert_eq!(versions.into_iter().map(|listed| listed.object).collect::<Vec<_>>(), described);
     }
 }

@@ -19,7 +19,7 @@ use sha2::Sha256;
 use time::PrimitiveDateTime;
 use time::macros::format_description;
 
-use super::claims::{ALGORITHM, ClaimError, MAX_EXPIRES};
+use super::claims::{ALGORITHM, ClaimError, MAX_EXPIRES, Region};
 use super::{Directory, Identity, Key, KeyError, Secret};
 use crate::clock::Millis;
 use policy::{Policy, PolicyError};
@@ -186,7 +186,7 @@ pub struct FormAccess {
     /// Who may sign.
     pub directory: Directory,
     /// The region that signatures must be for.
-    pub region: String,
+    pub region: Region,
     /// Whether version 2 counts.
     pub version2: bool,
 }
@@ -255,12 +255,12 @@ impl FormAccess {
         if *service != "s3" {
             return Err(wrong(format!("incorrect service \"{service}\". This endpoint belongs to \"s3\".")));
         }
-        if *region != self.region {
+        if !self.region.accepts(region) {
             return Err(FormError::Malformed {
                 field: "X-Amz-Credential",
                 value: credential.to_owned(),
-                reason: format!("the region '{region}' is wrong; expecting '{}'", self.region),
-                region: Some(self.region.clone()),
+                reason: format!("the region '{region}' is wrong; expecting '{}'", self.region.name()),
+                region: Some(self.region.name().to_owned()),
             });
         }
         let key = self.find(access_key)?;

@@ -215,12 +215,7 @@ impl Authorizer {
         version: Option<&str>,
         who: &Identity,
     ) -> S3Result<Option<Option<ObjectRules>>> {
-        let of_tags = |policy: &Policy| policy.mentions("s3:existingobjecttag");
-        let by_tags = place.rules.policy.as_deref().is_some_and(of_tags)
-            || who.policies.iter().any(|policy| of_tags(policy))
-            || who.session.iter().flat_map(|session| session.iter()).any(|policy| of_tags(policy))
-            || who.boundary.as_deref().is_some_and(of_tags);
-        if place.rules.ownership == Ownership::BucketOwnerEnforced && !by_tags {
+        if place.rules.ownership == Ownership::BucketOwnerEnforced && !asks_for_tags(place, who) {
             return Ok(None);
         }
         self.resources.object_rules(&place.name, key, version).await.map(Some).map_err(from_objects)
@@ -295,6 +290,20 @@ impl Authority {
     /// Whether it must not be told that there is no such object.
     fn must_not_learn(&self, object: Option<&Option<ObjectRules>>) -> bool {
         !matches!(object, Some(Some(_))) && !self.may_list()
+    }
+
+    /// Whether everything in the bucket is the requester's without a question: he is the root of the account that owns it, and it has no
+    /// policy. For what is done to objects that nobody has looked at one by one.
+    pub(super) fn owns_all(&self) -> bool {
+        self.place.as_ref().is_some_and(|place| place.is_plainly_of(&self.who))
+    }
+
+    /// Whether an object's headers and tags may be told, of which only the bucket's own rules are known: not where its own rules have a say.
+    pub(super) fn may_describe(&self, key: &str) -> bool {
+        let enforced = self.place.as_ref().is_some_and(|place| {
+            place.rules.ownership == Ownership::BucketOwnerEnforced && !asks_for_tags(place, &self.who)
+        });
+        enforced && self.may("s3:GetObject", key, None) && self.may("s3:GetObjectTagging", key, None)
     }
 
     /// Whether its policy, in place of the one that it has, would allow something on the bucket that the request is about.
@@ -420,6 +429,15 @@ pub(super) fn authority(extensions: &http::Extensions) -> S3Result<&Authority> {
 /// 403 `AccessDenied`.
 pub(super) fn denied() -> S3Error {
     s3_error("AccessDenied", StatusCode::FORBIDDEN, "Access Denied")
+}
+
+/// Whether any policy is about the tags that an object has.
+fn asks_for_tags(place: &Place, who: &Identity) -> bool {
+    let of_tags = |policy: &Policy| policy.mentions("s3:existingobjecttag");
+    place.rules.policy.as_deref().is_some_and(of_tags)
+        || who.policies.iter().any(|policy| of_tags(policy))
+        || who.session.iter().flat_map(|session| session.iter()).any(|policy| of_tags(policy))
+        || who.boundary.as_deref().is_some_and(of_tags)
 }
 
 /// The account that a client expects to own a bucket, by its id or its canonical id.

@@ -84,6 +84,7 @@ fn what_is_no_form_or_ends_as_none_is_malformed() {
         whole.replacen("name=\"key\"", "title=\"key\"", 1),
         whole.replacen("name=\"key\"", "name=\"key\"; name=\"other\"", 1),
         whole.replacen("name=\"key\"", "name=\"key", 1),
+        whole.replacen("name=\"key\"", "name=\"\"", 1),
         whole.replacen("--XX\r\n", "--XXX\r\n", 1),
         whole.replace("--XX--\r\n", "--XXX--\r\n"),
         whole.replace("--XX--\r\n", "--XX-\r\n"),
