@@ -2,6 +2,7 @@
 //!
 //! Every method of [`Metadata`] is a whole transaction. SQL appears in this room alone.
 
+mod append;
 mod buckets;
 mod changes;
 mod check;
@@ -37,6 +38,7 @@ use futures_util::future::BoxFuture;
 use crate::clock::Millis;
 
 pub use crate::layout::IdRange;
+pub use append::{AppendBase, AppendCommit, AppendCopy};
 pub use changes::{Change, ChangeFeed, read_changes};
 pub use dialect::ChangeRecord;
 pub use dump::{Cell, Dump, DumpPage, Kind, SCHEMA, TABLES, Table};
@@ -147,6 +149,23 @@ pub enum Error {
     /// The data that was to be referred to has been released meanwhile: resolve again and retry.
     #[error("the source changed while it was read")]
     SourceChanged,
+    /// Others refer to the data that was to be changed: it must be copied first.
+    #[error("others refer to the same data")]
+    DataShared,
+    /// A second reference to bytes in a packed chunk was asked for: they must be copied.
+    #[error("bytes in packed chunks have one owner")]
+    DataPacked,
+    /// The object has as many parts as there can be.
+    #[error("the object {key} in bucket {bucket} cannot have more parts")]
+    TooManyParts {
+        /// The bucket.
+        bucket: String,
+        /// The key.
+        key: String,
+    },
+    /// The bucket keeps versions, or did, which this does not go with.
+    #[error("bucket {0} keeps versions")]
+    KeepsVersions(String),
     /// The instance's reserved ids have been closed: it has been judged dead and must not commit.
     #[error("the chunk ids of this write are no longer reserved")]
     RangeClosed,

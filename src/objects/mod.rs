@@ -3,6 +3,7 @@
 //! Every operation that changes something runs in a task of its own, so that a client that goes away cannot stop it between two
 //! steps: it either commits or cleans up after itself.
 
+mod append;
 mod body;
 mod buckets;
 mod compact;
@@ -115,15 +116,15 @@ impl Store {
     }
 
     /// Removes freshly written chunks after a commit that failed; after one whose outcome is unknown, nothing.
-    async fn undo<T>(&self, outcome: metadata::Result<T>, chunks: &[crate::layout::NewChunk]) -> Result<T> {
+    async fn undo<T>(&self, outcome: Result<T>, chunks: &[crate::layout::NewChunk]) -> Result<T> {
         if let Err(error) = &outcome {
-            if matches!(error, metadata::Error::Ambiguous(_)) {
+            if matches!(error, Error::Metadata(metadata::Error::Ambiguous(_))) {
                 tracing::error!(%error, "a commit's outcome is unknown: its shards are left for the sweep to judge");
             } else {
                 self.chunks.discard(chunks).await;
             }
         }
-        Ok(outcome?)
+        outcome
     }
 
     /// The bytes `range` of some content, of which `first` are the first extents.

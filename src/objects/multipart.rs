@@ -200,7 +200,7 @@ impl Store {
                 let chunks = data.chunks.clone();
                 let commit = PartCommit { source: PartSource::New(data), ..part };
                 let outcome = self.metadata.commit_part(&commit).await;
-                self.undo(outcome, &chunks).await?;
+                self.undo(outcome.map_err(Into::into), &chunks).await?;
             }
         }
         Ok(uploaded)

@@ -111,7 +111,7 @@ impl Store {
             Received::Large(data) => {
                 let commit = PutCommit { batch: batch(), bucket, object, data, condition };
                 let outcome = self.metadata.commit_put(&commit).await;
-                let version = self.undo(outcome, &commit.data.chunks).await?;
+                let version = self.undo(outcome.map_err(Into::into), &commit.data.chunks).await?;
                 (commit.data.len, version)
             }
         };

@@ -138,6 +138,14 @@ pub(super) fn from_objects(error: Error) -> S3Error {
         ),
         Error::InvalidRequest(message) => invalid_request(message),
         Error::InvalidArgument { name, value, message } => invalid_argument(&name, &value, message),
+        Error::InvalidWriteOffset { size, .. } => {
+            let message = "The write offset value that you specified does not match the current object size.";
+            with_detail(
+                s3_error("InvalidWriteOffset", StatusCode::BAD_REQUEST, message),
+                "ActualObjectSize",
+                size.to_string(),
+            )
+        }
         Error::NoSuchConfiguration => no_such_configuration(),
         Error::TooManyConfigurations => s3_error(
             "TooManyConfigurations",
@@ -262,6 +270,21 @@ pub(super) fn from_metadata(error: MetadataError) -> S3Error {
         ),
         MetadataError::InvalidPart { upload, number } => invalid_part(number, &upload.0, ""),
         MetadataError::PreconditionFailed { header, .. } => precondition_failed(header),
+        MetadataError::TooManyParts { .. } => s3_error(
+            "TooManyParts",
+            StatusCode::BAD_REQUEST,
+            "You have attempted to add more parts than the maximum of 10000 that are allowed for this object. You can use the \
+             CopyObject operation to copy this object to another and then add more data to the newly copied object.",
+        ),
+        MetadataError::KeepsVersions(bucket) => with_detail(
+            s3_error(
+                "NotImplemented",
+                StatusCode::NOT_IMPLEMENTED,
+                "This functionality is not implemented for buckets that keep versions.",
+            ),
+            "BucketName",
+            bucket,
+        ),
         MetadataError::SourceChanged => s3_error(
             "OperationAborted",
             StatusCode::CONFLICT,

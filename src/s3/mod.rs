@@ -91,7 +91,7 @@ macro_rules! operations {
         impl S3 for Api {
             $(
                 async fn $method(&self, request: S3Request<$input>) -> S3Result<S3Response<$output>> {
-                    values::refuse_unbuilt_headers(&request.headers)?;
+                    values::refuse_unbuilt_headers(&request.headers, stringify!($method))?;
                     $module::$method(self, request).await
                 }
             )*

@@ -29,6 +29,7 @@ pub(super) async fn put_object(api: &Api, request: S3Request<PutObjectInput>) ->
     check_key(&input.key)?;
     let checksums = take_checksums!(input);
     let lock = lock_fields!(input, api.store.clock().now())?;
+    let offset = input.write_offset_bytes.map(write_offset).transpose()?;
     let put = PutRequest {
         bucket: input.bucket,
         key: input.key.clone(),
@@ -40,18 +41,30 @@ pub(super) async fn put_object(api: &Api, request: S3Request<PutObjectInput>) ->
         expected: expected(&headers, input.content_length, checksums, trailing_headers)?,
         body: incoming(input.body),
     };
-    let stored = api.store.put(put).await.map_err(from_objects)?;
+    let stored = match offset {
+        Some(offset) => api.store.append(put, offset).await,
+        None => api.store.put(put).await,
+    };
+    let stored = stored.map_err(from_objects)?;
     if let Some(noted) = noted {
         noted.object(&input.key, stored.size);
     }
     let mut output = PutObjectOutput {
         e_tag: Some(etag(&stored.etag)),
+        size: offset.map(|_| signed(stored.size)),
         version_id: version_id(stored.version.as_ref()),
         ..Default::default()
     };
     output.checksum_type = stored.checksum.as_ref().map(|c| c.kind.name().to_owned().into());
     put_checksums!(output, ChecksumFields::from_checksum(stored.checksum.as_ref()));
     Ok(S3Response::new(output))
+}
+
+/// `x-amz-write-offset-bytes`
+fn write_offset(offset: i64) -> S3Result<u64> {
+    u64::try_from(offset).map_err(|_| {
+        invalid_argument("x-amz-write-offset-bytes", &offset.to_string(), "The write offset must not be negative.")
+    })
 }
 
 /// `Range` and `partNumber`, which exclude each other.

@@ -9,6 +9,7 @@ mod specs;
 
 mod fixture;
 
+mod appending;
 mod bucket_logs;
 mod buckets;
 mod check;

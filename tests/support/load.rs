@@ -173,9 +173,19 @@ async fn write(
         let key = format!("{number}/{}", dice.roll(KEYS));
         let content = Content { seed: dice.roll(u64::MAX), len: LENGTHS[dice.roll(LENGTHS.len() as u64) as usize] };
         let (wanted, done) = match dice.roll(20) {
-            0..=11 => {
+            0..=8 => {
                 let put = Call::new(Method::PUT, &path(&key)).body(content.bytes());
                 (Some(vec![content]), outcome(client.send(put).await))
+            }
+            9..=11 => {
+                // Only to what is known for sure there is an end that is known.
+                let was = known.get(&key).filter(|known| known.is_sure()).and_then(|known| known.sure.clone());
+                let Some(mut parts) = was.filter(|_| content.len > 0) else { continue };
+                let offset = parts.iter().map(|part| part.len).sum::<usize>();
+                let append =
+                    Call::new(Method::PUT, &path(&key)).header("x-amz-write-offset-bytes", &offset.to_string());
+                parts.push(content);
+                (Some(parts), outcome(client.send(append.body(content.bytes())).await))
             }
             12..=15 => (None, outcome(client.send(Call::new(Method::DELETE, &path(&key))).await)),
             16 | 17 => {
