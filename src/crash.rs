@@ -33,9 +33,10 @@ pub const POINTS: &[&str] = &[
     // An append's bytes are; those before them are written once more, because others refer to them.
     "append.received",
     "append.copied",
-    // Put, append, part, completion, abort, copy, deletion: committed, and the client has no answer.
+    // Put, append, rename, part, completion, abort, copy, deletion: committed, and the client has no answer.
     "put.committed",
     "append.committed",
+    "rename.committed",
     "part.committed",
     "complete.committed",
     "abort.committed",

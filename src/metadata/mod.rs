@@ -18,6 +18,7 @@ mod objects;
 mod packed;
 mod ranges;
 mod reclaim;
+mod rename;
 mod resolve;
 mod restore;
 mod rows;
@@ -46,6 +47,7 @@ pub use heal::{ChunkCounts, ChunkRow, ChunkState};
 pub use jobs::{JobRow, JobState, Progress};
 pub use lock::{BucketLock, DefaultRetention, ObjectLock, Period, Retention, RetentionMode, VersionChange};
 pub use packed::{Appended, PackedCommit, PackedEntry, PackedOwner, PackedWrite};
+pub use rename::{RenameCommit, RenameCondition, RenameToken};
 pub use restore::{FoundVolume, Restoration, RestoredChunk};
 pub use snapshots::{SnapshotRow, SnapshotState};
 pub use types::*;
@@ -163,6 +165,9 @@ pub enum Error {
         /// The key.
         key: String,
     },
+    /// A client's name for a request was another request's before.
+    #[error("the token {0} was another request's")]
+    TokenReused(String),
     /// The bucket keeps versions, or did, which this does not go with.
     #[error("bucket {0} keeps versions")]
     KeepsVersions(String),

@@ -1,7 +1,7 @@
 //! What every verified request must meet before an operation sees it.
 //!
 //! `s3s` verifies signatures, and then trusts much that the signature does not cover and routes what it does not know to
-//! the bare verb: without the checks here `PUT /bucket/key?renameObject` overwrites the object, `DELETE /bucket?versioning`
+//! the bare verb: without the checks here `PUT /bucket/key?encryption` overwrites the object, `DELETE /bucket?versioning`
 //! deletes the bucket, and whoever holds a presigned PUT adds `x-amz-copy-source` and reads what he likes. Everything not
 //! listed here is refused.
 
@@ -16,6 +16,7 @@ use crate::access::query::Query;
 use crate::access::version2;
 use crate::access::{Directory, Identity};
 use crate::s3::post::VerifiedForm;
+use crate::s3::rename::Renames;
 use crate::server::{HoistedHeaders, LengthUnknown, Noted, Preflight, Refusal, Version2Verified, WebsiteRead};
 
 /// Operations with the query parameters that each takes. An operation that is not here does not exist.
@@ -76,6 +77,7 @@ const OPERATIONS: &[(&str, &[&str])] = &[
     ),
     // Objects
     ("PutObject", &[]),
+    ("RenameObject", &["renameObject"]),
     ("CopyObject", &[]),
     (
         "GetObject",
@@ -242,7 +244,12 @@ impl Guard {
         if !claims.version2 {
             check_signed(&claims, cx.headers(), &hoisted)?;
         }
-        let operation = cx.s3_op().name().to_owned();
+        let mut operation = cx.s3_op().name().to_owned();
+        // s3s does not know it. It reads one object, deletes it, and puts another.
+        if operation == "PutObject" && query.has("renameObject") {
+            operation = "RenameObject".into();
+            cx.extensions_mut().insert(Renames);
+        }
         let of_object = cx.s3_path().get_object_key().is_some();
         check_parameters(&operation, cx.method(), of_object, &claims, &query)?;
         if UPLOADS.contains(&operation.as_str()) && cx.extensions_mut().get::<LengthUnknown>().is_some() {
@@ -398,6 +405,8 @@ mod tests {
             ("HeadObject", Method::HEAD, true, "tagging", "405"),
             ("PutObject", Method::PUT, true, "", "ok"),
             ("PutObject", Method::PUT, true, "renameObject", "501"),
+            ("RenameObject", Method::PUT, true, "renameObject", "ok"),
+            ("CopyObject", Method::PUT, true, "renameObject", "501"),
             ("PutObject", Method::PUT, true, "encryption", "501"),
             ("PutObject", Method::PUT, true, "uploadId=x", "501"),
             ("PutObject", Method::PUT, true, "partNumber=1", "501"),

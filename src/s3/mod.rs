@@ -21,6 +21,7 @@ mod multipart;
 mod notification;
 mod objects;
 pub mod post;
+mod rename;
 mod replication;
 mod rules;
 mod select;

@@ -7,6 +7,7 @@ use s3s::{S3Request, S3Response, S3Result};
 use super::body::{expected, incoming, outgoing};
 use super::error::{from_metadata, from_objects, invalid_argument, invalid_request, malformed_xml, s3_error};
 use super::locking::{lock_fields, put_lock};
+use super::rename::{Renames, rename_object};
 use super::values::{
     self, ChecksumFields, check_key, etag, etag_list, header_fields, millis, page_limit, put_checksums, signed,
     signed32, take_checksums, timestamp, version, version_id, write_condition,
@@ -22,6 +23,9 @@ const MAX_DELETE: usize = 1000;
 const DEFAULT_TYPE: &str = "binary/octet-stream";
 
 pub(super) async fn put_object(api: &Api, request: S3Request<PutObjectInput>) -> S3Result<S3Response<PutObjectOutput>> {
+    if request.extensions.get::<Renames>().is_some() {
+        return rename_object(api, request).await;
+    }
     check_owner(&request, request.input.expected_bucket_owner.as_ref())?;
     let owner = identity(&request)?.id;
     let noted = noted(&request);

@@ -27,6 +27,7 @@ mod outage;
 mod packing;
 mod power;
 mod rebalancing;
+mod renaming;
 mod snapshots;
 mod sweep;
 mod tagging;

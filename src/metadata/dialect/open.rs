@@ -27,6 +27,7 @@ const POSTGRES: &[(i64, &str, &str)] = &[
     (7, "completions", include_str!("../../../migrations/postgres/0007_completions.sql")),
     (8, "change_log", include_str!("../../../migrations/postgres/0008_change_log.sql")),
     (9, "versions", include_str!("../../../migrations/postgres/0009_versions.sql")),
+    (12, "renames", include_str!("../../../migrations/postgres/0012_renames.sql")),
 ];
 const SQLITE: &[(i64, &str, &str)] = &[
     (1, "initial", include_str!("../../../migrations/sqlite/0001_initial.sql")),
@@ -38,6 +39,7 @@ const SQLITE: &[(i64, &str, &str)] = &[
     (7, "completions", include_str!("../../../migrations/sqlite/0007_completions.sql")),
     (8, "change_log", include_str!("../../../migrations/sqlite/0008_change_log.sql")),
     (9, "versions", include_str!("../../../migrations/sqlite/0009_versions.sql")),
+    (12, "renames", include_str!("../../../migrations/sqlite/0012_renames.sql")),
 ];
 
 /// The oldest PostgreSQL that will do, as `server_version_num` has it.

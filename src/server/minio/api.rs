@@ -28,7 +28,7 @@ impl Scope {
 pub(in crate::server) struct Api(pub(super) usize);
 
 /// All names, sorted.
-pub(super) const NAMES: [&str; 69] = [
+pub(super) const NAMES: [&str; 70] = [
     "abortmultipartupload",
     "completemultipartupload",
     "copyobject",
@@ -97,6 +97,7 @@ pub(super) const NAMES: [&str; 69] = [
     "putobjectpart",
     "putobjectretention",
     "putobjecttagging",
+    "renameobject",
     "selectobjectcontent",
 ];
 
@@ -192,6 +193,7 @@ fn name(method: &Method, scope: Scope, query: &str, headers: &HeaderMap) -> Opti
         (Scope::Object, &Method::PUT) => match of_table(&OF_OBJECTS) {
             Some((_, _, put, _)) => put?,
             None if copies() => "copyobject",
+            None if has("renameObject") => "renameobject",
             None => "putobject",
         },
         (Scope::Object, &Method::DELETE) => match of_table(&OF_OBJECTS) {
@@ -241,6 +243,7 @@ mod tests {
             (Method::GET, Scope::Object, "uploadId=1", &none, Some("listobjectparts")),
             (Method::PUT, Scope::Object, "x-id=PutObject", &none, Some("putobject")),
             (Method::PUT, Scope::Object, "", &copy, Some("copyobject")),
+            (Method::PUT, Scope::Object, "renameObject", &none, Some("renameobject")),
             (Method::PUT, Scope::Object, "partNumber=1&uploadId=2", &none, Some("putobjectpart")),
             (Method::PUT, Scope::Object, "uploadId=2&partNumber=1", &copy, Some("copyobjectpart")),
             (Method::DELETE, Scope::Object, "uploadId=2", &none, Some("abortmultipartupload")),
