@@ -47,7 +47,7 @@ pub use heal::{ChunkCounts, ChunkRow, ChunkState};
 pub use jobs::{JobRow, JobState, Progress};
 pub use lock::{BucketLock, DefaultRetention, ObjectLock, Period, Retention, RetentionMode, VersionChange};
 pub use packed::{Appended, PackedCommit, PackedEntry, PackedOwner, PackedWrite};
-pub use rename::{RenameCommit, RenameCondition, RenameToken};
+pub use rename::{RenameCommit, RenameCondition, RenameToken, Renamed};
 pub use restore::{FoundVolume, Restoration, RestoredChunk};
 pub use snapshots::{SnapshotRow, SnapshotState};
 pub use types::*;

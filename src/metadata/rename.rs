@@ -48,6 +48,15 @@ pub struct RenameCommit {
     pub now: Millis,
 }
 
+/// An object that was renamed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Renamed {
+    /// Its length in bytes.
+    pub size: u64,
+    /// Its ETag, without quotes.
+    pub etag: String,
+}
+
 impl RenameCondition {
     /// The header that does not hold, in RFC 9110's order; dates compare by whole seconds, and one in the future says nothing. Where there is
     /// no object, conditions on one fail.
@@ -77,12 +86,13 @@ impl RenameCondition {
 }
 
 impl Metadata {
-    /// Gives an object another key. One that is asked for again by the same token, within a day, succeeds once more and does nothing.
+    /// Gives an object another key. One that is asked for again by the same token, within a day, succeeds once more and does nothing:
+    /// `None`.
     ///
     /// # Errors
     /// [`Error::NoSuchBucket`], [`Error::NoSuchKey`], [`Error::PreconditionFailed`], [`Error::KeepsVersions`], [`Error::ObjectLocked`],
     /// [`Error::TokenReused`].
-    pub fn rename<'a>(&'a self, commit: &'a RenameCommit) -> Answer<'a, ()> {
+    pub fn rename<'a>(&'a self, commit: &'a RenameCommit) -> Answer<'a, Option<Renamed>> {
         Box::pin(async move {
             retrying(|| async {
                 let mut tx = self.db.begin(Some(commit.batch)).await?;
@@ -94,7 +104,7 @@ impl Metadata {
     }
 }
 
-async fn rename(tx: &mut Tx, commit: &RenameCommit) -> Result<()> {
+async fn rename(tx: &mut Tx, commit: &RenameCommit) -> Result<Option<Renamed>> {
     let RenameCommit { bucket: name, from, to, now, .. } = commit;
     let bucket = buckets::hold(tx, name).await?;
     if bucket.versioning != Versioning::Never {
@@ -105,7 +115,7 @@ async fn rename(tx: &mut Tx, commit: &RenameCommit) -> Result<()> {
     if let Some(token) = &commit.token
         && is_done(tx, bucket.id, token).await?
     {
-        return Ok(());
+        return Ok(None);
     }
     let mut held = write::held(tx, &[(&bucket, from), (&bucket, to)]).await?.into_iter();
     let source = held.next().and_then(|held| held.current).ok_or_else(|| versions::no_such_key(name, from))?;
@@ -134,7 +144,7 @@ async fn rename(tx: &mut Tx, commit: &RenameCommit) -> Result<()> {
             return Err(Error::TokenReused(token.name.clone()));
         }
     }
-    Ok(())
+    Ok(Some(Renamed { size: source.size, etag: source.etag }))
 }
 
 /// The header of the same condition on the source.

@@ -11,6 +11,7 @@ use super::{
 };
 use crate::chunks::{Body, Owner};
 use crate::crash;
+use crate::events::EventName;
 use crate::layout::NewData;
 use crate::metadata::{
     self, AppendBase, AppendCommit, AppendCopy, Checksum, ChecksumAlgorithm, ChecksumType, Content, Headers, NewObject,
@@ -91,6 +92,7 @@ impl Store {
                 return Err(error);
             }
         };
+        let telling = self.telling(EventName::CreatedPut, &target.bucket, &target.key);
         crash::point("append.received");
         let piece = Piece { received, sums };
         let outcome = self.append_received(&target, base, &piece).await;
@@ -99,6 +101,7 @@ impl Store {
             Received::Large(data) => self.undo(outcome, &data.chunks).await,
         }?;
         crash::point("append.committed");
+        self.tell(telling, stored.facts());
         Ok(Stored { checksum: shown, ..stored })
     }
 

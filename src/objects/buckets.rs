@@ -1,6 +1,8 @@
 //! Buckets.
 
+use super::tell::Facts;
 use super::{Result, Store};
+use crate::events::EventName;
 use crate::metadata::{Bucket, BucketChange, BucketQuery, NewBucket};
 
 impl Store {
@@ -11,7 +13,13 @@ impl Store {
     pub async fn create_bucket(&self, name: String, region: String, owner: String, lock: bool) -> Result<Bucket> {
         let bucket = NewBucket { name, region, owner, lock, created: self.clock.now() };
         let store = self.clone();
-        Self::to_the_end(async move { Ok(store.metadata.create_bucket(&bucket).await?) }).await
+        Self::to_the_end(async move {
+            let created = store.metadata.create_bucket(&bucket).await?;
+            let telling = store.telling(EventName::BucketCreated, &bucket.name, "");
+            store.tell(telling, Facts::default());
+            Ok(created)
+        })
+        .await
     }
 
     /// The bucket of that name.
@@ -37,7 +45,13 @@ impl Store {
     /// [`crate::metadata::Error::NoSuchBucket`], [`crate::metadata::Error::BucketNotEmpty`].
     pub async fn delete_bucket(&self, name: String) -> Result<()> {
         let store = self.clone();
-        Self::to_the_end(async move { Ok(store.metadata.delete_bucket(&name, store.clock.now()).await?) }).await
+        Self::to_the_end(async move {
+            store.metadata.delete_bucket(&name, store.clock.now()).await?;
+            let telling = store.telling(EventName::BucketRemoved, &name, "");
+            store.tell(telling, Facts::default());
+            Ok(())
+        })
+        .await
     }
 
     /// A page of buckets, and whether there are more.

@@ -10,10 +10,12 @@ use futures_util::TryStreamExt;
 
 use super::digest::{Hashes, Sums};
 use super::put::DEFAULT_CHECKSUM;
+use super::tell::Facts;
 use super::{Error, MAX_PUT_LEN, ReadConditions, Received, Result, Store, UploadedPart, batch};
 use crate::chunks::{Digest, Hold, Owner};
 use crate::clock::Millis;
 use crate::crash;
+use crate::events::EventName;
 use crate::layout::{CHUNK_LEN, NewData, PlacedExtent};
 use crate::metadata::{
     self, Checksum, ChecksumAlgorithm, ChecksumType, Content, CopyCommit, Headers, NewObject, Object, ObjectLock,
@@ -221,6 +223,8 @@ impl Store {
             }
         };
         crash::point("copy.committed");
+        let telling = self.telling(EventName::CreatedCopy, &request.bucket, &request.key);
+        self.tell(telling, Facts { size: Some(source.size), etag: Some(&etag), version: version.as_ref() });
         Ok(Copied { etag, modified, checksum, version, source_version })
     }
 

@@ -28,16 +28,19 @@ mod put;
 mod rename;
 mod replication;
 mod tagging;
+mod tell;
 mod versions;
 mod website;
 
 use std::future::Future;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
 
 use crate::chunks::{Body, BodyError, ChunkError, ChunkStore, Digest, Entry, Hold, LedgerError, Owner};
 use crate::clock::{Clock, random_bytes};
+use crate::events::{Bus, Origin};
 use crate::layout::NewData;
 use crate::metadata::{self, BatchId, Content, ExtentQuery, Metadata};
 use lanes::Lanes;
@@ -82,6 +85,9 @@ pub struct Store {
     clock: Clock,
     lanes: Lanes,
     pack_max: usize,
+    events: Bus,
+    /// Whom it works for, if that is known.
+    origin: Arc<Origin>,
 }
 
 impl Store {
@@ -89,7 +95,8 @@ impl Store {
     pub fn new(metadata: Metadata, chunks: ChunkStore, clock: Clock, pack: &PackConfig) -> Self {
         let lanes = Lanes::new(&metadata, &chunks, &clock, pack);
         let pack_max = (pack.pack_max as usize).min(Entry::MAX_LEN);
-        Self { metadata, chunks, clock, lanes, pack_max }
+        let (events, origin) = (Bus::default(), Arc::default());
+        Self { metadata, chunks, clock, lanes, pack_max, events, origin }
     }
 
     /// Ends the open packed chunks of this instance; further small writes open new ones.

@@ -1,8 +1,10 @@
 //! RenameObject.
 
+use super::tell::Facts;
 use super::{Error, Result, Store, batch};
 use crate::crash;
-use crate::metadata::{RenameCommit, RenameCondition, RenameToken};
+use crate::events::EventName;
+use crate::metadata::{RenameCommit, RenameCondition, RenameToken, Renamed};
 
 /// A RenameObject.
 #[derive(Debug, Clone)]
@@ -35,8 +37,15 @@ impl Store {
         let commit = RenameCommit { batch: batch(), bucket, from, to, source, destination, token, now };
         let store = self.clone();
         Self::to_the_end(async move {
-            store.metadata.rename(&commit).await?;
+            let renamed = store.metadata.rename(&commit).await?;
             crash::point("rename.committed");
+            // One that is asked for again happens once.
+            if let Some(Renamed { size, etag }) = renamed {
+                let telling = store.telling(EventName::CreatedCopy, &commit.bucket, &commit.to);
+                store.tell(telling, Facts { size: Some(size), etag: Some(&etag), ..Facts::default() });
+                let telling = store.telling(EventName::RemovedDelete, &commit.bucket, &commit.from);
+                store.tell(telling, Facts::default());
+            }
             Ok(())
         })
         .await

@@ -7,9 +7,11 @@
 
 use std::borrow::Cow;
 
-use http::{HeaderMap, Method, StatusCode};
+use http::{Extensions, HeaderMap, Method, StatusCode, Uri};
 use s3s::access::{S3Access, S3AccessContext};
-use s3s::{S3Error, S3ErrorCode, S3Result};
+use s3s::auth::Credentials;
+use s3s::path::S3Path;
+use s3s::{Body, S3Error, S3ErrorCode, S3Request, S3Result};
 
 use crate::access::claims::{ClaimError, Claims, Mechanism};
 use crate::access::query::Query;
@@ -22,6 +24,7 @@ use crate::server::{HoistedHeaders, LengthUnknown, Noted, Preflight, Refusal, Ve
 /// Operations with the query parameters that each takes. An operation that is not here does not exist.
 const OPERATIONS: &[(&str, &[&str])] = &[
     ("ListBuckets", &["bucket-region", "continuation-token", "max-buckets", "prefix"]),
+    ("ListenNotification", LISTENING),
     // Buckets
     ("CreateBucket", &[]),
     ("HeadBucket", &[]),
@@ -75,6 +78,7 @@ const OPERATIONS: &[(&str, &[&str])] = &[
         "ListObjectVersions",
         &["versions", "delimiter", "encoding-type", "key-marker", "max-keys", "prefix", "version-id-marker"],
     ),
+    ("ListenBucketNotification", LISTENING),
     // Objects
     ("PutObject", &[]),
     ("RenameObject", &["renameObject"]),
@@ -128,6 +132,9 @@ const OPERATIONS: &[(&str, &[&str])] = &[
         &["uploads", "delimiter", "encoding-type", "key-marker", "max-uploads", "prefix", "upload-id-marker"],
     ),
 ];
+
+/// What those say who listen to events, in one bucket or in all.
+const LISTENING: &[&str] = &["events", "ping", "prefix", "suffix"];
 
 /// Parameters that may come with any operation: the SDKs' name of it, and the presigned URL's own.
 const ALWAYS: &[&str] = &[
@@ -204,15 +211,15 @@ impl Guard {
     }
 
     /// A website reads objects for anybody; whose it reads was decided where the mark was put.
-    fn examine_website(&self, cx: &mut S3AccessContext<'_>) -> Result<(), Refusal> {
-        if !matches!(cx.s3_op().name(), "GetObject" | "HeadObject") {
+    fn examine_website(&self, cx: &mut impl Asked) -> Result<(), Refusal> {
+        if !matches!(cx.operation(), "GetObject" | "HeadObject") {
             return Err(Refusal::new(StatusCode::FORBIDDEN, "AccessDenied"));
         }
         cx.extensions_mut().insert(self.directory.root().clone());
         Ok(())
     }
 
-    fn examine(&self, cx: &mut S3AccessContext<'_>) -> Result<(), Refusal> {
+    fn examine(&self, cx: &mut impl Asked) -> Result<(), Refusal> {
         if cx.extensions_mut().get::<WebsiteRead>().is_some() {
             return self.examine_website(cx);
         }
@@ -244,7 +251,7 @@ impl Guard {
         if !claims.version2 {
             check_signed(&claims, cx.headers(), &hoisted)?;
         }
-        let mut operation = cx.s3_op().name().to_owned();
+        let mut operation = cx.operation().to_owned();
         // s3s does not know it. It reads one object, deletes it, and puts another.
         if operation == "PutObject" && query.has("renameObject") {
             operation = "RenameObject".into();
@@ -261,16 +268,96 @@ impl Guard {
 }
 
 /// Lets a request through as one of `identity`.
-fn admit(cx: &mut S3AccessContext<'_>, identity: Identity) {
+fn admit(cx: &mut impl Asked, identity: Identity) {
     if let Some(noted) = cx.extensions_mut().get::<Noted>() {
         noted.requester(&identity.account.canonical_id);
     }
     cx.extensions_mut().insert(identity);
 }
 
+/// What the checks look at: a request to an operation of s3s's, or to one of our own.
+trait Asked {
+    fn operation(&self) -> &str;
+    fn s3_path(&self) -> &S3Path;
+    fn method(&self) -> &Method;
+    fn uri(&self) -> &Uri;
+    fn headers(&self) -> &HeaderMap;
+    fn credentials(&self) -> Option<&Credentials>;
+    fn extensions_mut(&mut self) -> &mut Extensions;
+}
+
+impl Asked for S3AccessContext<'_> {
+    fn operation(&self) -> &str {
+        self.s3_op().name()
+    }
+    fn s3_path(&self) -> &S3Path {
+        S3AccessContext::s3_path(self)
+    }
+    fn method(&self) -> &Method {
+        S3AccessContext::method(self)
+    }
+    fn uri(&self) -> &Uri {
+        S3AccessContext::uri(self)
+    }
+    fn headers(&self) -> &HeaderMap {
+        S3AccessContext::headers(self)
+    }
+    fn credentials(&self) -> Option<&Credentials> {
+        S3AccessContext::credentials(self)
+    }
+    fn extensions_mut(&mut self) -> &mut Extensions {
+        S3AccessContext::extensions_mut(self)
+    }
+}
+
+/// A request to a route, which s3s has verified like any other.
+struct OfRoute<'a> {
+    operation: &'static str,
+    path: S3Path,
+    request: &'a mut S3Request<Body>,
+}
+
+impl Asked for OfRoute<'_> {
+    fn operation(&self) -> &str {
+        self.operation
+    }
+    fn s3_path(&self) -> &S3Path {
+        &self.path
+    }
+    fn method(&self) -> &Method {
+        &self.request.method
+    }
+    fn uri(&self) -> &Uri {
+        &self.request.uri
+    }
+    fn headers(&self) -> &HeaderMap {
+        &self.request.headers
+    }
+    fn credentials(&self) -> Option<&Credentials> {
+        self.request.credentials.as_ref()
+    }
+    fn extensions_mut(&mut self) -> &mut Extensions {
+        &mut self.request.extensions
+    }
+}
+
 #[async_trait::async_trait]
 impl S3Access for Guard {
     async fn check(&self, cx: &mut S3AccessContext<'_>) -> S3Result<()> {
+        self.check_asked(cx)
+    }
+}
+
+impl Guard {
+    /// The same checks of a request to a route that is this operation.
+    ///
+    /// # Errors
+    /// The refusal.
+    pub fn check_route(&self, operation: &'static str, path: S3Path, request: &mut S3Request<Body>) -> S3Result<()> {
+        self.check_asked(&mut OfRoute { operation, path, request })
+    }
+
+    fn check_asked(&self, cx: &mut impl Asked) -> S3Result<()> {
         self.examine(cx).map_err(|refusal| s3_error(&refusal))?;
         match cx.extensions_mut().get::<Preflight>() {
             Some(_) => Err(Preflight::passed()),

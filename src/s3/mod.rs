@@ -14,6 +14,7 @@ pub mod guard;
 pub mod host;
 mod inventory;
 mod lifecycle;
+pub mod listen;
 mod listing;
 mod locking;
 mod logging;
@@ -33,9 +34,11 @@ mod website;
 use s3s::dto::*;
 use s3s::{S3, S3Request, S3Response, S3Result};
 
+use self::post::VerifiedForm;
 use crate::access::Identity;
+use crate::events::Origin;
 use crate::objects::Store;
-use crate::server::Noted;
+use crate::server::{Noted, Peer, RequestId};
 
 /// The implementation of S3 over a [`Store`].
 #[derive(Debug, Clone)]
@@ -48,6 +51,25 @@ impl Api {
     /// The API of `store`, whose buckets are all in `region`.
     pub fn new(store: Store, region: impl Into<String>) -> Self {
         Self { store, region: region.into() }
+    }
+}
+
+impl Api {
+    /// The API that says who asked for what it does; `None` while nobody listens.
+    fn told<T>(&self, request: &S3Request<T>) -> Option<Self> {
+        if !self.store.events().is_heard() {
+            return None;
+        }
+        let S3Request { headers, extensions, .. } = request;
+        let agent = headers.get(http::header::USER_AGENT).and_then(|agent| agent.to_str().ok());
+        let origin = Origin {
+            principal: identity(request).map(|who| who.id).unwrap_or_default(),
+            address: extensions.get::<Peer>().map(|peer| peer.0.ip().to_string()).unwrap_or_default(),
+            request_id: extensions.get::<RequestId>().map(|id| id.as_str().to_owned()).unwrap_or_default(),
+            agent: agent.unwrap_or_default().to_owned(),
+            form: extensions.get::<VerifiedForm>().is_some(),
+        };
+        Some(Self { store: self.store.on_behalf_of(origin), region: self.region.clone() })
     }
 }
 
@@ -93,7 +115,10 @@ macro_rules! operations {
             $(
                 async fn $method(&self, request: S3Request<$input>) -> S3Result<S3Response<$output>> {
                     values::refuse_unbuilt_headers(&request.headers, stringify!($method))?;
-                    $module::$method(self, request).await
+                    match self.told(&request) {
+                        Some(api) => $module::$method(&api, request).await,
+                        None => $module::$method(self, request).await,
+                    }
                 }
             )*
         }

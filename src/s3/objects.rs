@@ -13,6 +13,7 @@ use super::values::{
     signed32, take_checksums, timestamp, version, version_id, write_condition,
 };
 use super::{Api, check_owner, identity, noted, tagging};
+use crate::events::EventName;
 use crate::metadata::{self, ChecksumType as Kind, DeleteKey, Deleted, PartQuery, ReadRange, WriteCondition};
 use crate::objects::{Attributes, DeleteRequest, GetRequest, Got, PutRequest, ReadConditions};
 use crate::server::NotedDelete;
@@ -173,6 +174,8 @@ pub(super) async fn get_object(api: &Api, request: S3Request<GetObjectInput>) ->
         with_body: true,
     };
     let got = api.store.get(&get).await.map_err(from_objects)?;
+    let size = got.object.size;
+    api.store.tell_of_read(EventName::AccessedGet, &input.bucket, &input.key, size, got.version.as_ref());
     let mut output = describe!(GetObjectOutput, got, input);
     output.tag_count = Some(signed32(got.object.tags.len())).filter(|count| *count > 0);
     output.body = Some(outgoing(got.body, got.range.end - got.range.start));
@@ -201,6 +204,8 @@ pub(super) async fn head_object(
         with_body: false,
     };
     let got = api.store.get(&get).await.map_err(from_objects)?;
+    let size = got.object.size;
+    api.store.tell_of_read(EventName::AccessedHead, &input.bucket, &input.key, size, got.version.as_ref());
     let output = describe!(HeadObjectOutput, got, input);
     let partial = got.partial;
     let mut response = S3Response::new(output);
@@ -353,6 +358,8 @@ pub(super) async fn get_object_attributes(
     let asked = version(input.version_id.as_deref())?;
     let Attributes { version, object, parts } =
         api.store.attributes(&input.bucket, &input.key, asked.as_ref(), query).await.map_err(from_objects)?;
+    let (name, size) = (EventName::AccessedAttributes, object.size);
+    api.store.tell_of_read(name, &input.bucket, &input.key, size, version.as_ref());
     let mut output = GetObjectAttributesOutput {
         last_modified: Some(timestamp(object.modified)),
         version_id: version_id(version.as_ref()),

@@ -160,6 +160,7 @@ fn name(method: &Method, scope: Scope, query: &str, headers: &HeaderMap) -> Opti
     };
     let copies = || headers.contains_key("x-amz-copy-source");
     Some(match (scope, method) {
+        (Scope::Service, &Method::GET) if has("events") => "listennotification",
         (Scope::Service, &Method::GET | &Method::HEAD) => "listbuckets",
         (Scope::Bucket, &Method::HEAD) => "headbucket",
         (Scope::Bucket, &Method::POST) if has("delete") => "deletemultipleobjects",
@@ -230,6 +231,7 @@ mod tests {
         for (method, scope, query, headers, expected) in [
             (Method::GET, Scope::Service, "", &none, Some("listbuckets")),
             (Method::POST, Scope::Service, "", &none, None),
+            (Method::GET, Scope::Service, "events=s3:ObjectCreated:*", &none, Some("listennotification")),
             (Method::GET, Scope::Bucket, "", &none, Some("listobjectsv1")),
             (Method::GET, Scope::Bucket, "prefix=uploads&list-type=2", &none, Some("listobjectsv2")),
             (Method::GET, Scope::Bucket, "uploads", &none, Some("listmultipartuploads")),
