@@ -30,8 +30,13 @@ pub const POINTS: &[&str] = &[
     "commit.after",
     // An object's (or part's) bytes are synced and match what was announced.
     "put.received",
-    // Put, part, completion, abort, copy, deletion: committed, and the client has no answer.
+    // An append's bytes are; those before them are written once more, because others refer to them.
+    "append.received",
+    "append.copied",
+    // Put, append, rename, part, completion, abort, copy, deletion: committed, and the client has no answer.
     "put.committed",
+    "append.committed",
+    "rename.committed",
     "part.committed",
     "complete.committed",
     "abort.committed",

@@ -8,6 +8,7 @@
 //! ```
 //!
 //! `layout` holds the words that `metadata` and `chunks` share, `clock` the one source of time and randomness.
+//! `events` has what happened told to whoever listens.
 //! `vitals` tells the server's health and metrics how the store is.
 //! `maintenance` works beside the way, through `metadata` and `chunks` as the request path does; so does `snapshots`, which keeps the
 //! metadata on the volumes as well and brings them back from there.
@@ -19,6 +20,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod crash;
+pub mod events;
 pub mod instance;
 pub mod layout;
 pub mod maintenance;

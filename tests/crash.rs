@@ -95,7 +95,8 @@ impl Run {
     /// Has the server die at a point; answers whether it got there. What that leaves the next start verifies.
     async fn die_at(&mut self, point: &str) -> bool {
         // What happens seldom happens once.
-        let seldom = ["start.", "ids.", "pack.ended", "abort.", "compact.", "sweep.", "shard.", "snapshot."];
+        let seldom =
+            ["start.", "ids.", "pack.ended", "append.copied", "abort.", "compact.", "sweep.", "shard.", "snapshot."];
         let seldom = seldom.iter().any(|one| point.starts_with(one));
         let nth = if seldom { 1 } else { 1 + self.dice.roll(3) };
         if point.starts_with("shard.") {

@@ -48,6 +48,13 @@ def send(server, method, target, headers=None, body=None, timeout=60):
         connection.close()
 
 
+def begin(server, target, timeout=60):
+    """Sends a signed GET, and answers its connection and response, whose body is still to be read."""
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=timeout)
+    connection.request("GET", target, headers=sign(server, "GET", target))
+    return connection, connection.getresponse()
+
+
 class _Signer(S3SigV4Auth):
     """Signs what the request says of its payload, where it says something."""
 

@@ -11,10 +11,13 @@ pub enum QueryError {
     /// A name or value holds a NUL, which no key or name may.
     #[error("the query string holds a NUL")]
     Nul,
-    /// A parameter is there twice, and which one counts would be anyone's guess.
+    /// A parameter is there twice that may not be, and which one counts would be anyone's guess.
     #[error("a query parameter occurs twice")]
     Duplicate,
 }
+
+/// The one parameter that is a list, by being there more than once: what ListenBucketNotification listens to.
+const REPEATED: &str = "events";
 
 /// The parameters of a query string, in the order they came, decoded.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -30,7 +33,7 @@ impl Query {
         for piece in raw.unwrap_or_default().split('&').filter(|piece| !piece.is_empty()) {
             let (name, value) = piece.split_once('=').unwrap_or((piece, ""));
             let (name, value) = (decode(name)?, decode(value)?);
-            if pairs.iter().any(|(known, _)| *known == name) {
+            if name != REPEATED && pairs.iter().any(|(known, _)| *known == name) {
                 return Err(QueryError::Duplicate);
             }
             pairs.push((name, value));
@@ -46,6 +49,11 @@ impl Query {
     /// Whether the parameter is there, with or without a value.
     pub fn has(&self, name: &str) -> bool {
         self.get(name).is_some()
+    }
+
+    /// The values of a parameter that may be there more than once.
+    pub fn all(&self, name: &str) -> impl Iterator<Item = &str> {
+        self.0.iter().filter(move |(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 
     /// All parameters.
@@ -80,5 +88,7 @@ mod tests {
         assert_eq!(Query::parse(Some("a=%00")), Err(QueryError::Nul));
         assert_eq!(Query::parse(Some("a=%ff")), Err(QueryError::NotUtf8));
         assert_eq!(Query::parse(Some("a=1&b&a=1")), Err(QueryError::Duplicate));
+        let listening = Query::parse(Some("events=a&events=b")).unwrap_or_default();
+        assert_eq!(listening.all("events").collect::<Vec<_>>(), ["a", "b"]);
     }
 }

@@ -28,7 +28,9 @@ use crate::layout::SHARDS;
 use crate::metadata;
 use crate::objects::{self, CreateBucket, PackConfig, Store};
 use crate::s3::Api;
+use crate::s3::guard::Guard;
 use crate::s3::host::Domains;
+use crate::s3::listen::Listen;
 use crate::server::{self, Gateway, GatewayConfig, Listener, Tls, TlsError};
 use crate::telemetry;
 use crate::vitals::Vitals;
@@ -177,9 +179,11 @@ async fn serve(config: &Config, ground: Ground) -> Result<(), StartError> {
         silence: config.limits.silence,
         allow_sigv2: config.allow_sigv2,
     };
-    let operations = S3ServiceBuilder::new(
-        Api::new(instance.store().clone(), region, directory.clone()).with_bucket_defaults(config.bucket_defaults),
-    );
+    let api = Api::new(instance.store().clone(), region.clone(), directory.clone());
+    let api = api.with_bucket_defaults(config.bucket_defaults);
+    let guard = Guard::new(directory.clone(), region, Arc::new(instance.store().clone()));
+    let mut operations = S3ServiceBuilder::new(api.clone());
+    operations.set_route(Listen::new(api, guard, gateway_config.domains.clone()));
     let timeout = config.maintenance.instance_timeout;
     let health = Arc::new(Vitals::new(instance.store().clone(), address.to_string(), timeout));
     let buckets = Arc::new(instance.store().clone());
@@ -214,7 +218,12 @@ async fn serve(config: &Config, ground: Ground) -> Result<(), StartError> {
             None => 0,
         }
     };
-    let (cut, websites_cut) = tokio::join!(run(listener, gateway.clone()), for_websites);
+    // Who listens to events would never be done.
+    let hush = async {
+        stop.clone().await;
+        instance.store().events().close();
+    };
+    let (cut, websites_cut, ()) = tokio::join!(run(listener, gateway.clone()), for_websites, hush);
     logs.close().await;
     end.send_replace(true);
     if let Err(error) = following.await {

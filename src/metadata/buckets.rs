@@ -276,7 +276,7 @@ async fn delete(tx: &mut Tx, name: &str, now: Millis) -> Result<()> {
         tx.execute(&format!("DELETE FROM parts WHERE upload_id IN ({open})"), values![bucket]).await?;
         tx.execute("DELETE FROM uploads WHERE bucket_id = $1", values![bucket]).await?;
     }
-    for table in ["bucket_configs", "completions", "buckets"] {
+    for table in ["bucket_configs", "completions", "renames", "buckets"] {
         tx.execute(&format!("DELETE FROM {table} WHERE bucket_id = $1"), values![bucket]).await?;
     }
     access_changed(tx).await

@@ -2,6 +2,7 @@
 //!
 //! Every method of [`Metadata`] is a whole transaction. SQL appears in this room alone.
 
+mod append;
 mod buckets;
 mod changes;
 mod check;
@@ -18,6 +19,7 @@ mod objects;
 mod packed;
 mod ranges;
 mod reclaim;
+mod rename;
 mod resolve;
 mod restore;
 mod rows;
@@ -38,6 +40,7 @@ use futures_util::future::BoxFuture;
 use crate::clock::Millis;
 
 pub use crate::layout::IdRange;
+pub use append::{AppendBase, AppendCommit, AppendCopy};
 pub use changes::{Change, ChangeFeed, read_changes};
 pub use dialect::ChangeRecord;
 pub use dump::{Cell, Dump, DumpPage, Kind, SCHEMA, TABLES, Table};
@@ -46,6 +49,7 @@ pub use identities::*;
 pub use jobs::{JobRow, JobState, Progress};
 pub use lock::{BucketLock, DefaultRetention, ObjectLock, Period, Retention, RetentionMode, VersionChange};
 pub use packed::{Appended, PackedCommit, PackedEntry, PackedOwner, PackedWrite};
+pub use rename::{RenameCommit, RenameCondition, RenameToken, Renamed};
 pub use restore::{FoundVolume, Restoration, RestoredChunk};
 pub use snapshots::{SnapshotRow, SnapshotState};
 pub use types::*;
@@ -149,6 +153,26 @@ pub enum Error {
     /// The data that was to be referred to has been released meanwhile: resolve again and retry.
     #[error("the source changed while it was read")]
     SourceChanged,
+    /// Others refer to the data that was to be changed: it must be copied first.
+    #[error("others refer to the same data")]
+    DataShared,
+    /// A second reference to bytes in a packed chunk was asked for: they must be copied.
+    #[error("bytes in packed chunks have one owner")]
+    DataPacked,
+    /// The object has as many parts as there can be.
+    #[error("the object {key} in bucket {bucket} cannot have more parts")]
+    TooManyParts {
+        /// The bucket.
+        bucket: String,
+        /// The key.
+        key: String,
+    },
+    /// A client's name for a request was another request's before.
+    #[error("the token {0} was another request's")]
+    TokenReused(String),
+    /// The bucket keeps versions, or did, which this does not go with.
+    #[error("bucket {0} keeps versions")]
+    KeepsVersions(String),
     /// The instance's reserved ids have been closed: it has been judged dead and must not commit.
     #[error("the chunk ids of this write are no longer reserved")]
     RangeClosed,

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
+use super::append::{self, AppendCommit, Appending};
 use super::buckets::HeldBucket;
 use super::dialect::{Column, Tx, fresh_batch, retrying, values};
 use super::rows::int;
@@ -59,6 +60,8 @@ pub enum PackedWrite {
     },
     /// A part; its source is new data without chunks of its own.
     Part(PartCommit),
+    /// The end of an object; its data has no chunks of its own.
+    Append(Box<AppendCommit>),
     /// Compaction: the same bytes are elsewhere, too.
     Move {
         /// Whose.
@@ -78,6 +81,7 @@ impl PackedWrite {
             Self::Put { extent, .. } => extent.as_slice(),
             Self::Part(PartCommit { source: PartSource::New(data), .. }) => &data.extents,
             Self::Part(_) => &[],
+            Self::Append(append) => &append.data.extents,
             Self::Move { to, .. } => std::slice::from_ref(to),
         }
     }
@@ -272,13 +276,20 @@ impl<'a> Batch<'a> {
     async fn run(mut self, tx: &mut Tx) -> Result<Vec<Result<Option<VersionId>>>> {
         self.check()?;
         let buckets = self.hold_buckets(tx).await?;
-        if let Some(appended) = &self.commit.appended {
-            write::hold_ranges(tx, [appended.chunk]).await?;
+        let mut chunks: Vec<ChunkId> = self.commit.appended.iter().map(|appended| appended.chunk).collect();
+        for (_, write) in self.alive() {
+            if let PackedWrite::Append(append) = write {
+                chunks.extend(append.chunks());
+            }
         }
+        write::hold_ranges(tx, chunks).await?;
         self.hold_uploads(tx, &buckets).await?;
         let names = self.alive().filter_map(|(_, write)| match write {
             PackedWrite::Put { bucket, object, .. } => {
                 buckets.get(bucket.as_str()).map(|bucket| write::key_name(bucket.id, &object.key))
+            }
+            PackedWrite::Append(append) => {
+                buckets.get(&append.bucket).map(|bucket| write::key_name(bucket.id, &append.key))
             }
             PackedWrite::Part(part) => Some(write::part_name(&part.upload, part.number)),
             PackedWrite::Move { owner: PackedOwner::Object { bucket, key, .. }, .. } => {
@@ -300,7 +311,8 @@ impl<'a> Batch<'a> {
             }
         }
         let replaced_parts = self.current_parts(tx).await?;
-        let moved_data = self.lock_data(tx).await?;
+        let moved_data = self.lock_data(tx, &held).await?;
+        let appending = self.appending(tx, &buckets, &held).await?;
 
         // What is referred to no more, or as a version from now on: data before chunks, as everywhere.
         let dropped = || replacing.values().flat_map(|one| one.dropped.iter());
@@ -317,6 +329,9 @@ impl<'a> Batch<'a> {
         self.write_chunk(tx, live).await?;
         self.write_objects(tx, &buckets, &writes, &replacing).await?;
         self.write_parts(tx).await?;
+        for appending in &appending {
+            appending.write(tx).await?;
+        }
         let mut released: Vec<(Vec<u8>, i64)> = replacing
             .iter()
             .flat_map(|one| one.dropped.iter())
@@ -350,6 +365,10 @@ impl<'a> Batch<'a> {
                     }
                     _ => return Err(Error::Corrupt(format!("part {} of {} is not packed", part.number, part.upload))),
                 },
+                PackedWrite::Append(commit) if commit.data.chunks.is_empty() => append::check(commit)?,
+                PackedWrite::Append(commit) => {
+                    return Err(Error::Corrupt(format!("the end of {} is not packed", commit.key)));
+                }
                 PackedWrite::Move { from, to, .. } if from.len != to.len => {
                     return Err(Error::Corrupt(format!(
                         "{} bytes of chunk {} were moved as {}",
@@ -366,6 +385,7 @@ impl<'a> Batch<'a> {
         let name = |write: &'a PackedWrite| match write {
             PackedWrite::Put { bucket, .. } => Some(bucket.as_str()),
             PackedWrite::Part(part) => Some(part.bucket.as_str()),
+            PackedWrite::Append(append) => Some(append.bucket.as_str()),
             PackedWrite::Move { .. } => None,
         };
         let names: BTreeSet<&str> = self.alive().filter_map(|(_, write)| name(write)).collect();
@@ -420,27 +440,65 @@ impl<'a> Batch<'a> {
         tx: &mut Tx,
         buckets: &BTreeMap<String, HeldBucket>,
     ) -> Result<BTreeMap<usize, Held>> {
-        let mut puts = Vec::new();
+        let mut keys = Vec::new();
+        let mut wanted = Vec::new();
         for (at, write) in self.alive() {
-            if let PackedWrite::Put { bucket, object, condition, .. } = write
-                && let Some(held) = buckets.get(bucket)
-            {
-                puts.push((at, held, object.key.as_str(), condition));
+            let (bucket, key) = match write {
+                PackedWrite::Put { bucket, object, .. } => (bucket, &object.key),
+                PackedWrite::Append(append) => (&append.bucket, &append.key),
+                PackedWrite::Part(_) | PackedWrite::Move { .. } => continue,
+            };
+            if let Some(bucket) = buckets.get(bucket) {
+                keys.push((bucket, key.as_str()));
+                wanted.push((at, bucket, write));
             }
         }
-        if puts.is_empty() {
+        if keys.is_empty() {
             return Ok(BTreeMap::new());
         }
-        let keys: Vec<_> = puts.iter().map(|(_, bucket, key, _)| (*bucket, *key)).collect();
         let found = write::held(tx, &keys).await?;
         let mut held = BTreeMap::new();
-        for ((at, bucket, key, condition), found) in puts.into_iter().zip(found) {
-            match write::check(condition, &bucket.name, key, found.current.as_ref()) {
+        for ((at, bucket, write), found) in wanted.into_iter().zip(found) {
+            let allowed = match write {
+                PackedWrite::Put { object, condition, .. } => {
+                    write::check(condition, &bucket.name, &object.key, found.current.as_ref())
+                }
+                PackedWrite::Append(append) => append::admit(bucket, append, &found),
+                PackedWrite::Part(_) | PackedWrite::Move { .. } => Ok(()),
+            };
+            match allowed {
                 Ok(()) => _ = held.insert(at, found),
                 Err(error) => self.fail(at, error),
             }
         }
         Ok(held)
+    }
+
+    /// The appends that are possible.
+    async fn appending<'h>(
+        &mut self,
+        tx: &mut Tx,
+        buckets: &BTreeMap<String, HeldBucket>,
+        held: &'h BTreeMap<usize, Held>,
+    ) -> Result<Vec<Appending<'h>>>
+    where
+        'a: 'h,
+    {
+        let mut appending = Vec::new();
+        for (at, write) in self.alive() {
+            if let (PackedWrite::Append(commit), Some(held)) = (write, held.get(&at))
+                && let Some(bucket) = buckets.get(&commit.bucket)
+            {
+                match Appending::new(tx, bucket, commit, held).await {
+                    Ok(one) => appending.push(one),
+                    Err(error @ (Error::SourceChanged | Error::DataShared | Error::TooManyParts { .. })) => {
+                        self.fail(at, error);
+                    }
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+        Ok(appending)
     }
 
     /// The data of parts to be replaced.
@@ -454,12 +512,13 @@ impl<'a> Batch<'a> {
         Ok(data)
     }
 
-    /// Locks the data of extents to be moved, against everyone who refers to it or folds it away.
-    async fn lock_data(&self, tx: &mut Tx) -> Result<HashSet<i64>> {
+    /// Locks the data of extents to be moved, and of objects to be appended to, against everyone who refers to it or folds it away.
+    async fn lock_data(&self, tx: &mut Tx, held: &BTreeMap<usize, Held>) -> Result<HashSet<i64>> {
         let wanted: BTreeSet<i64> = self
             .alive()
-            .filter_map(|(_, write)| match write {
+            .filter_map(|(at, write)| match write {
                 PackedWrite::Move { owner: PackedOwner::Extent { data, .. }, .. } => Some(data.0),
+                PackedWrite::Append(_) => held.get(&at)?.current.as_ref()?.data,
                 _ => None,
             })
             .collect();

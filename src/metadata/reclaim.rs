@@ -131,7 +131,7 @@ impl Metadata {
     }
 
     /// Forgets at most `limit` commit ids older than `age`: by then every unclear outcome has been settled. Answers how many. Completions
-    /// of uploads that are as old go with them.
+    /// of uploads and tokens of renames that are as old go with them.
     ///
     /// # Errors
     /// [`Error::LeaseLost`].
@@ -147,6 +147,9 @@ impl Metadata {
                     let completions = "DELETE FROM completions WHERE upload_id IN \
                         (SELECT upload_id FROM completions WHERE at < {now} - $1 ORDER BY at LIMIT $2)";
                     tx.execute(completions, values![age, i64::from(limit)]).await?;
+                    let renames = "DELETE FROM renames WHERE (bucket_id, token) IN \
+                        (SELECT bucket_id, token FROM renames WHERE at < {now} - $1 ORDER BY at LIMIT $2)";
+                    tx.execute(renames, values![age, i64::from(limit)]).await?;
                     tx.execute(sql, values![age, i64::from(limit)]).await
                 };
                 let result = result.await;

@@ -91,7 +91,7 @@ impl Metadata {
     /// A caller that drops this future before it answered knows as little as after [`Error::Ambiguous`]: run it to its end.
     ///
     /// # Errors
-    /// [`Error::NoSuchBucket`], [`Error::NoSuchUpload`], [`Error::RangeClosed`], [`Error::SourceChanged`].
+    /// [`Error::NoSuchBucket`], [`Error::NoSuchUpload`], [`Error::RangeClosed`], [`Error::SourceChanged`], [`Error::DataPacked`].
     pub fn commit_part<'a>(&'a self, commit: &'a PartCommit) -> Answer<'a, u64> {
         Box::pin(async move {
             retrying(|| async {
@@ -279,7 +279,7 @@ pub(super) async fn upsert_part(tx: &mut Tx, part: &PartCommit, size: u64, data:
     tx.execute(sql, values).await.map(|_| ())
 }
 
-/// Makes data that refers to a range of other data's chunks. `None` if the range is empty.
+/// Makes data that refers to a range of other data's chunks, none of them packed. `None` if the range is empty.
 async fn refer(tx: &mut Tx, source: DataId, range: Range<u64>) -> Result<Option<DataId>> {
     // While this row is held, nobody counts the source's references down to nothing.
     let row = tx.first("SELECT refs, len FROM data WHERE data_id = $1 {share}", values![source.0]).await?;
@@ -290,9 +290,10 @@ async fn refer(tx: &mut Tx, source: DataId, range: Range<u64>) -> Result<Option<
     if range.is_empty() {
         return Ok(None);
     }
-    let sql = "SELECT start, chunk_id, position, stripe_len, skip, len FROM extents \
-               WHERE data_id = $1 AND start < $3 AND start >= \
-               (SELECT x.start FROM extents x WHERE x.data_id = $1 AND x.start <= $2 ORDER BY x.start DESC LIMIT 1) ORDER BY start";
+    let sql = "SELECT e.start, e.chunk_id, e.position, e.stripe_len, e.skip, e.len, c.packed \
+               FROM extents e JOIN chunks c ON c.chunk_id = e.chunk_id \
+               WHERE e.data_id = $1 AND e.start < $3 AND e.start >= \
+               (SELECT x.start FROM extents x WHERE x.data_id = $1 AND x.start <= $2 ORDER BY x.start DESC LIMIT 1) ORDER BY e.start";
     let mut extents = Vec::new();
     let mut live = BTreeMap::<[u8; 16], u64>::new();
     for row in tx.query(sql, values![source.0, int(range.start), int(range.end)]).await? {
@@ -305,6 +306,9 @@ async fn refer(tx: &mut Tx, source: DataId, range: Range<u64>) -> Result<Option<
             len: row.number("len")?,
         };
         if let Some(extent) = clip(&extent, &range) {
+            if row.int("packed")? != 0 {
+                return Err(Error::DataPacked);
+            }
             *live.entry(extent.chunk.to_bytes()).or_default() += extent.len;
             extents.push(extent);
         }

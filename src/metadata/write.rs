@@ -197,6 +197,17 @@ pub(super) async fn insert_data(tx: &mut Tx, data: &NewData, now: Millis) -> Res
     if data.len == 0 && data.chunks.is_empty() {
         return Ok(None);
     }
+    insert_chunks(tx, data, now).await?;
+    let id = insert_data_row(tx, data.len).await?;
+    insert_extents(tx, id, &data.extents).await?;
+    Ok(Some(id))
+}
+
+/// The chunks of freshly written bytes, and the shards of them that need healing.
+pub(super) async fn insert_chunks(tx: &mut Tx, data: &NewData, now: Millis) -> Result<()> {
+    if data.chunks.is_empty() {
+        return Ok(());
+    }
     let chunks: Vec<_> = data.chunks.iter().map(|chunk| (chunk.id.to_bytes(), chunk.placement.to_string())).collect();
     let live = |chunk: &NewChunk| {
         let extents = data.extents.iter().filter(|extent| extent.chunk == chunk.id);
@@ -213,12 +224,7 @@ pub(super) async fn insert_data(tx: &mut Tx, data: &NewData, now: Millis) -> Res
         Column::Ints(data.chunks.iter().map(|chunk| int(chunk.end)).collect()),
         Column::Ints(data.chunks.iter().map(live).collect()),
     ];
-    if !chunks.is_empty() {
-        tx.execute_many(sql, &[], &columns).await?;
-    }
-
-    let id = insert_data_row(tx, data.len).await?;
-    insert_extents(tx, id, &data.extents).await?;
+    tx.execute_many(sql, &[], &columns).await?;
 
     let mut missing_of = Vec::new();
     let mut missing = Vec::new();
@@ -233,7 +239,7 @@ pub(super) async fn insert_data(tx: &mut Tx, data: &NewData, now: Millis) -> Res
                    SELECT input.chunk_id, input.shard, 'not written', $1 FROM {input:chunk_id,shard}";
         tx.execute_many(sql, values![now], &[Column::Bytes(missing_of), Column::Ints(missing)]).await?;
     }
-    Ok(Some(id))
+    Ok(())
 }
 
 /// The extents of new data.

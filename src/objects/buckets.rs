@@ -1,9 +1,11 @@
 //! Buckets.
 
 use super::configs::to_json;
+use super::tell::Facts;
 use super::{Result, Store};
 use crate::access::PublicAccessBlock;
 use crate::access::acl::{Acl, Ownership};
+use crate::events::EventName;
 use crate::metadata::{Bucket, BucketChange, BucketQuery, ConfigKind, NewBucket};
 
 /// A CreateBucket.
@@ -72,7 +74,13 @@ impl Store {
         configs.extend(block.as_ref().map(to_json).transpose()?.map(|body| (ConfigKind::PublicAccessBlock, body)));
         let bucket = NewBucket { name, region, owner, lock, configs, created: self.clock.now() };
         let store = self.clone();
-        Self::to_the_end(async move { Ok(store.metadata.create_bucket(&bucket).await?) }).await
+        Self::to_the_end(async move {
+            let created = store.metadata.create_bucket(&bucket).await?;
+            let telling = store.telling(EventName::BucketCreated, &bucket.name, "");
+            store.tell(telling, Facts::default());
+            Ok(created)
+        })
+        .await
     }
 
     /// The bucket of that name.
@@ -101,7 +109,10 @@ impl Store {
         Self::to_the_end(async move {
             let deleted = store.metadata.delete_bucket(&name, store.clock.now()).await;
             store.rules.changed();
-            Ok(deleted?)
+            deleted?;
+            let telling = store.telling(EventName::BucketRemoved, &name, "");
+            store.tell(telling, Facts::default());
+            Ok(())
         })
         .await
     }

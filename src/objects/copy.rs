@@ -10,11 +10,13 @@ use futures_util::TryStreamExt;
 
 use super::digest::{Hashes, Sums};
 use super::put::DEFAULT_CHECKSUM;
+use super::tell::Facts;
 use super::{Error, MAX_PUT_LEN, ReadConditions, Received, Result, Store, UploadedPart, batch};
 use crate::access::acl::Acl;
 use crate::chunks::{Digest, Hold, Owner};
 use crate::clock::Millis;
 use crate::crash;
+use crate::events::EventName;
 use crate::layout::{CHUNK_LEN, NewData, PlacedExtent};
 use crate::metadata::{
     self, Checksum, ChecksumAlgorithm, ChecksumType, Content, CopyCommit, Headers, NewObject, Object, ObjectLock,
@@ -118,18 +120,18 @@ pub struct CopyPartRequest {
 }
 
 /// What is copied: one version of one object.
-struct SourceName<'a> {
-    bucket: &'a str,
-    key: &'a str,
-    version: Option<&'a VersionId>,
+pub(super) struct SourceName<'a> {
+    pub(super) bucket: &'a str,
+    pub(super) key: &'a str,
+    pub(super) version: Option<&'a VersionId>,
 }
 
-struct Source {
-    object: Object,
+pub(super) struct Source {
+    pub(super) object: Object,
     version: Option<VersionId>,
-    range: Range<u64>,
-    extents: Vec<PlacedExtent>,
-    hold: Hold,
+    pub(super) range: Range<u64>,
+    pub(super) extents: Vec<PlacedExtent>,
+    pub(super) hold: Hold,
 }
 
 impl Store {
@@ -229,6 +231,8 @@ impl Store {
             }
         };
         crash::point("copy.committed");
+        let telling = self.telling(EventName::CreatedCopy, &request.bucket, &request.key);
+        self.tell(telling, Facts { size: Some(source.size), etag: Some(&etag), version: version.as_ref() });
         Ok(Copied { etag, modified, checksum, version, source_version })
     }
 
@@ -270,11 +274,18 @@ impl Store {
         if let Content::Data(data) = source.content
             && (whole || len >= SHARED_MIN)
         {
-            let sums = self.sums(&source, range.clone(), extents, hold, Some(algorithm)).await?;
-            let commit = self.part_commit(request, &sums, algorithm, PartSource::Range { data, range });
-            self.metadata.commit_part(&commit).await?;
-            let part = UploadedPart { etag: commit.etag, checksum: commit.checksum, modified: commit.modified };
-            return Ok((part, version));
+            let sums = self.sums(&source, range.clone(), extents.clone(), hold.clone(), Some(algorithm)).await?;
+            let shared = PartSource::Range { data, range: range.clone() };
+            let commit = self.part_commit(request, &sums, algorithm, shared);
+            match self.metadata.commit_part(&commit).await {
+                // Appended to bit by bit, or the last part of an upload: it is copied byte by byte, as what is packed always is.
+                Err(metadata::Error::DataPacked) => {}
+                outcome => {
+                    outcome?;
+                    let part = UploadedPart { etag: commit.etag, checksum: commit.checksum, modified: commit.modified };
+                    return Ok((part, version));
+                }
+            }
         }
         let owner = Owner { bucket: request.bucket.clone(), key: request.key.clone(), part: request.number };
         let body = Self::body_of(self.bytes(source.content, range, extents, hold));
@@ -304,7 +315,7 @@ impl Store {
         }
     }
 
-    async fn source(
+    pub(super) async fn source(
         &self,
         name: SourceName<'_>,
         range: Option<(u64, u64)>,

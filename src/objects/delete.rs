@@ -1,7 +1,9 @@
 //! Deleting objects, one or many.
 
+use super::tell::Facts;
 use super::{Result, Store};
 use crate::crash;
+use crate::events::EventName;
 use crate::metadata::{DeleteKey, Deleted, Error};
 
 /// A DeleteObject or DeleteObjects.
@@ -29,6 +31,14 @@ impl Store {
             let DeleteRequest { bucket, keys, owner } = &request;
             let outcomes = store.metadata.delete(bucket, keys, owner, store.clock.now()).await?;
             crash::point("delete.committed");
+            for (key, outcome) in keys.iter().zip(&outcomes) {
+                let Ok(Deleted { version, marker }) = outcome else { continue };
+                // A delete marker that was deleted by its name is a version like others.
+                let hidden = *marker && key.version.is_none();
+                let name = if hidden { EventName::RemovedDeleteMarkerCreated } else { EventName::RemovedDelete };
+                let telling = store.telling(name, bucket, &key.key);
+                store.tell(telling, Facts { version: version.as_ref(), ..Facts::default() });
+            }
             Ok(outcomes)
         })
         .await

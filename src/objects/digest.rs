@@ -127,6 +127,11 @@ impl Sums {
         hex::encode(self.md5)
     }
 
+    /// The algorithms of the checksums that were asked for.
+    pub fn algorithms(&self) -> impl Iterator<Item = ChecksumAlgorithm> + '_ {
+        self.checksums.iter().map(|(algorithm, _)| *algorithm)
+    }
+
     /// A checksum that was asked for, in base64.
     pub fn checksum(&self, algorithm: ChecksumAlgorithm) -> Option<String> {
         let (_, bytes) = self.checksums.iter().find(|(a, _)| *a == algorithm)?;
@@ -156,6 +161,20 @@ pub fn multipart_etag<'a>(parts: impl ExactSizeIterator<Item = &'a str>) -> Opti
         md5.update(hex::decode(etag).ok().filter(|md5| md5.len() == 16)?);
     }
     Some(format!("{}-{count}", hex::encode(md5.finalize())))
+}
+
+/// The ETag of an object of which a part, the last of `count`, was appended: MD5 of the ETag before and the part's MD5, `-N`. It costs the
+/// same whatever the count, and two objects that came about differently do not share it.
+pub fn appended_etag(before: &str, part: &Sums, count: u32) -> String {
+    let mut md5 = Md5::new();
+    md5.update(before.as_bytes());
+    md5.update(part.md5);
+    format!("{}-{count}", hex::encode(md5.finalize()))
+}
+
+/// Whether checksums of parts can be made one of the whole: that of a CRC can.
+pub fn combines(algorithm: ChecksumAlgorithm) -> bool {
+    crc(algorithm).is_some()
 }
 
 /// The checksum of a multipart object from its parts' checksums. `None` if a part has none or a malformed one, or the type does

@@ -107,6 +107,14 @@ pub enum Error {
     /// It would have to be understood, and is not.
     #[error("{0} are not implemented")]
     NotBuilt(&'static str),
+    /// An append that does not begin where the object ends.
+    #[error("the write offset {offset} is not the object's size of {size} bytes")]
+    InvalidWriteOffset {
+        /// Where it was to begin.
+        offset: u64,
+        /// Where the object ends.
+        size: u64,
+    },
     /// The bucket has no configuration of that name.
     #[error("the specified configuration does not exist")]
     NoSuchConfiguration,

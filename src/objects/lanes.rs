@@ -102,6 +102,7 @@ impl Lanes {
             let modified = match &write {
                 PackedWrite::Put { object, .. } => object.modified,
                 PackedWrite::Part(part) => part.modified,
+                PackedWrite::Append(append) => append.modified,
                 PackedWrite::Move { modified, .. } => *modified,
             };
             let len = u32::try_from(len).ok().filter(|&len| len as usize <= Entry::MAX_LEN).ok_or(Error::Worker)?;
@@ -142,6 +143,7 @@ impl Name {
     fn of(write: &PackedWrite) -> Self {
         match write {
             PackedWrite::Put { bucket, object, .. } => Self::Key(bucket.clone(), object.key.clone()),
+            PackedWrite::Append(append) => Self::Key(append.bucket.clone(), append.key.clone()),
             PackedWrite::Part(part) => Self::Part(part.upload.0.clone(), part.number),
             PackedWrite::Move { owner, .. } => Self::Row(owner.clone()),
         }
@@ -420,6 +422,7 @@ fn set_extent(write: &mut PackedWrite, at: Extent) {
         PackedWrite::Part(part) => {
             part.source = PartSource::New(NewData { len: at.len, chunks: Vec::new(), extents: vec![at] });
         }
+        PackedWrite::Append(append) => append.data = NewData { len: at.len, chunks: Vec::new(), extents: vec![at] },
         PackedWrite::Move { to, .. } => *to = at,
     }
 }

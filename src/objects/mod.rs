@@ -4,6 +4,7 @@
 //! steps: it either commits or cleans up after itself.
 
 mod access;
+mod append;
 mod archive;
 mod body;
 mod buckets;
@@ -27,9 +28,11 @@ mod logging;
 mod multipart;
 mod notification;
 mod put;
+mod rename;
 mod replication;
 mod rules;
 mod tagging;
+mod tell;
 mod versions;
 mod website;
 
@@ -41,6 +44,7 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 
 use crate::chunks::{Body, BodyError, ChunkError, ChunkStore, Digest, Entry, Hold, LedgerError, Owner};
 use crate::clock::{Clock, random_bytes};
+use crate::events::{Bus, Origin};
 use crate::layout::NewData;
 use crate::metadata::{self, BatchId, Content, ExtentQuery, Metadata};
 use lanes::Lanes;
@@ -67,6 +71,7 @@ pub use logging::{LogKeys, LoggedBucket, Logging};
 pub use multipart::{CompletePart, CompleteRequest, CompletedUpload, PartRequest, StartUpload, UploadedPart};
 pub use notification::Notification;
 pub use put::{PutRequest, Stored};
+pub use rename::RenameRequest;
 pub use replication::{Replication, ReplicationRule};
 pub use rules::watch_rules;
 pub use versions::VersionName;
@@ -90,6 +95,9 @@ pub struct Store {
     lanes: Lanes,
     pack_max: usize,
     rules: Arc<RulesCache>,
+    events: Bus,
+    /// Whom it works for, if that is known.
+    origin: Arc<Origin>,
 }
 
 impl Store {
@@ -97,7 +105,8 @@ impl Store {
     pub fn new(metadata: Metadata, chunks: ChunkStore, clock: Clock, pack: &PackConfig) -> Self {
         let lanes = Lanes::new(&metadata, &chunks, &clock, pack);
         let pack_max = (pack.pack_max as usize).min(Entry::MAX_LEN);
-        Self { metadata, chunks, clock, lanes, pack_max, rules: Arc::default() }
+        let (events, origin) = (Bus::default(), Arc::default());
+        Self { metadata, chunks, clock, lanes, pack_max, rules: Arc::default(), events, origin }
     }
 
     /// Ends the open packed chunks of this instance; further small writes open new ones.
@@ -126,15 +135,15 @@ impl Store {
     }
 
     /// Removes freshly written chunks after a commit that failed; after one whose outcome is unknown, nothing.
-    async fn undo<T>(&self, outcome: metadata::Result<T>, chunks: &[crate::layout::NewChunk]) -> Result<T> {
+    async fn undo<T>(&self, outcome: Result<T>, chunks: &[crate::layout::NewChunk]) -> Result<T> {
         if let Err(error) = &outcome {
-            if matches!(error, metadata::Error::Ambiguous(_)) {
+            if matches!(error, Error::Metadata(metadata::Error::Ambiguous(_))) {
                 tracing::error!(%error, "a commit's outcome is unknown: its shards are left for the sweep to judge");
             } else {
                 self.chunks.discard(chunks).await;
             }
         }
-        Ok(outcome?)
+        outcome
     }
 
     /// The bytes `range` of some content, of which `first` are the first extents.

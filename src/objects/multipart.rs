@@ -2,10 +2,12 @@
 
 use super::digest::{PartSum, default_type, multipart_checksum, multipart_etag, type_exists};
 use super::put::DEFAULT_CHECKSUM;
+use super::tell::Facts;
 use super::{Error, Expected, MAX_OBJECT_LEN, MIN_PART_LEN, Received, Result, Store, batch};
 use crate::chunks::{Body, Owner};
 use crate::clock::{Millis, random_bytes};
 use crate::crash;
+use crate::events::EventName;
 use crate::layout::NewData;
 use crate::metadata::{
     self, Checksum, ChecksumAlgorithm, ChecksumType, CompleteCommit, Completion, NewObject, NewUpload, PackedWrite,
@@ -200,7 +202,7 @@ impl Store {
                 let chunks = data.chunks.clone();
                 let commit = PartCommit { source: PartSource::New(data), ..part };
                 let outcome = self.metadata.commit_part(&commit).await;
-                self.undo(outcome, &chunks).await?;
+                self.undo(outcome.map_err(Into::into), &chunks).await?;
             }
         }
         Ok(uploaded)
@@ -344,6 +346,8 @@ impl Store {
         };
         let version = self.metadata.complete_upload(&commit).await?;
         crash::point("complete.committed");
+        let telling = self.telling(EventName::CreatedCompleteMultipartUpload, &commit.bucket, &commit.key);
+        self.tell(telling, Facts { size: Some(size), etag: Some(&commit.object.etag), version: version.as_ref() });
         Ok(CompletedUpload { etag: commit.object.etag, checksum: commit.object.checksum, size, version })
     }
 }

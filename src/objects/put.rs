@@ -1,9 +1,11 @@
 //! Putting an object: bytes first, then the row that makes them visible.
 
+use super::tell::Facts;
 use super::{Expected, Received, Result, Store, batch};
 use crate::access::acl::Acl;
 use crate::chunks::{Body, Owner};
 use crate::crash;
+use crate::events::EventName;
 use crate::metadata::{
     Checksum, ChecksumAlgorithm, Headers, NewObject, ObjectLock, PackedWrite, PutCommit, StorageClass, Tags, VersionId,
     WriteCondition,
@@ -46,6 +48,12 @@ pub struct Stored {
     pub size: u64,
     /// The version that it is, if the bucket keeps any.
     pub version: Option<VersionId>,
+}
+
+impl Stored {
+    pub(super) fn facts(&self) -> Facts<'_> {
+        Facts { size: Some(self.size), etag: Some(&self.etag), version: self.version.as_ref() }
+    }
 }
 
 /// What S3 computes of objects whose writer asks for nothing else.
@@ -93,10 +101,14 @@ impl Store {
             acl: request.acl,
             storage_class: request.storage_class,
         };
+        let name = if self.origin.form { EventName::CreatedPost } else { EventName::CreatedPut };
+        let telling = self.telling(name, &request.bucket, &object.key);
         crash::point("put.received");
         let stored = self.commit_new(request.bucket, object, received, request.condition).await;
         crash::point("put.committed");
-        stored
+        let stored = stored?;
+        self.tell(telling, stored.facts());
+        Ok(stored)
     }
 
     /// Makes an object of freshly received bytes visible, or removes them.
@@ -118,7 +130,7 @@ impl Store {
             Received::Large(data) => {
                 let commit = PutCommit { batch: batch(), bucket, object, data, condition };
                 let outcome = self.metadata.commit_put(&commit).await;
-                let version = self.undo(outcome, &commit.data.chunks).await?;
+                let version = self.undo(outcome.map_err(Into::into), &commit.data.chunks).await?;
                 (commit.data.len, version)
             }
         };

@@ -1,6 +1,8 @@
 //! What can be read and changed of one version: its tags, and its lock.
 
+use super::tell::Facts;
 use super::{Result, Store};
+use crate::events::EventName;
 use crate::metadata::{Error, ObjectLock, ReadRange, Resolved, Tags, VersionChange, VersionId};
 
 /// An object, or one of its versions.
@@ -48,7 +50,17 @@ impl Store {
         Self::to_the_end(async move {
             let VersionName { bucket, key, version } = &name;
             let now = store.clock.now();
-            Ok(store.metadata.change_version(bucket, key, version.as_ref(), &change, now).await?)
+            let found = store.metadata.change_version(bucket, key, version.as_ref(), &change, now).await?;
+            let event = match &change {
+                VersionChange::Tags(tags) if tags.is_empty() => EventName::TaggingDelete,
+                VersionChange::Tags(_) => EventName::TaggingPut,
+                VersionChange::Acl(_) => EventName::AclPut,
+                VersionChange::Retention { .. } => EventName::CreatedPutRetention,
+                VersionChange::LegalHold(_) => EventName::CreatedPutLegalHold,
+            };
+            let telling = store.telling(event, bucket, key);
+            store.tell(telling, Facts { version: found.as_ref(), ..Facts::default() });
+            Ok(found)
         })
         .await
     }

@@ -146,6 +146,14 @@ pub(super) fn from_objects(error: Error) -> S3Error {
         Error::NotBuilt(what) => {
             s3_error("NotImplemented", StatusCode::NOT_IMPLEMENTED, format!("{what} are not implemented"))
         }
+        Error::InvalidWriteOffset { size, .. } => {
+            let message = "The write offset value that you specified does not match the current object size.";
+            with_detail(
+                s3_error("InvalidWriteOffset", StatusCode::BAD_REQUEST, message),
+                "ActualObjectSize",
+                size.to_string(),
+            )
+        }
         Error::NoSuchConfiguration => no_such_configuration(),
         Error::TooManyConfigurations => s3_error(
             "TooManyConfigurations",
@@ -271,6 +279,22 @@ pub(super) fn from_metadata(error: MetadataError) -> S3Error {
         MetadataError::InvalidPart { upload, number } => invalid_part(number, &upload.0, ""),
         MetadataError::PreconditionFailed { header, .. } => precondition_failed(header),
         MetadataError::NoSuchIdentity { .. } => s3_error("AccessDenied", StatusCode::FORBIDDEN, "Access Denied"),
+        MetadataError::TooManyParts { .. } => s3_error(
+            "TooManyParts",
+            StatusCode::BAD_REQUEST,
+            "You have attempted to add more parts than the maximum of 10000 that are allowed for this object. You can use the \
+             CopyObject operation to copy this object to another and then add more data to the newly copied object.",
+        ),
+        MetadataError::TokenReused(_) => super::rename::token_reused(),
+        MetadataError::KeepsVersions(bucket) => with_detail(
+            s3_error(
+                "NotImplemented",
+                StatusCode::NOT_IMPLEMENTED,
+                "This functionality is not implemented for buckets that keep versions.",
+            ),
+            "BucketName",
+            bucket,
+        ),
         MetadataError::SourceChanged => s3_error(
             "OperationAborted",
             StatusCode::CONFLICT,

@@ -8,10 +8,12 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use http::{Extensions, HeaderMap, HeaderValue, Method, StatusCode, Uri};
 use s3s::access::{S3Access, S3AccessContext};
+use s3s::auth::Credentials;
 use s3s::dto::{CreateBucketInput, PutObjectLegalHoldInput, PutObjectRetentionInput, PutObjectTaggingInput};
-use s3s::{S3Error, S3ErrorCode, S3Request, S3Result};
+use s3s::path::S3Path;
+use s3s::{Body, S3Error, S3ErrorCode, S3Request, S3Result};
 use subtle::ConstantTimeEq as _;
 
 use super::authorize::{self, Allowed, Authorizer, Lines};
@@ -21,11 +23,16 @@ use crate::access::version2;
 use crate::access::{Directory, Identity, KeyError, Resources, Secret};
 use crate::clock::Clock;
 use crate::s3::post::VerifiedForm;
+use crate::s3::rename::Renames;
 use crate::server::{HoistedHeaders, LengthUnknown, Noted, OverTls, Preflight, Refusal, Version2Verified, WebsiteRead};
+
+/// What those say who listen to events, in one bucket or in all.
+const LISTENING: &[&str] = &["events", "ping", "prefix", "suffix"];
 
 /// Operations with the query parameters that each takes. An operation that is not here does not exist.
 const OPERATIONS: &[(&str, &[&str])] = &[
     ("ListBuckets", &["bucket-region", "continuation-token", "max-buckets", "prefix"]),
+    ("ListenNotification", LISTENING),
     // Buckets
     ("CreateBucket", &[]),
     ("HeadBucket", &[]),
@@ -103,8 +110,10 @@ const OPERATIONS: &[(&str, &[&str])] = &[
             "version-id-marker",
         ],
     ),
+    ("ListenBucketNotification", LISTENING),
     // Objects
     ("PutObject", &[]),
+    ("RenameObject", &["renameObject"]),
     ("CopyObject", &[]),
     (
         "GetObject",
@@ -229,6 +238,7 @@ pub struct Guard {
 
 /// What is known of a request when it is asked what it may do.
 struct Known {
+    operation: String,
     who: Identity,
     query: Query,
     claims: Option<Claims>,
@@ -243,20 +253,26 @@ impl Guard {
     }
 
     /// Who sent a request; what is wrong with it, whoever sent it.
-    fn examine(&self, cx: &mut S3AccessContext<'_>) -> Result<Known, Refusal> {
+    fn examine(&self, cx: &mut impl Asked) -> Result<Known, Refusal> {
         // The layers in front have refused what is malformed; a request that came another way has its own answer here.
         let query = Query::parse(cx.uri().query())
             .map_err(|error| Refusal::new(StatusCode::BAD_REQUEST, "InvalidURI").saying(error.to_string()))?;
         // A website reads objects for anybody, and nothing else.
         if cx.extensions_mut().get::<WebsiteRead>().is_some() {
-            if !matches!(cx.s3_op().name(), "GetObject" | "HeadObject") {
+            if !matches!(cx.operation(), "GetObject" | "HeadObject") {
                 return Err(Refusal::new(StatusCode::FORBIDDEN, "AccessDenied"));
             }
-            return Ok(Known { who: Identity::anonymous(), query, claims: None, form: false });
+            return Ok(Known {
+                who: Identity::anonymous(),
+                query,
+                claims: None,
+                operation: cx.operation().to_owned(),
+                form: false,
+            });
         }
         // The PutObject of a form: the form's own signature was verified, and its policy covers what the request says.
         if let Some(VerifiedForm(who)) = cx.extensions_mut().get::<VerifiedForm>().cloned() {
-            return Ok(Known { who, query, claims: None, form: true });
+            return Ok(Known { who, query, claims: None, operation: cx.operation().to_owned(), form: true });
         }
         let claims = Claims::parse(cx.headers(), &query)?;
         let who = match (&claims, cx.credentials().map(|credentials| credentials.access_key.clone())) {
@@ -264,16 +280,21 @@ impl Guard {
             (None, None) => anonymous(cx, &query)?,
             _ => return Err(Refusal::new(StatusCode::FORBIDDEN, "AccessDenied")),
         };
-        let operation = cx.s3_op().name().to_owned();
+        let mut operation = cx.operation().to_owned();
+        // s3s does not know it. It reads one object, deletes it, and puts another.
+        if operation == "PutObject" && query.has("renameObject") {
+            operation = "RenameObject".into();
+            cx.extensions_mut().insert(Renames);
+        }
         let of_object = cx.s3_path().get_object_key().is_some();
         check_parameters(&operation, cx.method(), of_object, claims.as_ref(), &query)?;
-        Ok(Known { who, query, claims, form: false })
+        Ok(Known { operation, who, query, claims, form: false })
     }
 
     /// Who signed a request, whose signature was verified.
     fn signer(
         &self,
-        cx: &mut S3AccessContext<'_>,
+        cx: &mut impl Asked,
         claims: &Claims,
         query: &Query,
         access_key: &str,
@@ -297,9 +318,9 @@ impl Guard {
 }
 
 /// What nobody may do who did not sign, whatever is allowed to everybody.
-fn anonymous(cx: &S3AccessContext<'_>, query: &Query) -> Result<Identity, Refusal> {
+fn anonymous(cx: &impl Asked, query: &Query) -> Result<Identity, Refusal> {
     let denied = || Refusal::new(StatusCode::FORBIDDEN, "AccessDenied");
-    if cx.s3_op().name() == "CreateMultipartUpload" {
+    if cx.operation() == "CreateMultipartUpload" {
         return Err(denied().saying("Anonymous users cannot initiate multipart uploads. Please authenticate."));
     }
     if query.iter().any(|(name, _)| name.starts_with("response-")) {
@@ -310,7 +331,7 @@ fn anonymous(cx: &S3AccessContext<'_>, query: &Query) -> Result<Identity, Refusa
 }
 
 /// Lets a request through as one of `identity`.
-fn admit(cx: &mut S3AccessContext<'_>, identity: Identity) {
+fn admit(cx: &mut impl Asked, identity: Identity) {
     if let Some(noted) = cx.extensions_mut().get::<Noted>()
         && !identity.is_anonymous()
     {
@@ -319,36 +340,76 @@ fn admit(cx: &mut S3AccessContext<'_>, identity: Identity) {
     cx.extensions_mut().insert(identity);
 }
 
+/// What the checks look at: a request to an operation of s3s's, or to one of our own.
+trait Asked: Send {
+    fn operation(&self) -> &str;
+    fn s3_path(&self) -> &S3Path;
+    fn method(&self) -> &Method;
+    fn uri(&self) -> &Uri;
+    fn headers(&self) -> &HeaderMap;
+    fn credentials(&self) -> Option<&Credentials>;
+    fn extensions_mut(&mut self) -> &mut Extensions;
+}
+
+impl Asked for S3AccessContext<'_> {
+    fn operation(&self) -> &str {
+        self.s3_op().name()
+    }
+    fn s3_path(&self) -> &S3Path {
+        S3AccessContext::s3_path(self)
+    }
+    fn method(&self) -> &Method {
+        S3AccessContext::method(self)
+    }
+    fn uri(&self) -> &Uri {
+        S3AccessContext::uri(self)
+    }
+    fn headers(&self) -> &HeaderMap {
+        S3AccessContext::headers(self)
+    }
+    fn credentials(&self) -> Option<&Credentials> {
+        S3AccessContext::credentials(self)
+    }
+    fn extensions_mut(&mut self) -> &mut Extensions {
+        S3AccessContext::extensions_mut(self)
+    }
+}
+
+/// A request to a route, which s3s has verified like any other.
+struct OfRoute<'a> {
+    operation: &'static str,
+    path: S3Path,
+    request: &'a mut S3Request<Body>,
+}
+
+impl Asked for OfRoute<'_> {
+    fn operation(&self) -> &str {
+        self.operation
+    }
+    fn s3_path(&self) -> &S3Path {
+        &self.path
+    }
+    fn method(&self) -> &Method {
+        &self.request.method
+    }
+    fn uri(&self) -> &Uri {
+        &self.request.uri
+    }
+    fn headers(&self) -> &HeaderMap {
+        &self.request.headers
+    }
+    fn credentials(&self) -> Option<&Credentials> {
+        self.request.credentials.as_ref()
+    }
+    fn extensions_mut(&mut self) -> &mut Extensions {
+        &mut self.request.extensions
+    }
+}
+
 #[async_trait::async_trait]
 impl S3Access for Guard {
     async fn check(&self, cx: &mut S3AccessContext<'_>) -> S3Result<()> {
-        let Known { who, query, claims, form } = self.examine(cx).map_err(|refusal| s3_error(&refusal))?;
-        self.directory.note_use(&who.access_key);
-        admit(cx, who.clone());
-        let (peer, tls) = (cx.extensions_mut().get().copied(), cx.extensions_mut().get::<OverTls>().cloned());
-        let lines = Lines {
-            operation: cx.s3_op().name(),
-            path: cx.s3_path(),
-            headers: cx.headers(),
-            query: &query,
-            claims: claims.as_ref(),
-            form,
-            peer,
-            tls: tls.as_ref(),
-            now: Clock::system().now(),
-        };
-        let Allowed { authority, pending, concealed } = self.authorizer.authorize(&who, &lines).await?;
-        if UPLOADS.contains(&cx.s3_op().name()) && cx.extensions_mut().get::<LengthUnknown>().is_some() {
-            return Err(s3_error(&Refusal::new(StatusCode::LENGTH_REQUIRED, "MissingContentLength")));
-        }
-        let extensions = cx.extensions_mut();
-        extensions.insert(authority);
-        pending.map(|pending| extensions.insert(pending));
-        concealed.map(|concealed| extensions.insert(concealed));
-        match cx.extensions_mut().get::<Preflight>() {
-            Some(_) => Err(Preflight::passed()),
-            None => Ok(()),
-        }
+        self.check_asked(cx).await
     }
 
     async fn create_bucket(&self, request: &mut S3Request<CreateBucketInput>) -> S3Result<()> {
@@ -380,6 +441,51 @@ impl S3Access for Guard {
                 context.add("s3:object-lock-legal-hold", status.as_str());
             }
         })
+    }
+}
+
+impl Guard {
+    /// The same checks of a request to a route that is this operation.
+    ///
+    /// # Errors
+    /// The refusal.
+    pub async fn check_route(
+        &self,
+        operation: &'static str,
+        path: S3Path,
+        request: &mut S3Request<Body>,
+    ) -> S3Result<()> {
+        self.check_asked(&mut OfRoute { operation, path, request }).await
+    }
+
+    async fn check_asked(&self, cx: &mut impl Asked) -> S3Result<()> {
+        let Known { operation, who, query, claims, form } = self.examine(cx).map_err(|refusal| s3_error(&refusal))?;
+        self.directory.note_use(&who.access_key);
+        admit(cx, who.clone());
+        let (peer, tls) = (cx.extensions_mut().get().copied(), cx.extensions_mut().get::<OverTls>().cloned());
+        let lines = Lines {
+            operation: &operation,
+            path: cx.s3_path(),
+            headers: cx.headers(),
+            query: &query,
+            claims: claims.as_ref(),
+            form,
+            peer,
+            tls: tls.as_ref(),
+            now: Clock::system().now(),
+        };
+        let Allowed { authority, pending, concealed } = self.authorizer.authorize(&who, &lines).await?;
+        if UPLOADS.contains(&&*operation) && cx.extensions_mut().get::<LengthUnknown>().is_some() {
+            return Err(s3_error(&Refusal::new(StatusCode::LENGTH_REQUIRED, "MissingContentLength")));
+        }
+        let extensions = cx.extensions_mut();
+        extensions.insert(authority);
+        pending.map(|pending| extensions.insert(pending));
+        concealed.map(|concealed| extensions.insert(concealed));
+        match cx.extensions_mut().get::<Preflight>() {
+            Some(_) => Err(Preflight::passed()),
+            None => Ok(()),
+        }
     }
 }
 

@@ -16,6 +16,7 @@ pub mod guard;
 pub mod host;
 mod inventory;
 mod lifecycle;
+pub mod listen;
 mod listing;
 mod locking;
 mod logging;
@@ -27,6 +28,7 @@ mod payment;
 mod policy;
 pub mod post;
 mod public_access;
+mod rename;
 mod replication;
 mod rules;
 mod select;
@@ -39,10 +41,12 @@ mod website;
 use s3s::dto::*;
 use s3s::{S3, S3Error, S3Request, S3Response, S3Result};
 
+use self::post::VerifiedForm;
 use crate::access::claims::Region;
 use crate::access::{Directory, Identity};
+use crate::events::Origin;
 use crate::objects::{BucketDefaults, Store};
-use crate::server::Noted;
+use crate::server::{Noted, Peer, RequestId};
 
 /// The implementation of S3 over a [`Store`].
 #[derive(Debug, Clone)]
@@ -63,6 +67,25 @@ impl Api {
     #[must_use]
     pub fn with_bucket_defaults(self, defaults: BucketDefaults) -> Self {
         Self { defaults, ..self }
+    }
+}
+
+impl Api {
+    /// The API that says who asked for what it does; `None` while nobody listens.
+    fn told<T>(&self, request: &S3Request<T>) -> Option<Self> {
+        if !self.store.events().is_heard() {
+            return None;
+        }
+        let S3Request { headers, extensions, .. } = request;
+        let agent = headers.get(http::header::USER_AGENT).and_then(|agent| agent.to_str().ok());
+        let origin = Origin {
+            principal: identity(request).map(|who| who.id).unwrap_or_default(),
+            address: extensions.get::<Peer>().map(|peer| peer.0.ip().to_string()).unwrap_or_default(),
+            request_id: extensions.get::<RequestId>().map(|id| id.as_str().to_owned()).unwrap_or_default(),
+            agent: agent.unwrap_or_default().to_owned(),
+            form: extensions.get::<VerifiedForm>().is_some(),
+        };
+        Some(Self { store: self.store.on_behalf_of(origin), ..self.clone() })
     }
 }
 
@@ -107,9 +130,13 @@ macro_rules! operations {
         impl S3 for Api {
             $(
                 async fn $method(&self, request: S3Request<$input>) -> S3Result<S3Response<$output>> {
-                    values::refuse_unbuilt_headers(&request.headers)?;
+                    values::refuse_unbuilt_headers(&request.headers, stringify!($method))?;
                     let concealed = request.extensions.get::<authorize::Concealed>().is_some();
-                    $module::$method(self, request).await.map_err(|error| conceal(concealed, error))
+                    let done = match self.told(&request) {
+                        Some(api) => $module::$method(&api, request).await,
+                        None => $module::$method(self, request).await,
+                    };
+                    done.map_err(|error| conceal(concealed, error))
                 }
             )*
         }

@@ -8,11 +8,13 @@ use super::authorize;
 use super::body::{expected, incoming, outgoing};
 use super::error::{from_metadata, from_objects, invalid_argument, invalid_request, malformed_xml, s3_error};
 use super::locking::{lock_fields, put_lock};
+use super::rename::{Renames, rename_object};
 use super::values::{
     self, ChecksumFields, check_key, etag, etag_list, header_fields, millis, page_limit, put_checksums, signed,
     signed32, take_checksums, timestamp, version, version_id, write_condition,
 };
 use super::{Api, acl, identity, noted, snowball, tagging};
+use crate::events::EventName;
 use crate::metadata::{
     self, ChecksumType as Kind, DeleteKey, Deleted, PartQuery, ReadRange, VersionId, WriteCondition,
 };
@@ -25,6 +27,9 @@ const MAX_DELETE: usize = 1000;
 const DEFAULT_TYPE: &str = "binary/octet-stream";
 
 pub(super) async fn put_object(api: &Api, request: S3Request<PutObjectInput>) -> S3Result<S3Response<PutObjectOutput>> {
+    if request.extensions.get::<Renames>().is_some() {
+        return rename_object(api, request).await;
+    }
     if snowball::is_asked(&request.input) {
         return snowball::extract(api, request).await;
     }
@@ -36,6 +41,7 @@ pub(super) async fn put_object(api: &Api, request: S3Request<PutObjectInput>) ->
     let checksums = take_checksums!(input);
     let lock = lock_fields!(input, api.store.clock().now())?;
     let (owner, acl) = acl::of_new_object(api, &who, &input.bucket, &headers).await?;
+    let offset = input.write_offset_bytes.map(write_offset).transpose()?;
     let put = PutRequest {
         bucket: input.bucket,
         key: input.key.clone(),
@@ -49,18 +55,30 @@ pub(super) async fn put_object(api: &Api, request: S3Request<PutObjectInput>) ->
         expected: expected(&headers, input.content_length, checksums, trailing_headers)?,
         body: incoming(input.body),
     };
-    let stored = api.store.put(put).await.map_err(from_objects)?;
+    let stored = match offset {
+        Some(offset) => api.store.append(put, offset).await,
+        None => api.store.put(put).await,
+    };
+    let stored = stored.map_err(from_objects)?;
     if let Some(noted) = noted {
         noted.object(&input.key, stored.size);
     }
     let mut output = PutObjectOutput {
         e_tag: Some(etag(&stored.etag)),
+        size: offset.map(|_| signed(stored.size)),
         version_id: version_id(stored.version.as_ref()),
         ..Default::default()
     };
     output.checksum_type = stored.checksum.as_ref().map(|c| c.kind.name().to_owned().into());
     put_checksums!(output, ChecksumFields::from_checksum(stored.checksum.as_ref()));
     Ok(S3Response::new(output))
+}
+
+/// `x-amz-write-offset-bytes`
+fn write_offset(offset: i64) -> S3Result<u64> {
+    u64::try_from(offset).map_err(|_| {
+        invalid_argument("x-amz-write-offset-bytes", &offset.to_string(), "The write offset must not be negative.")
+    })
 }
 
 /// `Range` and `partNumber`, which exclude each other.
@@ -170,6 +188,8 @@ pub(super) async fn get_object(api: &Api, request: S3Request<GetObjectInput>) ->
         with_body: true,
     };
     let got = api.store.get(&get).await.map_err(from_objects)?;
+    let size = got.object.size;
+    api.store.tell_of_read(EventName::AccessedGet, &input.bucket, &input.key, size, got.version.as_ref());
     let mut output = describe!(GetObjectOutput, got, input);
     output.tag_count = Some(signed32(got.object.tags.len())).filter(|count| *count > 0);
     output.body = Some(outgoing(got.body, got.range.end - got.range.start));
@@ -197,6 +217,8 @@ pub(super) async fn head_object(
         with_body: false,
     };
     let got = api.store.get(&get).await.map_err(from_objects)?;
+    let size = got.object.size;
+    api.store.tell_of_read(EventName::AccessedHead, &input.bucket, &input.key, size, got.version.as_ref());
     let output = describe!(HeadObjectOutput, got, input);
     let partial = got.partial;
     let mut response = S3Response::new(output);
@@ -386,6 +408,8 @@ pub(super) async fn get_object_attributes(
     let asked = version(input.version_id.as_deref())?;
     let Attributes { version, object, parts } =
         api.store.attributes(&input.bucket, &input.key, asked.as_ref(), query).await.map_err(from_objects)?;
+    let (name, size) = (EventName::AccessedAttributes, object.size);
+    api.store.tell_of_read(name, &input.bucket, &input.key, size, version.as_ref());
     let mut output = GetObjectAttributesOutput {
         last_modified: Some(timestamp(object.modified)),
         version_id: version_id(version.as_ref()),

@@ -157,9 +157,9 @@ pub(super) fn refuse_unbuilt(asked: &[(&str, bool)]) -> S3Result<()> {
     }
 }
 
-/// The headers that no operation of ours obeys, wherever they appear.
-pub(super) fn refuse_unbuilt_headers(headers: &HeaderMap) -> S3Result<()> {
-    const UNBUILT: [&str; 9] = [
+/// The headers that no operation of ours obeys, wherever they appear, and those that `operation` does not.
+pub(super) fn refuse_unbuilt_headers(headers: &HeaderMap, operation: &str) -> S3Result<()> {
+    const UNBUILT: [&str; 8] = [
         "x-amz-server-side-encryption",
         "x-amz-server-side-encryption-aws-kms-key-id",
         "x-amz-server-side-encryption-context",
@@ -168,8 +168,10 @@ pub(super) fn refuse_unbuilt_headers(headers: &HeaderMap) -> S3Result<()> {
         "x-amz-server-side-encryption-customer-key",
         "x-amz-server-side-encryption-customer-key-md5",
         "x-amz-copy-source-server-side-encryption-customer-algorithm",
-        "x-amz-write-offset-bytes",
     ];
+    if operation != "put_object" && headers.contains_key("x-amz-write-offset-bytes") {
+        return Err(not_implemented("x-amz-write-offset-bytes"));
+    }
     if let Some(header) = UNBUILT.iter().find(|name| headers.contains_key(**name)) {
         return Err(not_implemented(header));
     }

@@ -271,6 +271,10 @@ fn operation(method: &Method, of_object: bool, is_site: bool, query: &Query, cop
     if of_object && copies && *method == Method::PUT {
         return if query.has("uploadId") { "REST.COPY.PART" } else { "REST.COPY.OBJECT" }.to_owned();
     }
+    // Where S3 renames it keeps no such logs: a name after the same pattern.
+    if of_object && *method == Method::PUT && query.has("renameObject") {
+        return "REST.RENAME.OBJECT".to_owned();
+    }
     const OF_BUCKETS: [(&str, &str); 8] = [
         ("versions", "BUCKETVERSIONS"),
         ("delete", "MULTI_OBJECT_DELETE"),
@@ -350,6 +354,7 @@ mod tests {
             (Method::GET, true, "acl", "REST.GET.ACL"),
             (Method::POST, true, "uploads", "REST.POST.UPLOADS"),
             (Method::PUT, true, "uploadId=u&partNumber=1", "REST.PUT.PART"),
+            (Method::PUT, true, "renameObject", "REST.RENAME.OBJECT"),
             (Method::POST, true, "uploadId=u", "REST.POST.UPLOAD"),
             (Method::DELETE, true, "uploadId=u", "REST.DELETE.UPLOAD"),
             (Method::OPTIONS, true, "", "REST.OPTIONS.PREFLIGHT"),

@@ -10,6 +10,7 @@ mod specs;
 mod fixture;
 
 mod access;
+mod appending;
 mod archives;
 mod bucket_logs;
 mod buckets;
@@ -30,6 +31,7 @@ mod packing;
 mod permissions;
 mod power;
 mod rebalancing;
+mod renaming;
 mod snapshots;
 mod sweep;
 mod tagging;

@@ -1,10 +1,10 @@
 //! Many clients on few keys, through two instances over one database and the same volumes: what they saw must be what one register
 //! a key could have answered, one operation after the other, each somewhere between its call and its answer.
 //!
-//! Writes are plain and conditional puts, copies, completed uploads, and plain and conditional deletions; reads are GETs and
+//! Writes are plain and conditional puts, copies, completed uploads, appends, and plain and conditional deletions; reads are GETs and
 //! listings: what was written before a listing began is in it. `NINEFOLD_HISTORIES=N` has N histories made.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -152,6 +152,7 @@ async fn act(s3: Client, prefix: String, time: Arc<AtomicU64>) -> Vec<Vec<Event>
     let mut dice = Dice(u64::from_le_bytes(random_bytes()) | 1);
     let mut events: Vec<Vec<Event>> = vec![Vec::new(); KEYS];
     let mut last_seen: Vec<Value> = vec![None; KEYS];
+    let mut sizes: HashMap<Value, i64> = HashMap::new();
     for _ in 0..TURNS {
         let at = dice.roll(KEYS as u64) as usize;
         let key = format!("{prefix}/{at}");
@@ -160,7 +161,7 @@ async fn act(s3: Client, prefix: String, time: Arc<AtomicU64>) -> Vec<Vec<Event>
         body.resize(if dice.roll(6) == 0 { 80_000 } else { 16 + dice.roll(3000) as usize }, 7);
         let put = s3.put_object().bucket(BUCKET).key(&key).body(ByteStream::from(body));
         let called = tick();
-        let did = match dice.roll(16) {
+        let did = match dice.roll(18) {
             0..=2 => Did::Put(put.send().await.unwrap().e_tag.unwrap()),
             3 | 4 => match put.if_none_match("*").send().await {
                 Ok(done) => Did::Create(done.e_tag.unwrap(), true),
@@ -187,6 +188,7 @@ async fn act(s3: Client, prefix: String, time: Arc<AtomicU64>) -> Vec<Vec<Event>
             8..=10 => match s3.get_object().bucket(BUCKET).key(&key).send().await {
                 Ok(got) => {
                     let tag = got.e_tag.clone().unwrap();
+                    sizes.insert(got.e_tag.clone(), got.content_length.unwrap());
                     got.body.collect().await.unwrap();
                     Did::Saw(Some(tag))
                 }
@@ -220,7 +222,21 @@ async fn act(s3: Client, prefix: String, time: Arc<AtomicU64>) -> Vec<Vec<Event>
                 }
                 Did::Remove { expected, done }
             }
-            14 => {
+            14 | 15 => {
+                let (Some(expected), Some(size)) = (last_seen[at].clone(), sizes.get(&last_seen[at])) else { continue };
+                match put.if_match(&expected).write_offset_bytes(*size).send().await {
+                    Ok(done) => {
+                        sizes.insert(done.e_tag.clone(), done.size.unwrap());
+                        Did::Swap { expected, new: done.e_tag.unwrap(), done: true }
+                    }
+                    refused => {
+                        let (status, code) = error(refused);
+                        assert!(status == 412 || status == 404, "{status} {code}");
+                        Did::Swap { expected, new: String::new(), done: false }
+                    }
+                }
+            }
+            16 => {
                 let (called, tag) = complete(&s3, &key, &tick).await;
                 events[at].push(Event { called, answered: tick(), did: Did::Put(tag) });
                 continue;

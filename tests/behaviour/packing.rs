@@ -41,7 +41,7 @@ impl Fixture {
     }
 
     /// Ends the open chunks, and lets maintenance do all that it will ever do.
-    async fn settle(&self) {
+    pub async fn settle(&self) {
         for _ in 0..2 {
             self.store().close_packs().await;
             self.run(&Reclaim::new(self.store().clone(), Duration::ZERO)).await;

@@ -163,7 +163,7 @@ async fn unknown_sub_resources_never_reach_the_bare_verb() {
     let server = Server::start().await;
     let signer = server.signer();
     for (method, path, parameter, status) in [
-        (Method::PUT, "/bkt/key", "renameObject", 501),
+        (Method::POST, "/bkt/key", "renameObject", 405),
         (Method::PUT, "/bkt/key", "encryption", 501),
         (Method::PUT, "/bkt/key", "uploadId", 501),
         (Method::PUT, "/bkt/key", "foo", 501),

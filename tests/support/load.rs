@@ -64,6 +64,8 @@ pub struct Known {
     pub versions: Vec<Version>,
     /// Versions whose deletion was acknowledged, and markers.
     pub gone: Vec<String>,
+    /// This was asked to be renamed to another key, which held something else, without an answer.
+    pub renamed_to: Option<String>,
 }
 
 /// A version, or a delete marker, which has no content.
@@ -173,11 +175,28 @@ async fn write(
         let key = format!("{number}/{}", dice.roll(KEYS));
         let content = Content { seed: dice.roll(u64::MAX), len: LENGTHS[dice.roll(LENGTHS.len() as u64) as usize] };
         let (wanted, done) = match dice.roll(20) {
-            0..=11 => {
+            0..=8 => {
                 let put = Call::new(Method::PUT, &path(&key)).body(content.bytes());
                 (Some(vec![content]), outcome(client.send(put).await))
             }
-            12..=15 => (None, outcome(client.send(Call::new(Method::DELETE, &path(&key))).await)),
+            9..=11 => {
+                // Only to what is known for sure there is an end that is known.
+                let was = known.get(&key).filter(|known| known.is_sure()).and_then(|known| known.sure.clone());
+                let Some(mut parts) = was.filter(|_| content.len > 0) else { continue };
+                let offset = parts.iter().map(|part| part.len).sum::<usize>();
+                let append =
+                    Call::new(Method::PUT, &path(&key)).header("x-amz-write-offset-bytes", &offset.to_string());
+                parts.push(content);
+                (Some(parts), outcome(client.send(append.body(content.bytes())).await))
+            }
+            12 | 13 => (None, outcome(client.send(Call::new(Method::DELETE, &path(&key))).await)),
+            14 | 15 => {
+                let other = format!("{number}/{}", dice.roll(KEYS));
+                if !rename(&client, &mut known, &key, &other).await && is_gone(&client).await {
+                    break;
+                }
+                continue;
+            }
             16 | 17 => {
                 let other = format!("{number}/{}", dice.roll(KEYS));
                 let source = known.get(&other).cloned().unwrap_or_default();
@@ -202,6 +221,7 @@ async fn write(
             Outcome::Acknowledged(_) => *known = Known { sure: wanted, ..Known::default() },
             Outcome::Unknown => {
                 known.maybe.push(wanted);
+                known.renamed_to = None;
                 if is_gone(&client).await {
                     break;
                 }
@@ -209,6 +229,29 @@ async fn write(
         }
     }
     known
+}
+
+/// Renames one key to another, if it is known what both hold. `false`: there was no answer.
+async fn rename(client: &Client, known: &mut BTreeMap<String, Known>, from: &str, to: &str) -> bool {
+    let of = |key: &str| known.get(key).cloned().unwrap_or_default();
+    let (source, destination) = (of(from), of(to));
+    let Some(content) = source.sure.clone().filter(|_| from != to && source.is_sure() && destination.is_sure()) else {
+        return true;
+    };
+    let call = Call::new(Method::PUT, &path(to)).query("renameObject", "");
+    let done = outcome(client.send(call.header("x-amz-rename-source", &path(from))).await);
+    let answered = matches!(done, Outcome::Acknowledged(_));
+    let mut set = |key: &str, was: Known, now: Option<Vec<Content>>, renamed_to| {
+        let entry = match answered {
+            true => Known { sure: now, ..Known::default() },
+            false => Known { maybe: vec![now], renamed_to, ..was },
+        };
+        known.insert(key.to_owned(), entry);
+    };
+    let differs = destination.sure.as_ref() != Some(&content);
+    set(from, source, None, differs.then(|| to.to_owned()));
+    set(to, destination, Some(content), None);
+    answered
 }
 
 /// Whether a server that did not answer has gone. If not, it is not well; either way not worth asking on and on.
@@ -345,6 +388,15 @@ pub async fn load(client: &Client, first: u64, keys: Keys, dice: &mut Dice, unti
 /// has not answered.
 pub async fn read_back(client: &Client, keys: &mut Keys) -> bool {
     let mut there = BTreeSet::new();
+    // Of a rename that was not answered all was done, or nothing.
+    let mut renamed = Vec::new();
+    for (from, known) in keys.iter().flatten() {
+        if let Some(to) = &known.renamed_to
+            && keys.iter().find_map(|keys| keys.get(to)).unwrap().maybe == std::slice::from_ref(&known.sure)
+        {
+            renamed.push((from.clone(), to.clone(), known.sure.clone()));
+        }
+    }
     let plain = keys.iter().flatten().filter(|(key, _)| !key.starts_with(KEPT));
     let reads = plain.map(|(key, _)| {
         let (client, key) = (client.clone(), key.clone());
@@ -371,6 +423,10 @@ pub async fn read_back(client: &Client, keys: &mut Keys) -> bool {
         let now = (*matching).clone();
         there.extend(now.is_some().then(|| key.clone()));
         *known = Known { sure: now, ..Known::default() };
+    }
+    for (from, to, content) in renamed {
+        let sure = |key: &str| keys.iter().find_map(|keys| keys.get(key)).unwrap().sure.clone();
+        assert_eq!(sure(&from).is_none(), sure(&to) == content, "{from} was half renamed to {to}");
     }
     for (key, known) in keys.iter_mut().flatten().filter(|(key, _)| key.starts_with(KEPT)) {
         if read_versions(client, key, known).await.is_none() {

@@ -46,6 +46,7 @@ use About::{Bucket, Key, NewBucket, Object, Service};
 /// All operations. Several rules of one are all needed.
 const RULES: &[Rule] = &[
     rule("ListBuckets", Service, "s3:ListAllMyBuckets"),
+    rule("ListenNotification", Service, "s3:ListenNotification"),
     rule("CreateBucket", NewBucket, "s3:CreateBucket"),
     // Buckets
     rule("HeadBucket", Bucket, "s3:ListBucket"),
@@ -99,10 +100,12 @@ const RULES: &[Rule] = &[
     rule("ListObjectsV2", Bucket, "s3:ListBucket"),
     rule("ListObjectVersions", Bucket, "s3:ListBucketVersions"),
     rule("ListMultipartUploads", Bucket, "s3:ListBucketMultipartUploads"),
+    rule("ListenBucketNotification", Bucket, "s3:ListenBucketNotification"),
     // Each key that it names is asked for by itself.
     rule("DeleteObjects", Bucket, ""),
     // Objects
     rule("PutObject", Key, "s3:PutObject"),
+    rule("RenameObject", Key, "s3:PutObject"),
     rule("CopyObject", Key, "s3:PutObject"),
     versioned("DeleteObject", Key, "s3:DeleteObject", "s3:DeleteObjectVersion"),
     versioned("GetObject", Object, "s3:GetObject", "s3:GetObjectVersion"),

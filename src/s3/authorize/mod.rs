@@ -168,7 +168,8 @@ impl Authorizer {
             )
             .collect();
 
-        let source = lines.headers.get("x-amz-copy-source");
+        let renames = lines.operation == "RenameObject";
+        let source = lines.headers.get(if renames { "x-amz-rename-source" } else { "x-amz-copy-source" });
         let context = if source.is_none() && place.as_ref().is_some_and(|place| place.is_plainly_of(who)) {
             Context::default()
         } else {
@@ -187,7 +188,10 @@ impl Authorizer {
         }
         if let Some(source) = source {
             let (of_source, conceals) = self.copied(lines, source, &authority).await?;
-            demands.extend(of_source);
+            // What is renamed is gone from where it was.
+            let gone = of_source.as_ref().filter(|_| renames);
+            let gone = gone.map(|source| Demand::new("s3:DeleteObject", source.place.clone(), source.resource.clone()));
+            demands.extend(of_source.into_iter().chain(gone));
             concealed |= conceals;
         }
         let pending = if WITH_BODY.contains(&lines.operation) {

@@ -28,7 +28,7 @@ impl Scope {
 pub(in crate::server) struct Api(pub(super) usize);
 
 /// All names, sorted.
-pub(super) const NAMES: [&str; 69] = [
+pub(super) const NAMES: [&str; 70] = [
     "abortmultipartupload",
     "completemultipartupload",
     "copyobject",
@@ -97,6 +97,7 @@ pub(super) const NAMES: [&str; 69] = [
     "putobjectpart",
     "putobjectretention",
     "putobjecttagging",
+    "renameobject",
     "selectobjectcontent",
 ];
 
@@ -159,6 +160,7 @@ fn name(method: &Method, scope: Scope, query: &str, headers: &HeaderMap) -> Opti
     };
     let copies = || headers.contains_key("x-amz-copy-source");
     Some(match (scope, method) {
+        (Scope::Service, &Method::GET) if has("events") => "listennotification",
         (Scope::Service, &Method::GET | &Method::HEAD) => "listbuckets",
         (Scope::Bucket, &Method::HEAD) => "headbucket",
         (Scope::Bucket, &Method::POST) if has("delete") => "deletemultipleobjects",
@@ -192,6 +194,7 @@ fn name(method: &Method, scope: Scope, query: &str, headers: &HeaderMap) -> Opti
         (Scope::Object, &Method::PUT) => match of_table(&OF_OBJECTS) {
             Some((_, _, put, _)) => put?,
             None if copies() => "copyobject",
+            None if has("renameObject") => "renameobject",
             None => "putobject",
         },
         (Scope::Object, &Method::DELETE) => match of_table(&OF_OBJECTS) {
@@ -228,6 +231,7 @@ mod tests {
         for (method, scope, query, headers, expected) in [
             (Method::GET, Scope::Service, "", &none, Some("listbuckets")),
             (Method::POST, Scope::Service, "", &none, None),
+            (Method::GET, Scope::Service, "events=s3:ObjectCreated:*", &none, Some("listennotification")),
             (Method::GET, Scope::Bucket, "", &none, Some("listobjectsv1")),
             (Method::GET, Scope::Bucket, "prefix=uploads&list-type=2", &none, Some("listobjectsv2")),
             (Method::GET, Scope::Bucket, "uploads", &none, Some("listmultipartuploads")),
@@ -241,6 +245,7 @@ mod tests {
             (Method::GET, Scope::Object, "uploadId=1", &none, Some("listobjectparts")),
             (Method::PUT, Scope::Object, "x-id=PutObject", &none, Some("putobject")),
             (Method::PUT, Scope::Object, "", &copy, Some("copyobject")),
+            (Method::PUT, Scope::Object, "renameObject", &none, Some("renameobject")),
             (Method::PUT, Scope::Object, "partNumber=1&uploadId=2", &none, Some("putobjectpart")),
             (Method::PUT, Scope::Object, "uploadId=2&partNumber=1", &copy, Some("copyobjectpart")),
             (Method::DELETE, Scope::Object, "uploadId=2", &none, Some("abortmultipartupload")),
