@@ -104,7 +104,11 @@ async fn keys_come_and_go(server: &mut Server) {
     succeeds(server, &["user", "create", "alice", "--account", "acme"]);
     let made = json(server, &["key", "create", "--user", "alice", "--account", "acme", "--json"]);
     let field = |name: &str| made[name].as_str().unwrap().to_owned();
-    until(server, &signer(&field("access_key"), &field("secret_key")), StatusCode::OK).await;
+    // A user may nothing that nobody allowed.
+    let alice = signer(&field("access_key"), &field("secret_key"));
+    until(server, &alice, StatusCode::FORBIDDEN).await;
+    succeeds(server, &["user", "attach", "alice", "readwrite", "--account", "acme"]);
+    until(server, &alice, StatusCode::OK).await;
     let keys = json(server, &["key", "list", "--account", "acme", "--json"]);
     assert_eq!(keys.as_array().unwrap().len(), 2);
     assert!(fails(server, &["user", "remove", "alice", "--account", "acme"]).contains("access keys"));

@@ -64,7 +64,7 @@ on_both! {
         let all = [shown.block_public_acls, shown.ignore_public_acls, shown.block_public_policy, shown.restrict_public_buckets];
         assert_eq!(all, [Some(true); 4]);
         let shown = s3.get_bucket_acl().bucket(BUCKET).send().await.unwrap();
-        assert_eq!((grants(shown.grants()), shown.owner().unwrap().display_name()), (vec![OWNER.into()], Some("ROOTUSER")));
+        assert_eq!((grants(shown.grants()), shown.owner().unwrap().display_name()), (vec![OWNER.into()], Some("root")));
         let unknown = s3.get_bucket_policy().bucket(BUCKET).send().await;
         assert_eq!(error(unknown), (404, "NoSuchBucketPolicy".into()));
         let unknown = s3.get_bucket_policy_status().bucket(BUCKET).send().await;

@@ -250,6 +250,10 @@ impl Authorizer {
         // What cannot be read the operation refuses with a reason of its own.
         let parsed = source.to_str().ok().and_then(|source| CopySource::parse(source).ok());
         let Some(CopySource::Bucket { bucket, key, version_id }) = parsed else { return Ok((None, false)) };
+        let elsewhere = authority.place.as_ref().is_some_and(|place| *place.name != *bucket);
+        if lines.operation == "RenameObject" && elsewhere {
+            return Ok((None, false));
+        }
         let place = self.place(&bucket).await?;
         check_expected_owner(lines.headers, "x-amz-source-expected-bucket-owner", Some(&place))?;
         let version = version_id.as_deref();
