@@ -107,7 +107,11 @@ async fn keys_come_and_go(server: &mut Server) {
     // A user may nothing that nobody allowed.
     let alice = signer(&field("access_key"), &field("secret_key"));
     until(server, &alice, StatusCode::FORBIDDEN).await;
-    succeeds(server, &["user", "attach", "alice", "readwrite", "--account", "acme"]);
+    let document = server.home().join("all.json");
+    let all = r#"{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"s3:*","Resource":"*"}}"#;
+    std::fs::write(&document, all).unwrap();
+    let document = document.to_str().unwrap();
+    succeeds(server, &["user", "put-policy", "alice", "all", "--document", document, "--account", "acme"]);
     until(server, &alice, StatusCode::OK).await;
     let keys = json(server, &["key", "list", "--account", "acme", "--json"]);
     assert_eq!(keys.as_array().unwrap().len(), 2);
