@@ -42,6 +42,9 @@ impl<'a> Facts<'a> {
                 Kind::User { .. } => "User",
                 Kind::Role { .. } => "AssumedRole",
             })),
+            // No service of AWS asks here, for itself or for anybody: AWS says so of every request that is signed, or of every one.
+            "aws:principalisawsservice" if who.is_anonymous() => None,
+            "aws:principalisawsservice" | "aws:viaawsservice" => one(Cow::Borrowed("false")),
             "aws:userid" => one(who.user_id().into()),
             "aws:username" => match &who.kind {
                 Kind::User { name, .. } => one(Cow::Borrowed(&**name)),
