@@ -117,9 +117,9 @@ fn noted<T>(request: &S3Request<T>) -> Option<Noted> {
     request.extensions.get::<Noted>().cloned()
 }
 
-/// Who may not list a bucket does not learn that something is not in it.
+/// Who may not list a bucket does not learn that something is not in it, or was deleted (which is a method that is not allowed).
 fn conceal(concealed: bool, error: S3Error) -> S3Error {
-    let missing = ["NoSuchKey", "NoSuchVersion"].contains(&error.code().as_str());
+    let missing = ["NoSuchKey", "NoSuchVersion", "MethodNotAllowed"].contains(&error.code().as_str());
     if concealed && missing { authorize::denied() } else { error }
 }
 
