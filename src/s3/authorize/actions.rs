@@ -143,7 +143,8 @@ impl Rule {
     }
 }
 
-/// What else an operation needs for what its headers ask of it.
+/// What else an operation needs for what its headers ask of it. A condition on what is there is an answer about it: one that names an ETag,
+/// size or time is for those who may read the object.
 pub(super) fn for_headers(operation: &str, headers: &HeaderMap) -> Vec<&'static str> {
     let has = |name: &str| headers.contains_key(name);
     let acl = || headers.keys().any(|name| name == "x-amz-acl" || name.as_str().starts_with("x-amz-grant-"));
@@ -154,6 +155,13 @@ pub(super) fn for_headers(operation: &str, headers: &HeaderMap) -> Vec<&'static 
             actions.push(action);
         }
     };
+    let any = |name: &str| headers.get(name).is_some_and(|value| value.as_bytes().trim_ascii() == b"*");
+    let compared = has("if-match")
+        || (has("if-none-match") && !any("if-none-match"))
+        || (operation == "DeleteObject" && (has("x-amz-if-match-size") || has("x-amz-if-match-last-modified-time")));
+    if matches!(operation, "PutObject" | "CopyObject" | "CompleteMultipartUpload" | "DeleteObject") {
+        add(compared, "s3:GetObject");
+    }
     match operation {
         "PutObject" | "CopyObject" | "CreateMultipartUpload" => {
             add(acl(), "s3:PutObjectAcl");
@@ -233,6 +241,8 @@ pub(super) fn is_of_initiator(action: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use super::*;
 
     #[test]
@@ -246,5 +256,24 @@ mod tests {
         headers.insert("x-amz-bypass-governance-retention", http::HeaderValue::from_static("True"));
         assert_eq!(for_headers("DeleteObject", &headers), ["s3:BypassGovernanceRetention"]);
         assert!(for_headers("GetObject", &headers).is_empty());
+        for (name, value, of_put, of_delete) in [
+            ("if-match", "\"e\"", true, true),
+            ("if-match", "*", true, true),
+            ("if-none-match", "*", false, false),
+            ("if-none-match", "\"e\"", true, true),
+            ("x-amz-if-match-size", "7", false, true),
+            ("x-amz-if-match-last-modified-time", "now", false, true),
+        ] {
+            let headers = HeaderMap::from_iter([(name.parse().unwrap(), value.parse().unwrap())]);
+            for (operation, needed) in
+                [("PutObject", of_put), ("CompleteMultipartUpload", of_put), ("DeleteObject", of_delete)]
+            {
+                assert_eq!(
+                    for_headers(operation, &headers).contains(&"s3:GetObject"),
+                    needed,
+                    "{operation} {name}: {value}"
+                );
+            }
+        }
     }
 }
