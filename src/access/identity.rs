@@ -144,6 +144,12 @@ impl Identity {
         self.kind == Kind::Root
     }
 
+    /// All policies that say what it may do, and what at most.
+    pub fn all_policies(&self) -> impl Iterator<Item = &Policy> {
+        let session = self.session.iter().flat_map(|session| session.iter());
+        self.policies.iter().chain(session).chain(self.boundary.iter()).map(|policy| &**policy)
+    }
+
     /// Its Amazon Resource Name; empty if nobody signed.
     pub fn arn(&self) -> String {
         let account = &self.account.id;

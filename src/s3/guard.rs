@@ -11,13 +11,16 @@ use std::sync::Arc;
 use http::{Extensions, HeaderMap, HeaderValue, Method, StatusCode, Uri};
 use s3s::access::{S3Access, S3AccessContext};
 use s3s::auth::Credentials;
-use s3s::dto::{CreateBucketInput, PutObjectLegalHoldInput, PutObjectRetentionInput, PutObjectTaggingInput};
+use s3s::dto::{
+    CreateBucketInput, PutObjectAclInput, PutObjectLegalHoldInput, PutObjectRetentionInput, PutObjectTaggingInput,
+};
 use s3s::path::S3Path;
 use s3s::{Body, S3Error, S3ErrorCode, S3Request, S3Result};
 use subtle::ConstantTimeEq as _;
 
 use super::authorize::{self, Allowed, Authorizer, Lines};
 use crate::access::claims::{ClaimError, Claims, Mechanism, Region};
+use crate::access::policy::Context;
 use crate::access::query::Query;
 use crate::access::version2;
 use crate::access::{Directory, Identity, KeyError, Resources, Secret};
@@ -242,7 +245,7 @@ struct Known {
     who: Identity,
     query: Query,
     claims: Option<Claims>,
-    form: bool,
+    form: Option<VerifiedForm>,
 }
 
 impl Guard {
@@ -262,17 +265,13 @@ impl Guard {
             if !matches!(cx.operation(), "GetObject" | "HeadObject") {
                 return Err(Refusal::new(StatusCode::FORBIDDEN, "AccessDenied"));
             }
-            return Ok(Known {
-                who: Identity::anonymous(),
-                query,
-                claims: None,
-                operation: cx.operation().to_owned(),
-                form: false,
-            });
+            let operation = cx.operation().to_owned();
+            return Ok(Known { operation, who: Identity::anonymous(), query, claims: None, form: None });
         }
         // The PutObject of a form: the form's own signature was verified, and its policy covers what the request says.
-        if let Some(VerifiedForm(who)) = cx.extensions_mut().get::<VerifiedForm>().cloned() {
-            return Ok(Known { who, query, claims: None, operation: cx.operation().to_owned(), form: true });
+        if let Some(form) = cx.extensions_mut().get::<VerifiedForm>().cloned() {
+            let operation = cx.operation().to_owned();
+            return Ok(Known { operation, who: form.who.clone(), query, claims: None, form: Some(form) });
         }
         let claims = Claims::parse(cx.headers(), &query)?;
         let who = match (&claims, cx.credentials().map(|credentials| credentials.access_key.clone())) {
@@ -288,7 +287,7 @@ impl Guard {
         }
         let of_object = cx.s3_path().get_object_key().is_some();
         check_parameters(&operation, cx.method(), of_object, claims.as_ref(), &query)?;
-        Ok(Known { operation, who, query, claims, form: false })
+        Ok(Known { operation, who, query, claims, form: None })
     }
 
     /// Who signed a request, whose signature was verified.
@@ -415,32 +414,40 @@ impl S3Access for Guard {
     async fn create_bucket(&self, request: &mut S3Request<CreateBucketInput>) -> S3Result<()> {
         let configuration = request.input.create_bucket_configuration.as_ref();
         let place = configuration.and_then(|configuration| configuration.location_constraint.as_ref());
-        self.authorizer.resume(&request.extensions, |context, _| {
+        let add = |context: &mut Context, _| {
             if let Some(place) = place {
                 context.add("s3:LocationConstraint", place.as_str());
             }
-        })
+        };
+        self.authorizer.resume(&request.extensions, add).await
     }
 
     async fn put_object_tagging(&self, request: &mut S3Request<PutObjectTaggingInput>) -> S3Result<()> {
-        self.authorizer.resume(&request.extensions, |context, _| authorize::tags(context, &request.input.tagging))
+        let add = |context: &mut Context, _| authorize::tags(context, &request.input.tagging);
+        self.authorizer.resume(&request.extensions, add).await
+    }
+
+    async fn put_object_acl(&self, request: &mut S3Request<PutObjectAclInput>) -> S3Result<()> {
+        self.authorizer.resume(&request.extensions, |_, _| {}).await
     }
 
     async fn put_object_retention(&self, request: &mut S3Request<PutObjectRetentionInput>) -> S3Result<()> {
-        self.authorizer.resume(&request.extensions, |context, now| {
+        let add = |context: &mut Context, now| {
             if let Some(retention) = &request.input.retention {
                 authorize::retention(context, retention, now);
             }
-        })
+        };
+        self.authorizer.resume(&request.extensions, add).await
     }
 
     async fn put_object_legal_hold(&self, request: &mut S3Request<PutObjectLegalHoldInput>) -> S3Result<()> {
         let hold = request.input.legal_hold.as_ref().and_then(|hold| hold.status.as_ref());
-        self.authorizer.resume(&request.extensions, |context, _| {
+        let add = |context: &mut Context, _| {
             if let Some(status) = hold {
                 context.add("s3:object-lock-legal-hold", status.as_str());
             }
-        })
+        };
+        self.authorizer.resume(&request.extensions, add).await
     }
 }
 
@@ -469,7 +476,7 @@ impl Guard {
             headers: cx.headers(),
             query: &query,
             claims: claims.as_ref(),
-            form,
+            form: form.as_ref(),
             peer,
             tls: tls.as_ref(),
             now: Clock::system().now(),

@@ -4,7 +4,7 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 use s3s::dto::*;
 use s3s::{S3Request, S3Response, S3Result};
 
-use super::authorize;
+use super::authorize::{self, Authority};
 use super::body::{expected, incoming, outgoing};
 use super::error::{from_metadata, from_objects, invalid_argument, invalid_request, malformed_xml, s3_error};
 use super::locking::{lock_fields, put_lock};
@@ -170,6 +170,20 @@ macro_rules! describe {
     }};
 }
 
+/// Takes from what was read what its reader may not know: how many tags there are, and how it is locked. Source: "GetObject" in the Amazon S3
+/// API reference, of these headers.
+fn veil(authority: &Authority, got: &mut Got) {
+    let may = |action| authority.may_to(action, &got.object);
+    let tags = got.object.tags.is_empty() || may("s3:GetObjectTagging");
+    let retention = got.object.lock.retention.is_none() || may("s3:GetObjectRetention");
+    let hold = got.object.lock.legal_hold.is_none() || may("s3:GetObjectLegalHold");
+    if !tags {
+        got.object.tags.clear();
+    }
+    got.object.lock.retention = got.object.lock.retention.filter(|_| retention);
+    got.object.lock.legal_hold = got.object.lock.legal_hold.filter(|_| hold);
+}
+
 pub(super) async fn get_object(api: &Api, request: S3Request<GetObjectInput>) -> S3Result<S3Response<GetObjectOutput>> {
     let input = request.input;
     check_key(&input.key)?;
@@ -187,9 +201,10 @@ pub(super) async fn get_object(api: &Api, request: S3Request<GetObjectInput>) ->
         ),
         with_body: true,
     };
-    let got = api.store.get(&get).await.map_err(from_objects)?;
+    let mut got = api.store.get(&get).await.map_err(from_objects)?;
     let size = got.object.size;
     api.store.tell_of_read(EventName::AccessedGet, &input.bucket, &input.key, size, got.version.as_ref());
+    veil(authorize::authority(&request.extensions)?, &mut got);
     let mut output = describe!(GetObjectOutput, got, input);
     output.tag_count = Some(signed32(got.object.tags.len())).filter(|count| *count > 0);
     output.body = Some(outgoing(got.body, got.range.end - got.range.start));
@@ -216,9 +231,10 @@ pub(super) async fn head_object(
         ),
         with_body: false,
     };
-    let got = api.store.get(&get).await.map_err(from_objects)?;
+    let mut got = api.store.get(&get).await.map_err(from_objects)?;
     let size = got.object.size;
     api.store.tell_of_read(EventName::AccessedHead, &input.bucket, &input.key, size, got.version.as_ref());
+    veil(authorize::authority(&request.extensions)?, &mut got);
     let output = describe!(HeadObjectOutput, got, input);
     let partial = got.partial;
     let mut response = S3Response::new(output);
@@ -313,7 +329,10 @@ pub(super) async fn delete_objects(
             let version = named.as_ref().map(VersionId::as_str);
             let action = if version.is_some() { "s3:DeleteObjectVersion" } else { "s3:DeleteObject" };
             let may = |action| authority.may(action, &object.key, version);
-            let allowed = may(action) && (!bypass || may("s3:BypassGovernanceRetention"));
+            // Whether a condition holds is an answer about the object.
+            let compared = object.e_tag.is_some() || object.size.is_some() || object.last_modified_time.is_some();
+            let allowed =
+                may(action) && (!bypass || may("s3:BypassGovernanceRetention")) && (!compared || may("s3:GetObject"));
             if allowed { Ok(named) } else { Err(authorize::denied()) }
         });
         if let Ok(version) = &valid {

@@ -23,9 +23,16 @@ use crate::access::form::{Fields, FormAccess, FormError};
 use crate::clock::Millis;
 use crate::server::{OverTls, Refusal};
 
-/// In the extensions of the PutObject that a form became: who signed the form. No request from outside can have it.
+/// In the extensions of the PutObject that a form became. No request from outside can have it.
 #[derive(Debug, Clone)]
-pub struct VerifiedForm(pub Identity);
+pub struct VerifiedForm {
+    /// Who signed the form, if anybody did.
+    pub who: Identity,
+    /// Whether the signature is one of version 2.
+    pub version2: bool,
+    /// When it was signed, as its policy says too; `None` if it is of version 2, or nobody's.
+    pub signed: Option<Millis>,
+}
 
 /// Fields that are headers of the same name.
 const HEADERS: [&str; 11] = [
@@ -69,7 +76,7 @@ enum Success {
 /// A form that was let through.
 #[derive(Debug)]
 pub struct Upload {
-    identity: Identity,
+    form: VerifiedForm,
     bucket: String,
     key: String,
     /// Whether the bucket is part of the host's name.
@@ -78,6 +85,13 @@ pub struct Upload {
     success: Success,
     /// How many bytes the file may have.
     pub length: RangeInclusive<u64>,
+}
+
+/// `20260131T235959Z`
+pub(super) fn signing_time(text: &str) -> Option<Millis> {
+    let format = time::macros::format_description!("[year][month][day]T[hour][minute][second]Z");
+    let signed = time::PrimitiveDateTime::parse(text, format).ok()?;
+    Some(signed.assume_utc().unix_timestamp() * 1000)
 }
 
 impl Upload {
@@ -96,7 +110,9 @@ impl Upload {
         if fields.get("key").is_none() {
             return Err(FormError::Missing("key").into());
         }
-        let (identity, policy) = access.verify(now, &fields)?;
+        let (who, policy) = access.verify(now, &fields)?;
+        let signed = fields.get("x-amz-date").and_then(signing_time).filter(|_| !who.is_anonymous());
+        let form = VerifiedForm { who, version2: fields.get("awsaccesskeyid").is_some(), signed };
         fields.name_the_file(file_name);
         let length = match policy {
             Some(policy) => policy.check(now, &bucket, &fields).map_err(FormError::from)?,
@@ -108,7 +124,7 @@ impl Upload {
         }
         let headers = headers(&fields)?;
         let success = Success::of(&fields);
-        Ok(Self { identity, bucket, key, virtual_host, headers, success, length })
+        Ok(Self { form, bucket, key, virtual_host, headers, success, length })
     }
 
     /// The PutObject that the form becomes; `parts` are those of the form's request, of which only host and extensions count.
@@ -129,7 +145,7 @@ impl Upload {
         put.headers = self.headers.clone();
         put.headers.extend(parts.headers.get(header::HOST).map(|host| (header::HOST, host.clone())));
         put.extensions = parts.extensions.clone();
-        put.extensions.insert(VerifiedForm(self.identity.clone()));
+        put.extensions.insert(self.form.clone());
         Ok(put)
     }
 

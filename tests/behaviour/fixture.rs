@@ -177,6 +177,11 @@ impl Door {
         &self.1
     }
 
+    /// What answers requests.
+    pub fn service(&self) -> &S3Service {
+        &self.0
+    }
+
     /// A client that signs with this access key, or not at all.
     pub fn client(&self, access_key: Option<&str>) -> Client {
         let config = aws_sdk_s3::Config::builder()

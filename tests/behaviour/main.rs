@@ -12,6 +12,7 @@ mod fixture;
 mod access;
 mod appending;
 mod archives;
+mod attacks;
 mod bucket_logs;
 mod buckets;
 mod check;

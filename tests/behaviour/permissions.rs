@@ -13,17 +13,18 @@ use ninefold::access::{Account, Identity, Key, Kind, Known, PublicAccessBlock, S
 
 use crate::fixture::{BUCKET, Door, Fixture, SECRET, error, on_both};
 
-const OTHER_ID: &str = "222222222222";
+pub const OTHER_ID: &str = "222222222222";
 
 /// Root, the account `other`, a user of it, a user of root's account, and nobody.
-struct People {
-    root: Client,
-    other: Client,
-    other_id: String,
-    user: Client,
-    reader: Client,
-    admin: Client,
-    nobody: Client,
+pub struct People {
+    pub door: Door,
+    pub root: Client,
+    pub other: Client,
+    pub other_id: String,
+    pub user: Client,
+    pub reader: Client,
+    pub admin: Client,
+    pub nobody: Client,
 }
 
 fn policy(text: &str) -> Arc<Policy> {
@@ -32,7 +33,7 @@ fn policy(text: &str) -> Arc<Policy> {
 
 impl People {
     /// `user` is of `other` and may what `policies` say; `reader` is of root's account and may read what begins with `read/`.
-    fn new(f: &Fixture, policies: &[&str]) -> Self {
+    pub fn new(f: &Fixture, policies: &[&str]) -> Self {
         let root = Door::new(f.store(), f.instance.deployment(), Known::default());
         let account = root.directory().root().account.clone();
         let other = Arc::new(Account {
@@ -68,36 +69,42 @@ impl People {
             reader: door.client(Some("READER")),
             admin: door.client(Some("ADMIN")),
             nobody: door.client(None),
+            door,
         }
+    }
+
+    /// Root's canonical id.
+    pub fn root_id(&self) -> String {
+        self.door.directory().root().account.canonical_id.to_string()
     }
 }
 
-fn denied() -> (u16, String) {
+pub fn denied() -> (u16, String) {
     (403, "AccessDenied".to_owned())
 }
 
 /// Lets ACLs and policies of a bucket make public.
-async fn open(s3: &Client, ownership: ObjectOwnership) {
+pub async fn open(s3: &Client, ownership: ObjectOwnership) {
     s3.delete_public_access_block().bucket(BUCKET).send().await.unwrap();
     let rule = OwnershipControlsRule::builder().object_ownership(ownership).build().unwrap();
     let controls = OwnershipControls::builder().rules(rule).build().unwrap();
     s3.put_bucket_ownership_controls().bucket(BUCKET).ownership_controls(controls).send().await.unwrap();
 }
 
-async fn allow(s3: &Client, statements: &str) {
+pub async fn allow(s3: &Client, statements: &str) {
     let text = format!(r#"{{"Version":"2012-10-17","Statement":[{statements}]}}"#);
     s3.put_bucket_policy().bucket(BUCKET).policy(text).send().await.unwrap();
 }
 
 /// What reading a key comes to: its bytes, or status and code.
-async fn read(s3: &Client, key: &str) -> Result<Vec<u8>, (u16, String)> {
+pub async fn read(s3: &Client, key: &str) -> Result<Vec<u8>, (u16, String)> {
     match s3.get_object().bucket(BUCKET).key(key).send().await {
         Ok(got) => Ok(got.body.collect().await.unwrap().to_vec()),
         refused => Err(error(refused)),
     }
 }
 
-async fn write(s3: &Client, key: &str) -> Result<(), (u16, String)> {
+pub async fn write(s3: &Client, key: &str) -> Result<(), (u16, String)> {
     let put = s3.put_object().bucket(BUCKET).key(key).body(ByteStream::from_static(b"x"));
     match put.send().await {
         Ok(_) => Ok(()),
@@ -337,6 +344,6 @@ on_both! {
     }
 }
 
-fn tagging(key: &str, value: &str) -> Tagging {
+pub fn tagging(key: &str, value: &str) -> Tagging {
     Tagging::builder().tag_set(Tag::builder().key(key).value(value).build().unwrap()).build().unwrap()
 }

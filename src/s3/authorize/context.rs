@@ -4,6 +4,7 @@
 //! service authorization reference.
 
 use http::{HeaderMap, header};
+use s3s::dto::CopySource;
 use time::format_description::well_known::Rfc3339;
 use time::{Duration, OffsetDateTime};
 
@@ -11,13 +12,12 @@ use super::Lines;
 use crate::access::claims::Mechanism;
 use crate::access::policy::Context;
 use crate::clock::Millis;
+use crate::s3::post::signing_time;
 use crate::server::Peer;
 
 /// Headers that are condition keys of the same name, behind `s3:`.
-const HEADERS: [&str; 18] = [
+const HEADERS: [&str; 16] = [
     "x-amz-acl",
-    "x-amz-content-sha256",
-    "x-amz-copy-source",
     "x-amz-grant-full-control",
     "x-amz-grant-read",
     "x-amz-grant-read-acp",
@@ -56,6 +56,12 @@ pub(super) fn of(lines: &Lines<'_>) -> Context {
         if let Some(value) = text(lines.headers, name) {
             context.add(&format!("s3:{name}"), value);
         }
+    }
+    if let Some(source) = text(lines.headers, "x-amz-copy-source") {
+        context.add("s3:x-amz-copy-source", copy_source(source));
+    }
+    if let Some(creates) = creates_object(lines.operation) {
+        context.add("s3:ObjectCreationOperation", creates.to_string());
     }
     add_lock(&mut context, lines);
     if let Some(tags) = text(lines.headers, "x-amz-tagging") {
@@ -96,6 +102,25 @@ pub(super) fn add_retention(context: &mut Context, until: OffsetDateTime, now: M
     context.add("s3:object-lock-remaining-retention-days", (until - now).whole_days().to_string());
 }
 
+/// A copy's source as policies name it, `bucket/key`, however it was written: else another spelling would be another source.
+fn copy_source(source: &str) -> String {
+    match CopySource::parse(source) {
+        Ok(CopySource::Bucket { bucket, key, .. }) => format!("{bucket}/{key}"),
+        // The operation refuses it.
+        _ => source.to_owned(),
+    }
+}
+
+/// Whether an operation that needs `s3:PutObject` makes an object, and takes conditions therefore: "Enforce conditional writes on Amazon S3
+/// buckets" in the Amazon S3 user guide.
+fn creates_object(operation: &str) -> Option<bool> {
+    match operation {
+        "PutObject" | "CopyObject" | "CompleteMultipartUpload" => Some(true),
+        "CreateMultipartUpload" | "UploadPart" | "UploadPartCopy" => Some(false),
+        _ => None,
+    }
+}
+
 fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get(name)?.to_str().ok()
 }
@@ -110,22 +135,32 @@ fn add_time(context: &mut Context, now: Millis) {
 }
 
 fn add_signature(context: &mut Context, lines: &Lines<'_>) {
-    if lines.form {
+    let version = |version2| if version2 { "AWS" } else { "AWS4-HMAC-SHA256" };
+    if let Some(form) = lines.form {
         context.add("s3:authType", "POST");
+        if !form.who.is_anonymous() {
+            context.add("s3:signatureversion", version(form.version2));
+        }
+        if let Some(signed) = form.signed {
+            context.add("s3:signatureAge", (lines.now - signed).max(0).to_string());
+        }
         return;
     }
     let Some(claims) = lines.claims else { return };
     let in_query = claims.mechanism == Mechanism::Query;
     context.add("s3:authType", if in_query { "REST-QUERY-STRING" } else { "REST-HEADER" });
-    context.add("s3:signatureversion", if claims.version2 { "AWS" } else { "AWS4-HMAC-SHA256" });
+    context.add("s3:signatureversion", version(claims.version2));
     if !claims.version2 {
         context.add("aws:RequestedRegion", claims.region.as_str());
+        // A URL is signed for any payload, whatever a header says that everybody can add.
+        let payload = if in_query { Some("UNSIGNED-PAYLOAD") } else { text(lines.headers, "x-amz-content-sha256") };
+        if let Some(payload) = payload {
+            context.add("s3:x-amz-content-sha256", payload);
+        }
     }
     let date = if in_query { lines.query.get("X-Amz-Date") } else { text(lines.headers, "x-amz-date") };
-    let format = time::macros::format_description!("[year][month][day]T[hour][minute][second]Z");
-    if let Some(signed) = date.and_then(|date| time::PrimitiveDateTime::parse(date, format).ok()) {
-        let age = lines.now - signed.assume_utc().unix_timestamp() * 1000;
-        context.add("s3:signatureAge", age.max(0).to_string());
+    if let Some(signed) = date.and_then(signing_time) {
+        context.add("s3:signatureAge", (lines.now - signed).max(0).to_string());
     }
 }
 
@@ -141,5 +176,92 @@ fn add_lock(context: &mut Context, lines: &Lines<'_>) {
     let until = text(lines.headers, "x-amz-object-lock-retain-until-date");
     if let Some(until) = until.and_then(|until| OffsetDateTime::parse(until, &Rfc3339).ok()) {
         add_retention(context, until, lines.now);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use s3s::path::S3Path;
+
+    use super::*;
+    use crate::access::Identity;
+    use crate::access::claims::Claims;
+    use crate::access::query::Query;
+    use crate::s3::post::VerifiedForm;
+
+    fn values(
+        operation: &str,
+        headers: &[(&str, &str)],
+        claims: Option<Claims>,
+        form: Option<VerifiedForm>,
+    ) -> Context {
+        let headers = headers.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()));
+        of(&Lines {
+            operation,
+            path: &S3Path::Root,
+            headers: &HeaderMap::from_iter(headers),
+            query: &Query::default(),
+            claims: claims.as_ref(),
+            form: form.as_ref(),
+            peer: None,
+            tls: None,
+            now: 10_000,
+        })
+    }
+
+    #[test]
+    fn what_nobody_signed_says_nothing_of_the_payload() {
+        let sent = [("x-amz-content-sha256", "abc")];
+        let claims = |mechanism, version2| {
+            let (access_key, region, service) = ("AK".into(), "r".into(), "s3".into());
+            Some(Claims { mechanism, version2, access_key, region, service, signed_headers: Vec::new() })
+        };
+        for (claims, expected) in [
+            (claims(Mechanism::Header, false), Some("abc")),
+            (claims(Mechanism::Query, false), Some("UNSIGNED-PAYLOAD")),
+            (claims(Mechanism::Header, true), None),
+            (None, None),
+        ] {
+            let context = values("PutObject", &sent, claims, None);
+            let payload = context.get("s3:x-amz-content-sha256").map(|values| &*values[0]);
+            assert_eq!(payload, expected);
+        }
+    }
+
+    #[test]
+    fn a_form_s_signature_has_an_age_too() {
+        let root = crate::access::Account {
+            id: "1".into(),
+            canonical_id: "1".into(),
+            name: "root".into(),
+            email: None,
+            public_access_block: crate::access::PublicAccessBlock::default(),
+        };
+        let form = |who, version2, signed| Some(VerifiedForm { who, version2, signed });
+        let signer = Identity::root(std::sync::Arc::new(root), "AK");
+        for (form, version, age) in [
+            (form(signer.clone(), false, Some(4_000)), Some("AWS4-HMAC-SHA256"), Some("6000")),
+            (form(signer, true, None), Some("AWS"), None),
+            (form(Identity::anonymous(), false, None), None, None),
+        ] {
+            let context = values("PutObject", &[], None, form);
+            let value = |key| context.get(key).map(|values| &*values[0]);
+            assert_eq!(value("s3:authType"), Some("POST"));
+            assert_eq!((value("s3:signatureversion"), value("s3:signatureAge")), (version, age));
+        }
+    }
+
+    #[test]
+    fn parts_make_no_object_and_sources_have_one_name() {
+        for (operation, expected) in [("PutObject", Some("true")), ("UploadPart", Some("false")), ("GetObject", None)] {
+            let context = values(operation, &[], None, None);
+            assert_eq!(context.get("s3:ObjectCreationOperation").map(|values| &*values[0]), expected);
+        }
+        for source in ["b-1/a/k", "/b-1/a/k", "b-1%2Fa%2fk", "/b-1/%61/k?versionId=null"] {
+            let context = values("CopyObject", &[("x-amz-copy-source", source)], None, None);
+            assert_eq!(context.get("s3:x-amz-copy-source").unwrap(), ["b-1/a/k"], "{source}");
+        }
     }
 }

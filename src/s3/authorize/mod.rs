@@ -8,6 +8,7 @@ mod actions;
 mod context;
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use http::{HeaderMap, StatusCode};
@@ -17,12 +18,14 @@ use s3s::{S3Error, S3Result};
 use time::OffsetDateTime;
 
 use super::error::{from_objects, s3_error};
-use crate::access::acl::{Ownership, Permission};
+use crate::access::acl::{Acl, Ownership, Permission};
 use crate::access::claims::Claims;
 use crate::access::policy::{self, AclGrant, Asked, Context, Layers, Policy};
 use crate::access::query::Query;
 use crate::access::{Account, BucketRules, Directory, Identity, ObjectRules, PublicAccessBlock, Resources};
 use crate::clock::Millis;
+use crate::metadata::Object;
+use crate::s3::post::VerifiedForm;
 use crate::server::{OverTls, Peer};
 use actions::{About, ByAcl};
 
@@ -54,6 +57,8 @@ struct Demand {
     /// The bucket's name, or a key in it.
     resource: String,
     object: Option<Arc<ObjectRules>>,
+    /// What conditions are about, where that is not what the request's are about: the source of a copy, and the tags that come with it.
+    context: Option<Arc<Context>>,
     /// Whether it is about what is set on an object while it is written.
     of_writer: bool,
     /// Whether it is about an upload that the same account started.
@@ -63,13 +68,17 @@ struct Demand {
 impl Demand {
     fn new(action: &'static str, place: Option<Arc<Place>>, resource: String) -> Self {
         let by_acl = ByAcl::of(action);
-        Self { action, by_acl, place, resource, object: None, of_writer: false, of_initiator: false }
+        Self { action, by_acl, place, resource, object: None, context: None, of_writer: false, of_initiator: false }
     }
 }
 
-/// What a request needs that its body has a say in.
+/// What a request needs that is asked for once its body is there.
 #[derive(Debug, Clone)]
-pub(super) struct Pending(Vec<Demand>);
+pub(super) struct Pending {
+    demands: Vec<Demand>,
+    /// The key and version whose own rules have a say.
+    object: Option<(String, Option<String>)>,
+}
 
 /// Who asks, and where: for operations that ask for more.
 #[derive(Debug, Clone)]
@@ -94,8 +103,8 @@ pub(super) struct Lines<'a> {
     pub(super) query: &'a Query,
     /// What its signature claims; `None` if it has none.
     pub(super) claims: Option<&'a Claims>,
-    /// Whether it came as a form.
-    pub(super) form: bool,
+    /// The form that it came as, if it did.
+    pub(super) form: Option<&'a VerifiedForm>,
     /// Where it comes from, if that is known.
     pub(super) peer: Option<Peer>,
     /// How, if it came over TLS.
@@ -125,8 +134,13 @@ impl std::fmt::Debug for Authorizer {
     }
 }
 
-/// Operations whose bodies have a say in what conditions are about.
-const WITH_BODY: [&str; 4] = ["CreateBucket", "PutObjectTagging", "PutObjectRetention", "PutObjectLegalHold"];
+/// Operations that are decided again when their body is there: it has a say in what conditions are about, and whoever sends it slowly must
+/// not do to another object what he might have done to the one that was there before.
+const WITH_BODY: [&str; 5] =
+    ["CreateBucket", "PutObjectAcl", "PutObjectTagging", "PutObjectRetention", "PutObjectLegalHold"];
+
+/// What conditions may be about that is in such bodies, in lower case.
+const IN_BODY: [&str; 3] = ["s3:locationconstraint", "s3:object-lock-", "s3:requestobjecttag"];
 
 impl Authorizer {
     pub(super) fn new(directory: Directory, resources: Arc<dyn Resources>) -> Self {
@@ -175,7 +189,8 @@ impl Authorizer {
         } else {
             context::of(lines)
         };
-        let authority = Authority { who: who.clone(), place, context: Arc::new(context), now: lines.now };
+        let authority =
+            Authority { who: who.clone(), place: place.clone(), context: Arc::new(context), now: lines.now };
         let mut concealed = false;
         if let (About::Object, Some(place), Some(key)) = (about, &authority.place, key) {
             let object = self.object(place, key, version, who).await?;
@@ -189,17 +204,22 @@ impl Authorizer {
         if let Some(source) = source {
             let (of_source, conceals) = self.copied(lines, source, &authority).await?;
             // What is renamed is gone from where it was.
-            let gone = of_source.as_ref().filter(|_| renames);
+            let gone = of_source.read.first().filter(|_| renames);
             let gone = gone.map(|source| Demand::new("s3:DeleteObject", source.place.clone(), source.resource.clone()));
-            demands.extend(of_source.into_iter().chain(gone));
+            demands.extend(of_source.read.into_iter().chain(gone));
+            demands.extend(of_source.tags.map(|tags| Demand {
+                context: Some(authority.with(|context| add_tags(context, &tags, context::add_request_tag))),
+                of_writer: true,
+                ..demand("s3:PutObjectTagging")
+            }));
             concealed |= conceals;
         }
-        let pending = if WITH_BODY.contains(&lines.operation) {
-            Some(Pending(demands))
-        } else {
+        let with_body = WITH_BODY.contains(&lines.operation);
+        if !with_body || !authority.waits() {
             authority.all(&demands)?;
-            None
-        };
+        }
+        let object = key.filter(|_| about == About::Object).map(|key| (key.to_owned(), version.map(str::to_owned)));
+        let pending = with_body.then_some(Pending { demands, object });
         Ok(Allowed { authority, pending, concealed: concealed.then_some(Concealed) })
     }
 
@@ -246,53 +266,111 @@ impl Authorizer {
         lines: &Lines<'_>,
         source: &http::HeaderValue,
         authority: &Authority,
-    ) -> S3Result<(Option<Demand>, bool)> {
+    ) -> S3Result<(OfSource, bool)> {
         // What cannot be read the operation refuses with a reason of its own.
         let parsed = source.to_str().ok().and_then(|source| CopySource::parse(source).ok());
-        let Some(CopySource::Bucket { bucket, key, version_id }) = parsed else { return Ok((None, false)) };
+        let Some(CopySource::Bucket { bucket, key, version_id }) = parsed else {
+            return Ok((OfSource::default(), false));
+        };
         let elsewhere = authority.place.as_ref().is_some_and(|place| *place.name != *bucket);
         if lines.operation == "RenameObject" && elsewhere {
-            return Ok((None, false));
+            return Ok((OfSource::default(), false));
         }
         let place = self.place(&bucket).await?;
         check_expected_owner(lines.headers, "x-amz-source-expected-bucket-owner", Some(&place))?;
         let version = version_id.as_deref();
-        let action = if version.is_some() { "s3:GetObjectVersion" } else { "s3:GetObject" };
-        let object = self.object(&place, &key, version, &authority.who).await?;
+        let plain = |place: &Arc<Place>| place.is_plainly_of(&authority.who);
+        let replaces = lines.headers.get("x-amz-tagging-directive").is_some_and(|directive| directive == "REPLACE");
+        // Tags come along, and who may read an object and write another may not therefore read and write their tags.
+        let with_tags = lines.operation == "CopyObject" && !replaces;
+        let object = if with_tags && !(plain(&place) && authority.place.as_ref().is_some_and(plain)) {
+            Some(self.resources.object_rules(&bucket, &key, version).await.map_err(from_objects)?)
+        } else {
+            self.object(&place, &key, version, &authority.who).await?
+        };
         let at_source = Authority { place: Some(Arc::clone(&place)), ..authority.clone() };
         let concealed = at_source.must_not_learn(object.as_ref());
-        let demand = Demand::new(action, Some(place), format!("{bucket}/{key}"));
-        Ok((Some(Demand { object: object.flatten().map(Arc::new), ..demand }), concealed))
+        let object = object.flatten().map(Arc::new);
+        let context = version.map(|version| authority.with(|context| context.add("s3:VersionId", version)));
+        let demand = |action| Demand {
+            object: object.clone(),
+            context: context.clone(),
+            ..Demand::new(action, Some(Arc::clone(&place)), format!("{bucket}/{key}"))
+        };
+        let (read, read_tags) = match version {
+            None => ("s3:GetObject", "s3:GetObjectTagging"),
+            Some(_) => ("s3:GetObjectVersion", "s3:GetObjectVersionTagging"),
+        };
+        let tags = object.as_ref().map(|object| &object.tags).filter(|tags| with_tags && !tags.is_empty());
+        let read = [Some(read), tags.map(|_| read_tags)].into_iter().flatten().map(demand).collect();
+        Ok((OfSource { read, tags: tags.cloned() }, concealed))
     }
 
-    /// Decides what waited for a body, which adds to what conditions are about.
+    /// Decides what waited for a body, which adds to what conditions are about, and of the object that is there now.
     ///
     /// # Errors
-    /// 403 `AccessDenied`
-    pub(super) fn resume(&self, extensions: &http::Extensions, add: impl FnOnce(&mut Context, Millis)) -> S3Result<()> {
-        let (Some(Pending(demands)), Some(authority)) = (extensions.get::<Pending>(), extensions.get::<Authority>())
-        else {
+    /// 403 `AccessDenied`; the database's.
+    pub(super) async fn resume(
+        &self,
+        extensions: &http::Extensions,
+        add: impl FnOnce(&mut Context, Millis),
+    ) -> S3Result<()> {
+        let (Some(pending), Some(authority)) = (extensions.get::<Pending>(), extensions.get::<Authority>()) else {
             return Err(denied());
         };
-        let mut context = Context::clone(&authority.context);
-        add(&mut context, authority.now);
-        Authority { context: Arc::new(context), ..authority.clone() }.all(demands)
+        let Pending { mut demands, object } = pending.clone();
+        if let (Some((key, version)), Some(place)) = (object, &authority.place) {
+            let object = self.object(place, &key, version.as_deref(), &authority.who).await?.flatten().map(Arc::new);
+            demands.iter_mut().for_each(|demand| demand.object.clone_from(&object));
+        }
+        let context = authority.with(|context| add(context, authority.now));
+        Authority { context, ..authority.clone() }.all(&demands)
     }
 }
 
+/// What a copy needs of its source.
+#[derive(Default)]
+struct OfSource {
+    read: Vec<Demand>,
+    /// The tags that come along; `None` if none do.
+    tags: Option<BTreeMap<String, String>>,
+}
+
 impl Authority {
+    /// What conditions are about, and something more.
+    fn with(&self, add: impl FnOnce(&mut Context)) -> Arc<Context> {
+        let mut context = Context::clone(&self.context);
+        add(&mut context);
+        Arc::new(context)
+    }
+
+    /// Whether a policy is about what is in a body.
+    fn waits(&self) -> bool {
+        let of_body = |policy: &Policy| IN_BODY.iter().any(|key| policy.mentions(key));
+        let of_bucket = self.place.as_ref().and_then(|place| place.rules.policy.as_deref());
+        of_bucket.into_iter().chain(self.who.all_policies()).any(of_body)
+    }
+
     /// Whether something may be done to a key of the bucket that the request is about, of which only the bucket's own rules are known.
     pub(super) fn may(&self, action: &'static str, key: &str, version: Option<&str>) -> bool {
         let Some(place) = &self.place else { return false };
-        let demand = Demand::new(action, Some(Arc::clone(place)), format!("{}/{key}", place.name));
-        match version {
-            None => self.decide(&demand).is_ok(),
-            Some(version) => {
-                let mut context = Context::clone(&self.context);
-                context.add("s3:VersionId", version);
-                Self { context: Arc::new(context), ..self.clone() }.decide(&demand).is_ok()
-            }
-        }
+        let context = version.map(|version| self.with(|context| context.add("s3:VersionId", version)));
+        let resource = format!("{}/{key}", place.name);
+        let demand = Demand { context, ..Demand::new(action, Some(Arc::clone(place)), resource) };
+        self.decide(&demand).is_ok()
+    }
+
+    /// Whether something may be done to the object that the request is about, which is `object`.
+    pub(super) fn may_to(&self, action: &'static str, object: &Object) -> bool {
+        let Some(place) = &self.place else { return false };
+        let rules = ObjectRules {
+            owner: object.owner.clone(),
+            acl: object.acl.clone().unwrap_or_else(|| Acl::private(&object.owner)),
+            tags: object.tags.clone(),
+        };
+        let resource = format!("{}/{}", place.name, object.key);
+        let demand = Demand::new(action, Some(Arc::clone(place)), resource);
+        self.decide(&Demand { object: Some(Arc::new(rules)), ..demand }).is_ok()
     }
 
     /// Whether it must not be told that there is no such object.
@@ -336,11 +414,12 @@ impl Authority {
 
     fn decide(&self, demand: &Demand) -> S3Result<()> {
         let resource = format!("arn:aws:s3:::{}", demand.resource);
+        let own_context = demand.context.as_ref().unwrap_or(&self.context);
         let Some(place) = &demand.place else {
             return self.ask(
                 demand,
                 &resource,
-                &self.context,
+                own_context,
                 Layers { resource: None, acl: AclGrant::Nobody, owner: None },
             );
         };
@@ -357,7 +436,7 @@ impl Authority {
         if place.is_plainly_of(who) {
             return Ok(());
         }
-        let mut context = Cow::Borrowed(&*self.context);
+        let mut context = Cow::Borrowed(&**own_context);
         if let Some(owner) = &place.owner {
             context.to_mut().add("s3:ResourceAccount", &*owner.id);
             context.to_mut().add("aws:ResourceAccount", &*owner.id);
@@ -366,7 +445,7 @@ impl Authority {
         let canonical_id = (!who.is_anonymous()).then_some(&*who.account.canonical_id);
         let ignore = place.block.ignore_public_acls;
         if let Some(object) = object {
-            object.tags.iter().for_each(|(key, value)| context::add_existing_tag(context.to_mut(), key, value));
+            add_tags(context.to_mut(), &object.tags, context::add_existing_tag);
         }
         let of_bucket = |permission| place.rules.acl.grant(canonical_id, permission, ignore);
         let acl = match (demand.by_acl, object) {
@@ -441,11 +520,8 @@ pub(super) fn denied() -> S3Error {
 
 /// Whether any policy is about the tags that an object has.
 fn asks_for_tags(place: &Place, who: &Identity) -> bool {
-    let of_tags = |policy: &Policy| policy.mentions("s3:existingobjecttag");
-    place.rules.policy.as_deref().is_some_and(of_tags)
-        || who.policies.iter().any(|policy| of_tags(policy))
-        || who.session.iter().flat_map(|session| session.iter()).any(|policy| of_tags(policy))
-        || who.boundary.as_deref().is_some_and(of_tags)
+    let mut policies = place.rules.policy.as_deref().into_iter().chain(who.all_policies());
+    policies.any(|policy| policy.mentions("s3:existingobjecttag"))
 }
 
 /// The account that a client expects to own a bucket, by its id or its canonical id.
@@ -454,6 +530,10 @@ fn check_expected_owner(headers: &HeaderMap, name: &str, place: Option<&Place>) 
     let expected = expected.as_bytes();
     let is_id = place.owner.as_ref().is_some_and(|owner| owner.id.as_bytes() == expected);
     if is_id || place.rules.owner.as_bytes() == expected { Ok(()) } else { Err(denied()) }
+}
+
+fn add_tags(context: &mut Context, tags: &BTreeMap<String, String>, add: fn(&mut Context, &str, &str)) {
+    tags.iter().for_each(|(key, value)| add(context, key, value));
 }
 
 /// What PutObjectTagging's body adds to what conditions are about.
