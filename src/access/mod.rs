@@ -18,6 +18,6 @@ pub mod version2;
 pub use directory::{Directory, DirectoryError, Key, KeyError, Known, LastUse};
 pub use identity::{Account, Identity, Kind, PublicAccessBlock};
 pub use private_file::PrivateFileError;
-pub use resources::{BucketRules, ObjectRules, Resources};
+pub use resources::{BucketRules, ObjectRules, Resources, UploadRules};
 pub use root::{RootCredentials, RootError, RootSource};
 pub use secret::Secret;

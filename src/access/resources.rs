@@ -36,6 +36,15 @@ pub struct ObjectRules {
     pub tags: BTreeMap<String, String>,
 }
 
+/// Whose a multipart upload is.
+#[derive(Debug, Clone)]
+pub struct UploadRules {
+    /// Canonical id of who will own the object.
+    pub owner: String,
+    /// Canonical id of who started it.
+    pub initiator: String,
+}
+
 /// Knows what is there.
 #[async_trait]
 pub trait Resources: Send + Sync + 'static {
@@ -56,9 +65,9 @@ pub trait Resources: Send + Sync + 'static {
         version: Option<&str>,
     ) -> objects::Result<Option<ObjectRules>>;
 
-    /// Canonical id of who started a multipart upload; `None` if there is none of this name.
+    /// Whose a multipart upload is; `None` if there is none of this name.
     ///
     /// # Errors
     /// There is no such bucket; the database's.
-    async fn upload_initiator(&self, bucket: &str, key: &str, upload: &str) -> objects::Result<Option<String>>;
+    async fn upload_rules(&self, bucket: &str, key: &str, upload: &str) -> objects::Result<Option<UploadRules>>;
 }

@@ -13,8 +13,8 @@ use tokio::sync::watch;
 use super::{Error, Result, Store};
 use crate::access::acl::Acl;
 use crate::access::policy::{Policy, PolicyKind};
-use crate::access::{BucketRules, ObjectRules, Resources};
-use crate::metadata::{self, ReadRange, UploadId, VersionId};
+use crate::access::{BucketRules, ObjectRules, Resources, UploadRules};
+use crate::metadata::{self, ReadRange, Upload, UploadId, UploadTemplate, VersionId};
 
 /// How often it is asked whether anything has changed.
 const INTERVAL: Duration = Duration::from_millis(300);
@@ -117,9 +117,11 @@ impl Resources for Store {
         }
     }
 
-    async fn upload_initiator(&self, bucket: &str, key: &str, upload: &str) -> Result<Option<String>> {
+    async fn upload_rules(&self, bucket: &str, key: &str, upload: &str) -> Result<Option<UploadRules>> {
         match self.metadata.upload(bucket, key, &UploadId(upload.to_owned())).await {
-            Ok(upload) => Ok(Some(upload.template.initiator)),
+            Ok(Upload { template: UploadTemplate { owner, initiator, .. }, .. }) => {
+                Ok(Some(UploadRules { owner, initiator }))
+            }
             Err(metadata::Error::NoSuchUpload { .. }) => Ok(None),
             Err(error) => Err(Error::Metadata(error)),
         }

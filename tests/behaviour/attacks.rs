@@ -4,7 +4,8 @@ use std::convert::Infallible;
 
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{
-    BucketVersioningStatus, Delete, ObjectCannedAcl, ObjectIdentifier, ObjectOwnership, VersioningConfiguration,
+    BucketVersioningStatus, CompletedMultipartUpload, CompletedPart, Delete, ObjectCannedAcl, ObjectIdentifier,
+    ObjectOwnership, VersioningConfiguration,
 };
 
 use bytes::Bytes;
@@ -234,12 +235,30 @@ on_both! {
             assert_eq!(s3.get_object_tagging().bucket(BUCKET).key("k").send().await.unwrap().tag_set().len(), 1);
         }
         people.other.head_object().bucket(BUCKET).key("k").send().await.unwrap();
-        // An upload is the writer's: a stranger with another's id may neither see nor end it, nor have what comes of it.
+        // An upload is the writer's: a stranger with its id makes him the owner of nothing, and sees and ends nothing.
         let upload = people.other.create_multipart_upload().bucket(BUCKET).key("m").send().await.unwrap();
         let id = upload.upload_id().unwrap();
+        for s3 in [&people.root, &people.admin, &people.user, &people.reader, &people.nobody] {
+            let part = s3.upload_part().bucket(BUCKET).key("m").part_number(1).upload_id(id).body(ByteStream::from_static(b"y"));
+            let part = part.send().await;
+            let end = s3.complete_multipart_upload().bucket(BUCKET).key("m").upload_id(id).multipart_upload(parts("e")).send().await;
+            assert_eq!(error(part), denied());
+            assert_eq!(error(end), denied());
+        }
         for s3 in [&people.user, &people.reader, &people.nobody] {
             assert_eq!(error(s3.list_parts().bucket(BUCKET).key("m").upload_id(id).send().await), denied());
             assert_eq!(error(s3.abort_multipart_upload().bucket(BUCKET).key("m").upload_id(id).send().await), denied());
         }
+        people.other.upload_part().bucket(BUCKET).key("m").part_number(1).upload_id(id).send().await.unwrap();
+        assert_eq!(people.other.list_parts().bucket(BUCKET).key("m").upload_id(id).send().await.unwrap().parts().len(), 1);
+        people.other.abort_multipart_upload().bucket(BUCKET).key("m").upload_id(id).send().await.unwrap();
+        // The bucket's owner may end all of them.
+        let upload = people.other.create_multipart_upload().bucket(BUCKET).key("m").send().await.unwrap();
+        let abort = people.root.abort_multipart_upload().bucket(BUCKET).key("m");
+        abort.upload_id(upload.upload_id().unwrap()).send().await.unwrap();
     }
+}
+
+fn parts(etag: &str) -> CompletedMultipartUpload {
+    CompletedMultipartUpload::builder().parts(CompletedPart::builder().part_number(1).e_tag(etag).build()).build()
 }

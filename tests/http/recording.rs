@@ -13,7 +13,7 @@ use http_body_util::{BodyExt as _, Full};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use ninefold::access::acl::{Acl, Grant, Grantee, Group, Ownership, Permission};
 use ninefold::access::{
-    BucketRules, Directory, Identity, ObjectRules, PublicAccessBlock, Resources, RootCredentials, Secret,
+    BucketRules, Directory, Identity, ObjectRules, PublicAccessBlock, Resources, RootCredentials, Secret, UploadRules,
 };
 use ninefold::metadata::{self, BucketUsage};
 use ninefold::objects::{self, CorsRules, Website};
@@ -310,7 +310,7 @@ impl Resources for Configured {
         Ok(Some(ObjectRules { owner, acl: Acl(vec![grant]), tags: BTreeMap::new() }))
     }
 
-    async fn upload_initiator(&self, _: &str, _: &str, _: &str) -> objects::Result<Option<String>> {
+    async fn upload_rules(&self, _: &str, _: &str, _: &str) -> objects::Result<Option<UploadRules>> {
         Ok(None)
     }
 }

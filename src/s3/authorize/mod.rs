@@ -22,7 +22,9 @@ use crate::access::acl::{Acl, Ownership, Permission};
 use crate::access::claims::Claims;
 use crate::access::policy::{self, AclGrant, Asked, Context, Layers, Policy};
 use crate::access::query::Query;
-use crate::access::{Account, BucketRules, Directory, Identity, ObjectRules, PublicAccessBlock, Resources};
+use crate::access::{
+    Account, BucketRules, Directory, Identity, ObjectRules, PublicAccessBlock, Resources, UploadRules,
+};
 use crate::clock::Millis;
 use crate::metadata::Object;
 use crate::s3::post::VerifiedForm;
@@ -198,8 +200,11 @@ impl Authorizer {
             let object = object.flatten().map(Arc::new);
             demands.iter_mut().for_each(|demand| demand.object.clone_from(&object));
         }
-        for demand in demands.iter_mut().filter(|demand| actions::is_of_initiator(demand.action)) {
-            demand.of_initiator = self.is_initiator(lines, who, bucket, key).await?;
+        if let (Some(place), Some(key), Some(upload)) = (&authority.place, key, lines.query.get("uploadId")) {
+            let own = self.is_of_upload(place, key, upload, who, &demands).await?;
+            for demand in demands.iter_mut().filter(|demand| actions::is_of_initiator(demand.action)) {
+                demand.of_initiator = own;
+            }
         }
         if let Some(source) = source {
             let (of_source, conceals) = self.copied(lines, source, &authority).await?;
@@ -246,18 +251,29 @@ impl Authorizer {
     }
 
     /// Whether the account of who asks started the upload that is asked about.
-    async fn is_initiator(
+    ///
+    /// # Errors
+    /// 403 `AccessDenied`: the upload would be made another account's object, which must not be made the owner of what it did not write.
+    async fn is_of_upload(
         &self,
-        lines: &Lines<'_>,
+        place: &Place,
+        key: &str,
+        upload: &str,
         who: &Identity,
-        bucket: Option<&str>,
-        key: Option<&str>,
+        demands: &[Demand],
     ) -> S3Result<bool> {
-        let (Some(bucket), Some(key), Some(upload)) = (bucket, key, lines.query.get("uploadId")) else {
+        if place.is_plainly_of(who) {
             return Ok(false);
-        };
-        let initiator = self.resources.upload_initiator(bucket, key, upload).await.map_err(from_objects)?;
-        Ok(!who.is_anonymous() && initiator.is_some_and(|initiator| initiator == *who.account.canonical_id))
+        }
+        let found = self.resources.upload_rules(&place.name, key, upload).await.map_err(from_objects)?;
+        let Some(UploadRules { owner, initiator }) = found else { return Ok(false) };
+        let is_own = |id: &str| !who.is_anonymous() && *id == *who.account.canonical_id;
+        let writes = demands.iter().any(|demand| demand.action == "s3:PutObject");
+        let foreign = place.rules.ownership != Ownership::BucketOwnerEnforced && owner != place.rules.owner;
+        if writes && foreign && !is_own(&owner) {
+            return Err(denied());
+        }
+        Ok(is_own(&initiator))
     }
 
     /// What a copy needs of its source, and whether it must not be told that there is none.
