@@ -379,8 +379,10 @@ def test_two_servers_over_one_postgresql(new_server, postgres, tmp_path):
     """Gateways are stateless: what one wrote, the other reads, over the same volumes."""
     url = postgres.database()
     volumes = ["--volume", f"{tmp_path}/disk{{1...9}}"]
-    one = new_server(database_url=url, args=volumes).start()
-    two = new_server(database_url=url, args=volumes)
+    # The access keys of both are sealed with it.
+    master_key = {"NINEFOLD_MASTER_KEY": "5a" * 32}
+    one = new_server(database_url=url, args=volumes, env=master_key).start()
+    two = new_server(database_url=url, args=volumes, env=master_key)
     two.access_key, two.secret_key = one.access_key, one.secret_key
     two.start()
     first, second = clients.boto(one), clients.boto(two)
