@@ -131,7 +131,7 @@ pub(super) fn admit(bucket: &HeldBucket, commit: &AppendCommit, held: &Held) -> 
     if bucket.versioning != Versioning::Never {
         return Err(Error::KeepsVersions(bucket.name.clone()));
     }
-    write::check(&commit.condition, &bucket.name, &commit.key, held.current.as_ref())?;
+    write::check(&commit.condition, bucket, &commit.key, held.current.as_ref())?;
     match &held.current {
         Some(current) if current.lock.holds(commit.modified, false) => Err(Error::ObjectLocked {
             bucket: bucket.name.clone(),

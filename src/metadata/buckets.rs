@@ -35,18 +35,20 @@ static ACCESS_SQL: LazyLock<String> = LazyLock::new(|| {
 pub(super) struct HeldBucket {
     pub(super) id: BucketId,
     pub(super) name: String,
+    pub(super) owner: String,
     pub(super) versioning: Versioning,
     pub(super) lock: Option<BucketLock>,
 }
 
 impl HeldBucket {
     /// The columns that it is read from.
-    pub(super) const COLUMNS: &str = "bucket_id, name, versioning, object_lock";
+    pub(super) const COLUMNS: &str = "bucket_id, name, owner, versioning, object_lock";
 
     pub(super) fn of(row: &Row) -> Result<Self> {
         Ok(Self {
             id: BucketId(row.int("bucket_id")?),
             name: row.text("name")?,
+            owner: row.text("owner")?,
             versioning: rows::versioning(row)?,
             lock: rows::bucket_lock(row)?,
         })

@@ -95,7 +95,7 @@ async fn put(tx: &mut Tx, commit: &PutCommit) -> Result<Option<VersionId>> {
     write::lock_of(&bucket, name, object)?;
     tx.lock_names(vec![write::key_name(bucket.id, &object.key)]).await?;
     let held = write::held(tx, &[(&bucket, &object.key)]).await?.pop().unwrap_or_default();
-    write::check(condition, name, &object.key, held.current.as_ref())?;
+    write::check(condition, &bucket, &object.key, held.current.as_ref())?;
     let content = write::insert_data(tx, data, object.modified).await?.map_or(Content::Empty, Content::Data);
     let put = Put { bucket: &bucket, object, size: data.len, parts: None, content };
     write::put(tx, put, &held).await
@@ -122,7 +122,7 @@ async fn copy(tx: &mut Tx, commit: &CopyCommit) -> Result<Option<VersionId>> {
     write::lock_of(&bucket, name, object)?;
     tx.lock_names(vec![write::key_name(bucket.id, &object.key)]).await?;
     let held = write::held(tx, &[(&bucket, &object.key)]).await?.pop().unwrap_or_default();
-    write::check(condition, name, &object.key, held.current.as_ref())?;
+    write::check(condition, &bucket, &object.key, held.current.as_ref())?;
     // Data that still has a reference, were it one that waits to be folded, has live chunks; more references keep them so.
     let row = tx.first("SELECT refs, len FROM data WHERE data_id = $1 {change}", values![data.0]).await?;
     let row = row.ok_or(Error::SourceChanged)?;
@@ -183,7 +183,7 @@ async fn hide(
         let object = held.current.as_ref();
         // S3's If-Match wants an object; its conditions on size and date are on what would be lost, if there is any.
         let nothing_to_lose = object.is_none() && condition.etags.is_none();
-        if !nothing_to_lose && let Err(error) = write::check(condition, &bucket.name, key, object) {
+        if !nothing_to_lose && let Err(error) = write::check(condition, bucket, key, object) {
             results.push(Err(error));
             continue;
         }

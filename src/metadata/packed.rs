@@ -461,7 +461,7 @@ impl<'a> Batch<'a> {
         for ((at, bucket, write), found) in wanted.into_iter().zip(found) {
             let allowed = match write {
                 PackedWrite::Put { object, condition, .. } => {
-                    write::check(condition, &bucket.name, &object.key, found.current.as_ref())
+                    write::check(condition, bucket, &object.key, found.current.as_ref())
                 }
                 PackedWrite::Append(append) => append::admit(bucket, append, &found),
                 PackedWrite::Part(_) | PackedWrite::Move { .. } => Ok(()),

@@ -419,7 +419,7 @@ pub struct NewObject {
     pub storage_class: StorageClass,
 }
 
-/// What must be true of the current object for a write to happen; tested under the key's lock. Default: nothing.
+/// What must be true of the bucket and the current object for a write to happen; tested under the key's lock. Default: nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct WriteCondition {
     /// `If-None-Match`: no object with one of these ETags (no quotes; `*` is any) may be there.
@@ -430,6 +430,8 @@ pub struct WriteCondition {
     pub size: Option<u64>,
     /// `x-amz-if-match-last-modified-time` (DeleteObject): equal to the second.
     pub modified: Option<Millis>,
+    /// Canonical id of whoever must own the bucket: who owned it when the write was allowed. Another's of the same name is none.
+    pub bucket_owner: Option<String>,
 }
 
 /// A put: an object and its freshly written bytes, made visible together.
@@ -964,6 +966,11 @@ pub struct PartQuery {
 }
 
 impl WriteCondition {
+    /// Whether it says anything of the object that is there.
+    pub fn is_of_object(&self) -> bool {
+        self.none_of.is_some() || self.etags.is_some() || self.size.is_some() || self.modified.is_some()
+    }
+
     /// Tests the condition against the current object of a key: its ETag, size and time.
     ///
     /// # Errors

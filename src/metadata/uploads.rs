@@ -363,7 +363,7 @@ async fn complete(tx: &mut Tx, commit: &CompleteCommit) -> Result<Option<Version
     lock(tx, bucket.id, name, key, upload).await?;
     tx.lock_names(vec![write::key_name(bucket.id, key)]).await?;
     let held = write::held(tx, &[(&bucket, key)]).await?.pop().unwrap_or_default();
-    write::check(condition, name, key, held.current.as_ref())?;
+    write::check(condition, &bucket, key, held.current.as_ref())?;
 
     let sql = "SELECT number, size, etag, checksum_algorithm, checksum_type, checksum, modified, data_id FROM parts \
                WHERE upload_id = $1";

@@ -195,7 +195,7 @@ pub(super) async fn delete_version(
     let object = found.as_ref().filter(|found| !found.marker).map(|found| &found.current);
     let nothing_to_lose = object.is_none() && condition.etags.is_none();
     if !nothing_to_lose {
-        write::check(condition, &bucket.name, key, object)?;
+        write::check(condition, bucket, key, object)?;
     }
     let deleted = Deleted { version: Some(version.clone()), marker: found.as_ref().is_some_and(|found| found.marker) };
     let Some(found) = found else { return Ok(deleted) };

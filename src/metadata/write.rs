@@ -145,9 +145,17 @@ pub(super) async fn held(tx: &mut Tx, keys: &[(&HeldBucket, &str)]) -> Result<Ve
     Ok(found)
 }
 
-/// Whether a condition holds of the object that is there, whose key is locked.
-pub(super) fn check(condition: &WriteCondition, bucket: &str, key: &str, current: Option<&Current>) -> Result<()> {
-    condition.check(bucket, key, current.map(|object| (object.etag.as_str(), object.size, object.modified)))
+/// Whether a condition holds of the bucket, which is held, and of the object that is there, whose key is locked.
+pub(super) fn check(
+    condition: &WriteCondition,
+    bucket: &HeldBucket,
+    key: &str,
+    current: Option<&Current>,
+) -> Result<()> {
+    if condition.bucket_owner.as_ref().is_some_and(|owner| *owner != bucket.owner) {
+        return Err(Error::NoSuchBucket(bucket.name.clone()));
+    }
+    condition.check(&bucket.name, key, current.map(|object| (object.etag.as_str(), object.size, object.modified)))
 }
 
 /// Notes that references were dropped. What they referred to is counted down later, by `fold_released`.

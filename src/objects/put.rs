@@ -146,13 +146,13 @@ impl Store {
         lock: &ObjectLock,
     ) -> Result<()> {
         use crate::metadata::{Error, ReadRange};
-        if *condition == WriteCondition::default() || !lock.is_none() {
+        if !condition.is_of_object() || !lock.is_none() {
             let bucket = self.metadata.bucket(bucket).await?;
             if bucket.lock.is_none() && !lock.is_none() {
                 return Err(Error::NoObjectLock(bucket.name).into());
             }
         }
-        if *condition == WriteCondition::default() {
+        if !condition.is_of_object() {
             return Ok(());
         }
         match self.metadata.resolve(bucket, key, None, ReadRange::Nothing).await {

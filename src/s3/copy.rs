@@ -3,6 +3,7 @@
 use s3s::dto::*;
 use s3s::{S3Request, S3Response, S3Result};
 
+use super::authorize::authority;
 use super::error::{from_objects, invalid_argument, not_implemented};
 use super::locking::lock_fields;
 use super::multipart::part_number;
@@ -11,7 +12,7 @@ use super::values::{
     version_id, write_condition,
 };
 use super::{Api, acl, identity, noted, tagging, values};
-use crate::metadata::{UploadId, VersionId};
+use crate::metadata::{UploadId, VersionId, WriteCondition};
 use crate::objects::{CopyPartRequest, CopyRequest, Directive, ReadConditions};
 use crate::server::{Noted, NotedSource};
 
@@ -54,6 +55,7 @@ pub(super) async fn copy_object(
 ) -> S3Result<S3Response<CopyObjectOutput>> {
     let who = identity(&request)?;
     let noted = noted(&request);
+    let bucket_owner = authority(&request.extensions)?.bucket_owner();
     let S3Request { mut input, headers, .. } = request;
     check_key(&input.key)?;
     let (source_bucket, source_key, source_version) = source(&input.copy_source)?;
@@ -88,7 +90,7 @@ pub(super) async fn copy_object(
         acl,
         storage_class,
         checksum: algorithm(input.checksum_algorithm.as_ref().map(ChecksumAlgorithm::as_str))?,
-        condition: write_condition(&headers, None, None)?,
+        condition: WriteCondition { bucket_owner, ..write_condition(&headers, None, None)? },
     };
     let copied = api.store.copy(copy).await.map_err(from_objects)?;
     note_source(noted, &input.copy_source);

@@ -35,17 +35,19 @@ pub(super) async fn put_object(api: &Api, request: S3Request<PutObjectInput>) ->
     }
     let who = identity(&request)?;
     let noted = noted(&request);
+    let bucket_owner = authorize::authority(&request.extensions)?.bucket_owner();
     let S3Request { mut input, headers, trailing_headers, .. } = request;
     check_key(&input.key)?;
     let storage_class = values::storage_class(input.storage_class.as_ref())?.unwrap_or_default();
     let checksums = take_checksums!(input);
     let lock = lock_fields!(input, api.store.clock().now())?;
+    let condition = write_condition(&headers, input.if_match.as_ref(), input.if_none_match.as_ref())?;
     let (owner, acl) = acl::of_new_object(api, &who, &input.bucket, &headers).await?;
     let offset = input.write_offset_bytes.map(write_offset).transpose()?;
     let put = PutRequest {
         bucket: input.bucket,
         key: input.key.clone(),
-        condition: write_condition(&headers, input.if_match.as_ref(), input.if_none_match.as_ref())?,
+        condition: WriteCondition { bucket_owner, ..condition },
         headers: header_fields!(input).into_headers()?,
         tags: tagging::from_header(input.tagging.as_ref())?,
         owner,
@@ -342,6 +344,7 @@ pub(super) async fn delete_objects(
                 etags,
                 size: object.size.map(|size| size.max(0).unsigned_abs()),
                 modified: object.last_modified_time.as_ref().map(millis),
+                ..WriteCondition::default()
             };
             keys.push(DeleteKey { key: object.key.clone(), version: version.clone(), bypass, condition });
         }

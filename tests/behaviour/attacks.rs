@@ -176,6 +176,33 @@ on_both! {
         assert_eq!(read(&people.nobody, "k").await, Err(denied()));
     }
 
+    async fn what_was_on_its_way_into_a_bucket_does_not_come_into_another_s(f: Fixture) {
+        let people = People::new(&f, &[]);
+        let name = "theirs";
+        for length in [10, 200_000] {
+            let open = people.root.create_bucket().bucket(name).object_ownership(ObjectOwnership::ObjectWriter);
+            open.send().await.unwrap();
+            people.root.delete_public_access_block().bucket(name).send().await.unwrap();
+            let acl = people.root.put_bucket_acl().bucket(name).acl(aws_sdk_s3::types::BucketCannedAcl::PublicReadWrite);
+            acl.send().await.unwrap();
+            let (root, other) = (people.root.clone(), people.other.clone());
+            let late = stream::once(Box::pin(async move {
+                root.delete_bucket().bucket(name).send().await.unwrap();
+                other.create_bucket().bucket(name).send().await.unwrap();
+                Ok::<_, Infallible>(Frame::data(Bytes::from(vec![b'x'; length])))
+            }));
+            let request = http::Request::put(format!("/{name}/k"))
+                .header("host", "127.0.0.1:9")
+                .header("content-length", length)
+                .body(s3s::Body::http_body_unsync(StreamBody::new(late)))
+                .unwrap();
+            let response = people.door.service().call(request).await.unwrap();
+            assert_eq!(response.status(), 404, "{length}");
+            assert_eq!(people.other.list_objects_v2().bucket(name).send().await.unwrap().contents(), []);
+            people.other.delete_bucket().bucket(name).send().await.unwrap();
+        }
+    }
+
     async fn locks_are_shown_to_those_who_may_see_them(f: Fixture) {
         let people = People::new(&f, &[]);
         let create = f.s3.create_bucket().bucket("locked").object_lock_enabled_for_bucket(true);

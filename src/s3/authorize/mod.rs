@@ -367,6 +367,11 @@ impl Authority {
         of_bucket.into_iter().chain(self.who.all_policies()).any(of_body)
     }
 
+    /// Canonical id of who owns the bucket that the request is about, as it was decided about.
+    pub(super) fn bucket_owner(&self) -> Option<String> {
+        self.place.as_ref().map(|place| place.rules.owner.clone())
+    }
+
     /// Whether something may be done to a key of the bucket that the request is about, of which only the bucket's own rules are known.
     pub(super) fn may(&self, action: &'static str, key: &str, version: Option<&str>) -> bool {
         let Some(place) = &self.place else { return false };
