@@ -62,8 +62,9 @@ impl Fixture {
 
     /// Gives the volume an empty disk, as `ninefold volume replace` does.
     async fn replace(&self, n: u16) {
-        let path = self.dir.path().join(format!("v{n}"));
-        std::fs::remove_dir_all(&path).unwrap();
+        // Taken out at once: a disk that is emptied file by file may be written to meanwhile.
+        let (path, away) = (self.dir.path().join(format!("v{n}")), tempfile::tempdir_in(self.dir.path()).unwrap());
+        std::fs::rename(&path, away.keep().join("disk")).unwrap();
         let row = self.store().metadata().replace_volume(&format!("v{n}"), None).await.unwrap();
         make(&row, self.instance.deployment()).await.unwrap();
         self.store().metadata().set_formatted(row.slot).await.unwrap();
