@@ -51,6 +51,23 @@ def until_heard(ears, act):
         time.sleep(0.05)
 
 
+def test_whoever_may_no_more_is_sent_away(s3, minio, name):
+    """A name may become another's bucket: who listens to it is asked again who he is."""
+    for change in (
+        lambda: s3.delete_bucket(Bucket=name),
+        lambda: s3.put_public_access_block(Bucket=name, PublicAccessBlockConfiguration={"BlockPublicAcls": True}),
+    ):
+        s3.create_bucket(Bucket=name)
+        listening = minio.listen_bucket_notification(name)
+        ear = Ear(listening, "never")
+        until_heard([ear], lambda: s3.put_object(Bucket=name, Key="k", Body=b""))
+        s3.delete_object(Bucket=name, Key="k")
+        change()
+        ear.join(PATIENCE)
+        assert not ear.is_alive(), "the answer did not end"
+    s3.delete_bucket(Bucket=name)
+
+
 def test_what_happens_is_heard(s3, minio, bucket):
     ear = Ear(minio.listen_bucket_notification(bucket), "last")
     until_heard([ear], lambda: s3.put_object(Bucket=bucket, Key="first", Body=b""))

@@ -113,6 +113,14 @@ async fn keys_come_and_go(server: &mut Server) {
     let document = document.to_str().unwrap();
     succeeds(server, &["user", "put-policy", "alice", "all", "--document", document, "--account", "acme"]);
     until(server, &alice, StatusCode::OK).await;
+    succeeds(server, &["user", "remove-policy", "alice", "all", "--account", "acme"]);
+    until(server, &alice, StatusCode::FORBIDDEN).await;
+    // One that every deployment has needs no document, and is a policy like any other from then on.
+    for _ in 0..2 {
+        succeeds(server, &["user", "attach", "alice", "readwrite", "--account", "acme"]);
+    }
+    assert!(fails(server, &["user", "attach", "alice", "readnothing", "--account", "acme"]).contains("no policy"));
+    until(server, &alice, StatusCode::OK).await;
     let keys = json(server, &["key", "list", "--account", "acme", "--json"]);
     assert_eq!(keys.as_array().unwrap().len(), 2);
     assert!(fails(server, &["user", "remove", "alice", "--account", "acme"]).contains("access keys"));
@@ -125,6 +133,8 @@ async fn keys_come_and_go(server: &mut Server) {
     for secret in [SECRET, &field("secret_key")] {
         assert!(!holds(server.home(), secret.as_bytes()), "a file or the log has a secret");
     }
+    assert!(fails(server, &["account", "remove", "acme"]).contains("policies"));
+    succeeds(server, &["policy", "remove", "readwrite", "--account", "acme"]);
     succeeds(server, &["account", "remove", "acme"]);
     until(server, &acme, StatusCode::FORBIDDEN).await;
     for wrong in [

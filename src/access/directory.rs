@@ -116,14 +116,15 @@ impl KeyError {
 #[derive(Debug, Default)]
 pub struct Known {
     keys: HashMap<Arc<str>, Arc<Key>>,
-    accounts: Vec<Arc<Account>>,
+    /// By canonical id: every request asks for its bucket's owner.
+    accounts: HashMap<Arc<str>, Arc<Account>>,
     own: Option<Arc<Account>>,
 }
 
 impl Known {
     /// Adds an account.
     pub fn add_account(&mut self, account: Arc<Account>) {
-        self.accounts.push(account);
+        self.accounts.insert(Arc::clone(&account.canonical_id), account);
     }
 
     /// Adds an access key.
@@ -265,13 +266,20 @@ impl Directory {
         self.known().0.identity.clone()
     }
 
-    /// The account that `is` it.
-    pub fn account(&self, is: impl Fn(&Account) -> bool) -> Option<Arc<Account>> {
+    /// The account with this canonical id.
+    pub fn account(&self, canonical_id: &str) -> Option<Arc<Account>> {
         let (root, known) = self.known();
-        if is(&root.identity.account) {
+        if *root.identity.account.canonical_id == *canonical_id {
             return Some(Arc::clone(&root.identity.account));
         }
-        known.accounts.iter().find(|account| is(account)).cloned()
+        known.accounts.get(canonical_id).cloned()
+    }
+
+    /// The account with this e-mail address, in any case.
+    pub fn account_by_email(&self, email: &str) -> Option<Arc<Account>> {
+        let (root, known) = self.known();
+        let has = |account: &&Arc<Account>| account.email.as_ref().is_some_and(|own| own.eq_ignore_ascii_case(email));
+        std::iter::once(&root.identity.account).chain(known.accounts.values()).find(has).cloned()
     }
 
     /// Notes that somebody has signed with a key; the database learns of it within minutes.

@@ -11,7 +11,7 @@ use super::policy::Policy;
 use crate::objects;
 
 /// A bucket's own rules.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct BucketRules {
     /// Canonical id of its owner.
     pub owner: String,

@@ -5,72 +5,48 @@
 
 use std::fmt;
 
-/// What can happen.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[allow(missing_docs, reason = "they say what they are")]
-pub enum EventName {
-    CreatedPut,
-    CreatedPost,
-    CreatedCopy,
-    CreatedCompleteMultipartUpload,
-    CreatedPutRetention,
-    CreatedPutLegalHold,
-    TaggingPut,
-    TaggingDelete,
-    AclPut,
-    RemovedDelete,
-    RemovedDeleteMarkerCreated,
-    AccessedGet,
-    AccessedHead,
-    AccessedAttributes,
-    BucketCreated,
-    BucketRemoved,
+macro_rules! events {
+    ($($event:ident => $name:literal,)*) => {
+        /// What can happen.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        #[allow(missing_docs, reason = "they say what they are")]
+        pub enum EventName {
+            $($event,)*
+        }
+
+        impl EventName {
+            const ALL: &[Self] = &[$(Self::$event,)*];
+
+            /// The name, with `s3:`.
+            pub fn name(self) -> &'static str {
+                match self {
+                    $(Self::$event => $name,)*
+                }
+            }
+        }
+    };
+}
+
+events! {
+    CreatedPut => "s3:ObjectCreated:Put",
+    CreatedPost => "s3:ObjectCreated:Post",
+    CreatedCopy => "s3:ObjectCreated:Copy",
+    CreatedCompleteMultipartUpload => "s3:ObjectCreated:CompleteMultipartUpload",
+    CreatedPutRetention => "s3:ObjectCreated:PutRetention",
+    CreatedPutLegalHold => "s3:ObjectCreated:PutLegalHold",
+    TaggingPut => "s3:ObjectTagging:Put",
+    TaggingDelete => "s3:ObjectTagging:Delete",
+    AclPut => "s3:ObjectAcl:Put",
+    RemovedDelete => "s3:ObjectRemoved:Delete",
+    RemovedDeleteMarkerCreated => "s3:ObjectRemoved:DeleteMarkerCreated",
+    AccessedGet => "s3:ObjectAccessed:Get",
+    AccessedHead => "s3:ObjectAccessed:Head",
+    AccessedAttributes => "s3:ObjectAccessed:Attributes",
+    BucketCreated => "s3:BucketCreated:*",
+    BucketRemoved => "s3:BucketRemoved:*",
 }
 
 use EventName::*;
-
-impl EventName {
-    const ALL: [Self; 16] = [
-        CreatedPut,
-        CreatedPost,
-        CreatedCopy,
-        CreatedCompleteMultipartUpload,
-        CreatedPutRetention,
-        CreatedPutLegalHold,
-        TaggingPut,
-        TaggingDelete,
-        AclPut,
-        RemovedDelete,
-        RemovedDeleteMarkerCreated,
-        AccessedGet,
-        AccessedHead,
-        AccessedAttributes,
-        BucketCreated,
-        BucketRemoved,
-    ];
-
-    /// The name, with `s3:`.
-    pub fn name(self) -> &'static str {
-        match self {
-            CreatedPut => "s3:ObjectCreated:Put",
-            CreatedPost => "s3:ObjectCreated:Post",
-            CreatedCopy => "s3:ObjectCreated:Copy",
-            CreatedCompleteMultipartUpload => "s3:ObjectCreated:CompleteMultipartUpload",
-            CreatedPutRetention => "s3:ObjectCreated:PutRetention",
-            CreatedPutLegalHold => "s3:ObjectCreated:PutLegalHold",
-            TaggingPut => "s3:ObjectTagging:Put",
-            TaggingDelete => "s3:ObjectTagging:Delete",
-            AclPut => "s3:ObjectAcl:Put",
-            RemovedDelete => "s3:ObjectRemoved:Delete",
-            RemovedDeleteMarkerCreated => "s3:ObjectRemoved:DeleteMarkerCreated",
-            AccessedGet => "s3:ObjectAccessed:Get",
-            AccessedHead => "s3:ObjectAccessed:Head",
-            AccessedAttributes => "s3:ObjectAccessed:Attributes",
-            BucketCreated => "s3:BucketCreated:*",
-            BucketRemoved => "s3:BucketRemoved:*",
-        }
-    }
-}
 
 impl fmt::Display for EventName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -119,10 +95,10 @@ impl EventNames {
             _ => None,
         };
         let exactly = |one: &EventName| Some(*one) == minio || one.name() == name;
-        let mut all: Self = EventName::ALL.into_iter().filter(exactly).collect();
+        let mut all: Self = EventName::ALL.iter().copied().filter(exactly).collect();
         if let "s3:ObjectCreated:*" | "s3:ObjectRemoved:*" | "s3:ObjectAccessed:*" | "s3:ObjectTagging:*" = name {
             let start = name.trim_end_matches('*');
-            all = EventName::ALL.into_iter().filter(|one| one.name().starts_with(start)).collect();
+            all = EventName::ALL.iter().copied().filter(|one| one.name().starts_with(start)).collect();
         }
         if all != Self::default() {
             return Ok(all);
@@ -163,7 +139,7 @@ mod tests {
 
     #[test]
     fn names_and_their_beginnings_are_read() {
-        for name in EventName::ALL {
+        for &name in EventName::ALL {
             assert_eq!(EventNames::parse(name.name()), Ok([name].into_iter().collect()));
         }
         let created = EventNames::parse("s3:ObjectCreated:*").unwrap_or_default();

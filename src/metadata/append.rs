@@ -25,6 +25,8 @@ pub struct AppendBase {
     pub etag: String,
     /// Its length in bytes.
     pub size: u64,
+    /// Canonical id of its owner.
+    pub owner: String,
     /// Its checksum.
     pub checksum: Option<Checksum>,
     /// How many parts it has; `None` if it was put at once.
@@ -176,10 +178,10 @@ impl<'a> Appending<'a> {
     ) -> Result<Self> {
         let current = held.current.as_ref().ok_or(Error::SourceChanged)?;
         let base = &commit.base;
-        let sql =
-            "SELECT checksum_algorithm, checksum_type, checksum, parts FROM objects WHERE bucket_id = $1 AND key = $2";
+        let sql = "SELECT owner, checksum_algorithm, checksum_type, checksum, parts FROM objects WHERE bucket_id = $1 AND key = $2";
         let row = tx.first(sql, values![bucket.id.0, commit.key.as_bytes()]).await?.ok_or(Error::SourceChanged)?;
-        if rows::checksum(&row)? != base.checksum || row.opt_number("parts")? != base.parts {
+        let is_same = row.text("owner")? == base.owner && rows::checksum(&row)? == base.checksum;
+        if !is_same || row.opt_number("parts")? != base.parts {
             return Err(Error::SourceChanged);
         }
         let mut last = base.count();

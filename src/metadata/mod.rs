@@ -49,7 +49,7 @@ pub use identities::*;
 pub use jobs::{JobRow, JobState, Progress};
 pub use lock::{BucketLock, DefaultRetention, ObjectLock, Period, Retention, RetentionMode, VersionChange};
 pub use packed::{Appended, PackedCommit, PackedEntry, PackedOwner, PackedWrite};
-pub use rename::{RenameCommit, RenameCondition, RenameToken, Renamed};
+pub use rename::{Rename, RenameCommit, RenameCondition, RenameToken, Renamed};
 pub use restore::{FoundVolume, Restoration, RestoredChunk};
 pub use snapshots::{SnapshotRow, SnapshotState};
 pub use types::*;

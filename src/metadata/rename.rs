@@ -27,11 +27,9 @@ pub struct RenameToken {
     pub request: [u8; 32],
 }
 
-/// A rename.
+/// What is to be renamed.
 #[derive(Debug, Clone)]
-pub struct RenameCommit {
-    /// Unique id of this commit.
-    pub batch: BatchId,
+pub struct Rename {
     /// Name of the bucket.
     pub bucket: String,
     /// The key that the object has.
@@ -44,6 +42,15 @@ pub struct RenameCommit {
     pub destination: RenameCondition,
     /// The client's name for it.
     pub token: Option<RenameToken>,
+}
+
+/// A rename.
+#[derive(Debug, Clone)]
+pub struct RenameCommit {
+    /// Unique id of this commit.
+    pub batch: BatchId,
+    /// What is to be renamed.
+    pub rename: Rename,
     /// Now.
     pub now: Millis,
 }
@@ -105,14 +112,15 @@ impl Metadata {
 }
 
 async fn rename(tx: &mut Tx, commit: &RenameCommit) -> Result<Option<Renamed>> {
-    let RenameCommit { bucket: name, from, to, now, .. } = commit;
+    let RenameCommit { rename, now, .. } = commit;
+    let Rename { bucket: name, from, to, source: of_source, destination: of_destination, token } = rename;
     let bucket = buckets::hold(tx, name).await?;
     if bucket.versioning != Versioning::Never {
         return Err(Error::KeepsVersions(name.clone()));
     }
     tx.lock_names(vec![write::key_name(bucket.id, from), write::key_name(bucket.id, to)]).await?;
     // Whoever asks for the same again waits for the same keys.
-    if let Some(token) = &commit.token
+    if let Some(token) = token
         && is_done(tx, bucket.id, token).await?
     {
         return Ok(None);
@@ -121,10 +129,10 @@ async fn rename(tx: &mut Tx, commit: &RenameCommit) -> Result<Option<Renamed>> {
     let source = held.next().and_then(|held| held.current).ok_or_else(|| versions::no_such_key(name, from))?;
     let replaced = held.next().and_then(|held| held.current);
     let failed = |key: &str, header| Error::PreconditionFailed { bucket: name.clone(), key: key.to_owned(), header };
-    if let Some(header) = commit.source.failed(Some(&source), *now) {
-        return Err(failed(from, of_source(header)));
+    if let Some(header) = of_source.failed(Some(&source), *now) {
+        return Err(failed(from, source_header(header)));
     }
-    if let Some(header) = commit.destination.failed(replaced.as_ref(), *now) {
+    if let Some(header) = of_destination.failed(replaced.as_ref(), *now) {
         return Err(failed(to, header));
     }
     for (key, current) in [(from, Some(&source)), (to, replaced.as_ref())] {
@@ -137,7 +145,7 @@ async fn rename(tx: &mut Tx, commit: &RenameCommit) -> Result<Option<Renamed>> {
     let sql = "UPDATE objects SET key = $3 WHERE bucket_id = $1 AND key = $2";
     tx.execute(sql, values![bucket.id.0, from.as_bytes(), to.as_bytes()]).await?;
     write::release(tx, &replaced, *now).await?;
-    if let Some(token) = &commit.token {
+    if let Some(token) = token {
         let sql = "INSERT INTO renames (bucket_id, token, request, at) VALUES ($1, $2, $3, {now}) \
                    ON CONFLICT (bucket_id, token) DO NOTHING";
         if tx.execute(sql, values![bucket.id.0, &token.name, &token.request]).await? == 0 {
@@ -148,7 +156,7 @@ async fn rename(tx: &mut Tx, commit: &RenameCommit) -> Result<Option<Renamed>> {
 }
 
 /// The header of the same condition on the source.
-fn of_source(header: &'static str) -> &'static str {
+fn source_header(header: &'static str) -> &'static str {
     match header {
         "If-Match" => "x-amz-rename-source-if-match",
         "If-None-Match" => "x-amz-rename-source-if-none-match",

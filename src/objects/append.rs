@@ -53,11 +53,11 @@ impl Target {
 
 impl Store {
     /// Adds bytes to an object, which must end at `offset`; none is there at 0, or an empty one. Of the request, what describes an
-    /// object counts only if it is new. Answers the object as it is now, and the checksum of what was sent.
+    /// object counts only if it is new, and must not be said of one that is there. Answers the object as it is now, and the checksum of what was sent.
     ///
     /// # Errors
     /// [`Error::InvalidWriteOffset`], also if somebody else was faster; no such key, at another offset than 0; a bucket that keeps versions;
-    /// more parts than there can be; a checksum by another algorithm than the object's; as [`Self::put`].
+    /// more parts than there can be; [`Error::ForeignObject`]; a checksum by another algorithm than the object's; as [`Self::put`].
     pub async fn append(&self, request: PutRequest, offset: u64) -> Result<Stored> {
         let PutRequest { bucket, key, headers, tags, owner, acl, storage_class, lock, condition, expected, body } =
             request;
@@ -136,11 +136,20 @@ impl Store {
         if size > MAX_OBJECT_LEN {
             return Err(Error::EntityTooLarge { size, max: MAX_OBJECT_LEN });
         }
-        if !target.headers.user.is_empty() || !target.tags.is_empty() || !target.lock.is_none() {
+        let says_more = !target.headers.user.is_empty()
+            || !target.tags.is_empty()
+            || !target.lock.is_none()
+            || target.acl.is_some()
+            || target.storage_class != StorageClass::default();
+        if says_more {
             return Err(Error::InvalidRequest(
                 "Cannot specify both a write offset value and user-defined object metadata for existing objects."
                     .into(),
             ));
+        }
+        // Nobody is made the owner of what another wrote.
+        if object.owner != target.owner {
+            return Err(Error::ForeignObject { bucket: bucket.clone(), key: key.clone() });
         }
         Ok(Some(object))
     }
@@ -226,6 +235,7 @@ impl Store {
         let base = AppendBase {
             etag: object.etag.clone(),
             size: object.size,
+            owner: object.owner.clone(),
             checksum: object.checksum.clone(),
             parts: object.parts,
         };

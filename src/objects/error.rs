@@ -91,6 +91,14 @@ pub enum Error {
     /// The parts named in a completion are not in ascending order.
     #[error("the list of parts was not in ascending order")]
     InvalidPartOrder,
+    /// The object is another account's, which must not become the owner of what it did not write.
+    #[error("object {key} of bucket {bucket} is another account's")]
+    ForeignObject {
+        /// The bucket.
+        bucket: String,
+        /// The key.
+        key: String,
+    },
     /// The request contradicts itself or the state of things.
     #[error("{0}")]
     InvalidRequest(String),

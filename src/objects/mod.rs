@@ -71,7 +71,6 @@ pub use logging::{LogKeys, LoggedBucket, Logging};
 pub use multipart::{CompletePart, CompleteRequest, CompletedUpload, PartRequest, StartUpload, UploadedPart};
 pub use notification::Notification;
 pub use put::{PutRequest, Stored};
-pub use rename::RenameRequest;
 pub use replication::{Replication, ReplicationRule};
 pub use rules::watch_rules;
 pub use versions::VersionName;

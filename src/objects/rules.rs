@@ -32,6 +32,8 @@ struct Kept {
     buckets: HashMap<String, Arc<BucketRules>>,
     /// Grows with every change: what was asked for before one is not kept after it.
     changes: u64,
+    /// The database's number of changes, as far as it is known.
+    generation: i64,
     /// Until when it is believed; `None` if nobody watches.
     until: Option<Instant>,
 }
@@ -44,9 +46,13 @@ impl RulesCache {
         kept.buckets.get(bucket).filter(|_| believed).cloned().ok_or(kept.changes)
     }
 
-    fn put(&self, bucket: &str, rules: &Arc<BucketRules>, changes: u64) {
+    /// Keeps what was read of a bucket after so many changes, and at this one of the database's.
+    fn put(&self, bucket: &str, rules: &Arc<BucketRules>, changes: u64, generation: i64) {
         let mut kept = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        if kept.changes == changes && kept.until.is_some() {
+        let first = kept.changes == changes;
+        // Whoever reads something newer need not wait to be told that there is.
+        kept.learn(generation);
+        if first && kept.until.is_some() {
             if kept.buckets.len() >= KEPT {
                 kept.buckets.clear();
             }
@@ -56,13 +62,28 @@ impl RulesCache {
 
     /// Something has changed.
     pub(super) fn changed(&self) {
-        let mut kept = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        kept.changes += 1;
-        kept.buckets.clear();
+        self.0.write().unwrap_or_else(PoisonError::into_inner).forget();
     }
 
-    fn believe(&self, until: Instant) {
-        self.0.write().unwrap_or_else(PoisonError::into_inner).until = Some(until);
+    /// So many changes there were in the database; until then no others are believed.
+    fn believe(&self, generation: i64, until: Instant) {
+        let mut kept = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        kept.learn(generation);
+        kept.until = Some(until);
+    }
+}
+
+impl Kept {
+    fn forget(&mut self) {
+        self.changes += 1;
+        self.buckets.clear();
+    }
+
+    fn learn(&mut self, generation: i64) {
+        if generation > self.generation {
+            self.generation = generation;
+            self.forget();
+        }
     }
 }
 
@@ -92,7 +113,7 @@ impl Resources for Store {
             block: found.block.unwrap_or_default(),
             owner: found.owner,
         });
-        self.rules.put(bucket, &rules, changes);
+        self.rules.put(bucket, &rules, changes, found.generation);
         Ok(rules)
     }
 
@@ -130,7 +151,6 @@ impl Resources for Store {
 
 /// Keeps a store's rules of buckets as the database has them, until it is to stop.
 pub async fn watch_rules(store: Store, mut stop: watch::Receiver<bool>) {
-    let mut known = None;
     let mut ticks = tokio::time::interval(INTERVAL);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
@@ -141,10 +161,7 @@ pub async fn watch_rules(store: Store, mut stop: watch::Receiver<bool>) {
         let asked = Instant::now();
         // Without an answer what is kept is not believed for long, and requests ask for themselves.
         if let Ok(generation) = store.metadata.access_generation().await {
-            if known.replace(generation) != Some(generation) {
-                store.rules.changed();
-            }
-            store.rules.believe(asked + BELIEVED);
+            store.rules.believe(generation, asked + BELIEVED);
         }
     }
 }

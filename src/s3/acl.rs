@@ -206,15 +206,14 @@ fn grantees(header: &str, value: &str, directory: &Directory) -> S3Result<Vec<Gr
 }
 
 fn by_id(id: &str, directory: &Directory) -> S3Result<Grantee> {
-    match directory.account(|account| *account.canonical_id == *id) {
+    match directory.account(id) {
         Some(_) => Ok(Grantee::Account(id.to_owned())),
         None => Err(invalid_argument("CanonicalUser/ID", id, "Invalid id")),
     }
 }
 
 fn by_email(email: &str, directory: &Directory) -> S3Result<Grantee> {
-    let has = |of: &Option<std::sync::Arc<str>>| of.as_ref().is_some_and(|of| of.eq_ignore_ascii_case(email));
-    match directory.account(|account| has(&account.email)) {
+    match directory.account_by_email(email) {
         Some(account) => Ok(Grantee::Account(account.canonical_id.to_string())),
         None => {
             let message = "The e-mail address you provided does not match any account on record.";
@@ -303,7 +302,7 @@ pub(super) fn public_access_block(directory: &Directory, rules: &BucketRules) ->
 }
 
 fn block_of(directory: &Directory, owner: &str, block: Option<PublicAccessBlock>) -> PublicAccessBlock {
-    let account = directory.account(|account| *account.canonical_id == *owner);
+    let account = directory.account(owner);
     block.unwrap_or_default().with(account.map(|account| account.public_access_block).unwrap_or_default())
 }
 

@@ -141,6 +141,7 @@ pub(super) fn from_objects(error: Error) -> S3Error {
             StatusCode::BAD_REQUEST,
             "The list of parts was not in ascending order. Parts must be ordered by part number.",
         ),
+        Error::ForeignObject { .. } => access_denied("Access Denied"),
         Error::InvalidRequest(message) => invalid_request(message),
         Error::InvalidArgument { name, value, message } => invalid_argument(&name, &value, message),
         Error::NotBuilt(what) => {

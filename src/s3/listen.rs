@@ -21,12 +21,16 @@ use super::authorize::denied;
 use super::error::{from_objects, invalid_argument, not_implemented, s3_error};
 use super::guard::Guard;
 use super::host::Domains;
-use crate::access::Identity;
 use crate::access::query::Query;
+use crate::access::{BucketRules, Directory, Identity, Resources as _};
 use crate::events::{EventNames, Filter, Listener, NameError, message};
+use crate::metadata;
+use crate::objects::{self, Store};
 
 /// A blank is sent this often, if the client asks for nothing else: it finds out who has left.
 const BLANK: Duration = Duration::from_millis(500);
+/// It is looked up this often whether somebody may still listen.
+const LOOKED_UP: Duration = Duration::from_secs(1);
 /// Seconds between two signs of life that a client may ask for at most.
 const MAX_PING: u64 = 24 * 60 * 60;
 
@@ -97,9 +101,12 @@ impl S3Route for Listen {
             .map_err(|error| s3_error("InvalidURI", StatusCode::BAD_REQUEST, error.to_string()))?;
         let bucket = request.extensions.get::<Listened>().and_then(|listened| listened.0.clone());
         let (filter, every) = (filter(&query, bucket)?, ping(&query)?);
-        if let Some(bucket) = &filter.bucket {
-            store.bucket(bucket).await.map_err(from_objects)?;
-        }
+        let bucket = match &filter.bucket {
+            Some(name) => Some((name.clone(), store.bucket_rules(name).await.map_err(from_objects)?)),
+            None => None,
+        };
+        let who = request.extensions.get::<Identity>().ok_or_else(denied)?.clone();
+        let leave = Leave { store: store.clone(), directory: self.api.directory.clone(), who, bucket };
         let Some(listener) = store.events().listen(filter) else {
             return Err(s3_error("SlowDown", StatusCode::SERVICE_UNAVAILABLE, "Please reduce your request rate."));
         };
@@ -107,7 +114,7 @@ impl S3Route for Listen {
             Some(every) => Life { ticks: ticks(every), sign: Bytes::from_static(b"{\"Records\":null}\n") },
             None => Life { ticks: ticks(BLANK), sign: Bytes::from_static(b" ") },
         };
-        let mut response = S3Response::new(body(listener, life, region.name().to_owned()));
+        let mut response = S3Response::new(body(listener, life, leave, region.name().to_owned()));
         let headers = &mut response.headers;
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
@@ -129,14 +136,45 @@ fn ticks(every: Duration) -> Interval {
     ticks
 }
 
-fn body(listener: Listener, life: Life, region: String) -> Body {
-    let lines = stream::unfold((listener, life, region), async |(mut listener, mut life, region)| {
-        let line = tokio::select! {
-            biased;
-            event = listener.next() => Bytes::from(message(&*event?, &region)),
-            _ = life.ticks.tick() => life.sign.clone(),
+/// By what somebody was let in to listen. Whoever may do what can change while he does, and the bucket become another's.
+struct Leave {
+    store: Store,
+    directory: Directory,
+    who: Identity,
+    bucket: Option<(String, Arc<BucketRules>)>,
+}
+
+impl Leave {
+    /// Whether it is still as it was; whoever is sent away asks again, and is judged by what is so then.
+    async fn holds(&self) -> bool {
+        let who = &self.who;
+        let is_known = who.is_anonymous()
+            || self.directory.find(&who.access_key).is_ok_and(|key| {
+                let now = &key.identity;
+                now.policies == who.policies && now.session == who.session && now.boundary == who.boundary
+            });
+        let Some((name, rules)) = self.bucket.as_ref().filter(|_| is_known) else { return is_known };
+        match self.store.bucket_rules(name).await {
+            Ok(now) => now == *rules,
+            Err(objects::Error::Metadata(metadata::Error::NoSuchBucket(_))) => false,
+            // Nothing happens while the database is away.
+            Err(_) => true,
+        }
+    }
+}
+
+fn body(listener: Listener, life: Life, leave: Leave, region: String) -> Body {
+    let state = (listener, life, leave, ticks(LOOKED_UP), region);
+    let lines = stream::unfold(state, async |(mut listener, mut life, leave, mut look, region)| {
+        let line = loop {
+            tokio::select! {
+                biased;
+                _ = look.tick() => if !leave.holds().await { return None },
+                event = listener.next() => break Bytes::from(message(&*event?, &region)),
+                _ = life.ticks.tick() => break life.sign.clone(),
+            }
         };
-        Some((Ok::<_, StdError>(Frame::data(line)), (listener, life, region)))
+        Some((Ok::<_, StdError>(Frame::data(line)), (listener, life, leave, look, region)))
     });
     Body::http_body_unsync(StreamBody::new(Box::pin(lines)))
 }

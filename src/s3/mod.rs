@@ -109,7 +109,7 @@ fn identity<T>(request: &S3Request<T>) -> S3Result<Who> {
 
 /// What S3 prints as the name of an account, by its canonical id; `None` if there is none (any more).
 fn display_name(directory: &Directory, id: &str) -> Option<String> {
-    directory.account(|account| *account.canonical_id == *id).map(|account| account.name.to_string())
+    directory.account(id).map(|account| account.name.to_string())
 }
 
 /// What an operation may tell the log of its bucket, if anybody is to be told.

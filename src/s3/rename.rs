@@ -11,8 +11,8 @@ use super::error::{from_objects, invalid_argument, invalid_request, not_implemen
 use super::values::{check_key, etag_list, millis};
 use super::{Api, noted};
 use crate::clock::Millis;
-use crate::metadata::{RenameCondition, RenameToken};
-use crate::objects::{ETagList, RenameRequest};
+use crate::metadata::{Rename, RenameCondition, RenameToken};
+use crate::objects::ETagList;
 use crate::server::NotedSource;
 
 /// In the extensions of what is no PutObject but a RenameObject. Put there by the guard.
@@ -35,7 +35,7 @@ pub(super) async fn rename_object(
         return Err(not_implemented("x-amz-write-offset-bytes"));
     }
     let from = source(&headers, &input.bucket)?;
-    let rename = RenameRequest {
+    let rename = Rename {
         source: condition(&headers, "x-amz-rename-source-")?,
         destination: condition(&headers, "")?,
         token: token(&headers, &input.key)?,

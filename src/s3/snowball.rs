@@ -244,16 +244,7 @@ fn name_of(path: &str, is_directory: bool) -> S3Result<String> {
 
 /// The headers that a file's extended header has for it.
 fn headers_of(file: &Archived) -> S3Result<Headers> {
-    let mut fields = HeaderFields {
-        content_type: None,
-        content_encoding: None,
-        content_language: None,
-        content_disposition: None,
-        cache_control: None,
-        expires: None,
-        website_redirect: None,
-        user: None,
-    };
+    let mut fields = HeaderFields::default();
     for (name, value) in &file.attributes {
         if name == "minio.versionId" {
             return Err(not_implemented(name));

@@ -85,6 +85,7 @@ pub(super) fn content_md5(headers: &HeaderMap) -> S3Result<Option<[u8; 16]>> {
 }
 
 /// The headers to be kept with an object.
+#[derive(Default)]
 pub(super) struct HeaderFields {
     pub(super) content_type: Option<String>,
     pub(super) content_encoding: Option<String>,
@@ -444,16 +445,8 @@ mod tests {
 
     #[test]
     fn aws_chunked_is_no_content_encoding() {
-        let fields = |encoding: &str| HeaderFields {
-            content_type: None,
-            content_encoding: Some(encoding.into()),
-            content_language: None,
-            content_disposition: None,
-            cache_control: None,
-            expires: None,
-            website_redirect: None,
-            user: None,
-        };
+        let fields =
+            |encoding: &str| HeaderFields { content_encoding: Some(encoding.into()), ..HeaderFields::default() };
         assert_eq!(fields("aws-chunked").into_headers().unwrap().content_encoding, None);
         for (sent, kept) in [("gzip, aws-chunked", "gzip"), ("aws-chunked,br,gzip", "br, gzip"), ("br,gzip", "br,gzip")]
         {

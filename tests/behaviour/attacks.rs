@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 
+use aws_sdk_s3::Client;
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{
     BucketVersioningStatus, CompletedMultipartUpload, CompletedPart, Delete, ObjectCannedAcl, ObjectIdentifier,
@@ -262,6 +263,15 @@ on_both! {
             assert_eq!(s3.get_object_tagging().bucket(BUCKET).key("k").send().await.unwrap().tag_set().len(), 1);
         }
         people.other.head_object().bucket(BUCKET).key("k").send().await.unwrap();
+        // Nor does anybody add to it, whom everybody's WRITE lets replace it.
+        let append = |s3: &Client| {
+            let put = s3.put_object().bucket(BUCKET).key("k").write_offset_bytes(1);
+            put.body(ByteStream::from_static(b"y")).send()
+        };
+        assert_eq!(error(append(&people.root).await), denied());
+        assert_eq!(error(append(&people.nobody).await), denied());
+        append(&people.other).await.unwrap();
+        assert_eq!(read(&people.other, "k").await, Ok(b"xy".to_vec()));
         // An upload is the writer's: a stranger with its id makes him the owner of nothing, and sees and ends nothing.
         let upload = people.other.create_multipart_upload().bucket(BUCKET).key("m").send().await.unwrap();
         let id = upload.upload_id().unwrap();

@@ -114,10 +114,7 @@ async fn what_is_changed_is_known_after_a_refresh_and_to_others_soon(f: &Fixture
     assert_eq!(view.secret("AK").unwrap(), "secret of AK");
     let known = view.directory.find("AK").unwrap().identity.clone();
     assert!(known.is_root() && *known.account.id == *account.id && known.account.public_access_block.block_public_acls);
-    for found in [
-        view.directory.account(|known| *known.canonical_id == *account.canonical_id),
-        view.directory.account(|known| known.email.as_deref() == Some("me@x.org")),
-    ] {
+    for found in [view.directory.account(&account.canonical_id), view.directory.account_by_email("Me@x.org")] {
         assert_eq!(found.unwrap(), known.account);
     }
     let until = async |holds: &dyn Fn() -> bool| {

@@ -15,7 +15,7 @@ use time::format_description::well_known::Rfc3339;
 
 use super::operate::{OperateError, Operator, Reach, on_store, say};
 use crate::access::Secret;
-use crate::access::policy::{Policy, PolicyKind};
+use crate::access::policy::{Policy, PolicyKind, builtin};
 use crate::clock::{Clock, Millis};
 use crate::metadata::{AccountRow, Error, Identities, IdentityKind, Metadata, PolicyRow, PrincipalKind, PrincipalRow};
 use crate::snapshots::SNAPSHOT;
@@ -95,6 +95,19 @@ impl Desk {
         let is =
             |row: &&PolicyRow| row.account == account.id && (row.name.eq_ignore_ascii_case(name) || row.arn() == name);
         self.rows.policies.iter().find(is).ok_or_else(|| none(IdentityKind::Policy, name))
+    }
+
+    /// The same; a policy that every deployment has is made in the account when it is first wanted.
+    async fn policy_or_builtin(&self, account: &AccountRow, name: &str) -> Result<PolicyRow, OperateError> {
+        match (self.policy(account, name), builtin(name)) {
+            (Ok(row), _) => Ok(row.clone()),
+            (Err(error), None) => Err(error),
+            (Err(_), Some((name, document))) => {
+                let row = policy::row(account, name.to_owned(), "/".to_owned(), "built in".to_owned());
+                self.metadata().create_policy(&row, document).await?;
+                Ok(row)
+            }
+        }
     }
 
     /// The names of what is attached to somebody.

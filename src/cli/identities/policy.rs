@@ -8,7 +8,7 @@ use super::{Desk, WithinAccount, at_desk, document, now, read_policy};
 use crate::access::names;
 use crate::cli::operate::{OperateError, say};
 use crate::cli::snapshot::moment;
-use crate::metadata::PolicyRow;
+use crate::metadata::{AccountRow, PolicyRow};
 
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Arguments {
@@ -78,9 +78,7 @@ pub(in crate::cli) fn run(arguments: Arguments) -> Result<(), OperateError> {
             names::policy(&name)?;
             names::path(&path)?;
             let text = read_policy(&document)?;
-            let account = desk.account(within.account.as_deref())?.id.clone();
-            let (id, created) = (names::fresh_policy_id(), now());
-            let row = PolicyRow { id, account, name, path, description, default_version: 1, created };
+            let row = row(desk.account(within.account.as_deref())?, name, path, description);
             desk.metadata().create_policy(&row, &text).await?;
             desk.done(format_args!("{} was made", row.arn()), policy_json(&row)).await
         }),
@@ -120,6 +118,12 @@ pub(in crate::cli) fn run(arguments: Arguments) -> Result<(), OperateError> {
             desk.done(format_args!("{} was removed", row.arn()), json!({"removed": row.arn()})).await
         }),
     }
+}
+
+/// A policy to be made.
+pub(super) fn row(account: &AccountRow, name: String, path: String, description: String) -> PolicyRow {
+    let (id, account) = (names::fresh_policy_id(), account.id.clone());
+    PolicyRow { id, account, name, path, description, default_version: 1, created: now() }
 }
 
 fn show(desk: &Desk, row: &PolicyRow) {

@@ -155,8 +155,11 @@ pub(in crate::cli) fn user(arguments: UserArguments) -> Result<(), OperateError>
     match arguments.action {
         UserAction::Any(action) => run(action, PrincipalKind::User),
         UserAction::Bound { one, policy } => one.with(PrincipalKind::User, async move |desk, account, row| {
-            let policy = policy.map(|name| desk.policy(&account, &name)).transpose()?;
-            let boundary = Some(policy.map(|policy| policy.id.clone()));
+            let policy = match policy {
+                Some(name) => Some(desk.policy_or_builtin(&account, &name).await?),
+                None => None,
+            };
+            let boundary = Some(policy.as_ref().map(|policy| policy.id.clone()));
             desk.metadata()
                 .change_principal(&row.id, &PrincipalChange { boundary, ..PrincipalChange::default() })
                 .await?;
@@ -245,7 +248,11 @@ fn run(action: Action, kind: PrincipalKind) -> Result<(), OperateError> {
 
 fn attach(one: One, kind: PrincipalKind, policy: String, attached: bool) -> Result<(), OperateError> {
     one.with(kind, async move |desk, account, row| {
-        let policy = desk.policy(&account, &policy)?;
+        let policy = if attached {
+            desk.policy_or_builtin(&account, &policy).await?
+        } else {
+            desk.policy(&account, &policy)?.clone()
+        };
         desk.metadata().set_attachment(&row.id, &policy.id, attached).await?;
         let is = if attached { "is" } else { "is no more" };
         let json = json!({"name": row.name, "policy": policy.arn(), "attached": attached});

@@ -230,7 +230,7 @@ impl Authorizer {
 
     async fn place(&self, bucket: &str) -> S3Result<Arc<Place>> {
         let rules = self.resources.bucket_rules(bucket).await.map_err(from_objects)?;
-        let owner = self.directory.account(|account| *account.canonical_id == *rules.owner);
+        let owner = self.directory.account(&rules.owner);
         let block = owner.as_ref().map_or_else(PublicAccessBlock::default, |owner| owner.public_access_block);
         let block = block.with(rules.block);
         Ok(Arc::new(Place { name: bucket.to_owned(), rules, owner, block }))
