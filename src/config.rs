@@ -1,11 +1,11 @@
 //! Configuration: a file, under the environment, under the command line's flags.
 
+mod environment;
 pub mod values;
 pub mod volumes;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -21,6 +21,7 @@ use crate::s3::host::{is_bucket_name, is_domain, is_reserved};
 use crate::server::{Limits, TlsFiles};
 use crate::snapshots::{ChangeLogging, SnapshotConfig};
 use crate::telemetry::LogFormat;
+use environment::Variables;
 use values::{Size, Span};
 use volumes::VolumeEntry;
 
@@ -485,104 +486,6 @@ impl Settings {
     }
 }
 
-/// Settings in environment variables. An empty variable says nothing.
-struct Variables<'a>(Environment<'a>);
-
-impl Variables<'_> {
-    fn settings(&self) -> Result<Settings, ConfigError> {
-        Ok(Settings {
-            data: self.text("NINEFOLD_DATA")?.map(PathBuf::from),
-            master_key_file: self.text("NINEFOLD_MASTER_KEY_FILE")?.map(PathBuf::from),
-            listen: self.text("NINEFOLD_LISTEN")?,
-            tls_cert: self.text("NINEFOLD_TLS_CERT")?.map(PathBuf::from),
-            tls_key: self.text("NINEFOLD_TLS_KEY")?.map(PathBuf::from),
-            database_url: self.secret(&["NINEFOLD_DATABASE_URL"])?,
-            database_url_file: None,
-            database_connections: self.value("NINEFOLD_DATABASE_CONNECTIONS")?,
-            database_connect_timeout: self.value("NINEFOLD_DATABASE_CONNECT_TIMEOUT")?,
-            database_statement_timeout: self.value("NINEFOLD_DATABASE_STATEMENT_TIMEOUT")?,
-            volume: self.list(&["NINEFOLD_VOLUMES", "MINIO_VOLUMES"], char::is_whitespace)?,
-            bucket: self.list(&["NINEFOLD_BUCKETS"], |c| c == ',')?,
-            region: self.text("NINEFOLD_REGION")?,
-            any_region: self.value("NINEFOLD_ANY_REGION")?,
-            domain: self.list(&["NINEFOLD_DOMAINS", "MINIO_DOMAIN"], |c| c == ',')?,
-            website_domain: self.list(&["NINEFOLD_WEBSITE_DOMAINS"], |c| c == ',')?,
-            website_listen: self.text("NINEFOLD_WEBSITE_LISTEN")?,
-            allow_sigv2: self.value("NINEFOLD_ALLOW_SIGV2")?,
-            default_object_ownership: self.value("NINEFOLD_DEFAULT_OBJECT_OWNERSHIP")?,
-            default_public_access_block: self.value("NINEFOLD_DEFAULT_PUBLIC_ACCESS_BLOCK")?,
-            max_connections: self.value("NINEFOLD_MAX_CONNECTIONS")?,
-            head_timeout: self.value("NINEFOLD_HEAD_TIMEOUT")?,
-            idle_timeout: self.value("NINEFOLD_IDLE_TIMEOUT")?,
-            drain_timeout: self.value("NINEFOLD_DRAIN_TIMEOUT")?,
-            gc_grace: self.value("NINEFOLD_GC_GRACE")?,
-            read_limit: self.value("NINEFOLD_READ_LIMIT")?,
-            instance_timeout: self.value("NINEFOLD_INSTANCE_TIMEOUT")?,
-            maintenance_interval: self.value("NINEFOLD_MAINTENANCE_INTERVAL")?,
-            sweep_limit: self.value("NINEFOLD_SWEEP_LIMIT")?,
-            sweep_again: self.value("NINEFOLD_SWEEP_AGAIN")?,
-            quarantine_keep: self.value("NINEFOLD_QUARANTINE_KEEP")?,
-            heal_rate: self.value("NINEFOLD_HEAL_RATE")?,
-            scrub_rate: self.value("NINEFOLD_SCRUB_RATE")?,
-            scrub_interval: self.value("NINEFOLD_SCRUB_INTERVAL")?,
-            snapshot_interval: self.value("NINEFOLD_SNAPSHOT_INTERVAL")?,
-            snapshot_keep: self.value("NINEFOLD_SNAPSHOT_KEEP")?,
-            change_log: self.value("NINEFOLD_CHANGE_LOG")?,
-            access_log_interval: self.value("NINEFOLD_ACCESS_LOG_INTERVAL")?,
-            upload_expiry_days: self.value("NINEFOLD_UPLOAD_EXPIRY_DAYS")?,
-            log_format: self.value("NINEFOLD_LOG_FORMAT")?,
-            log: match self.text("NINEFOLD_LOG")? {
-                Some(filter) => Some(filter),
-                None => self.text("RUST_LOG")?,
-            },
-        })
-    }
-
-    fn text(&self, name: &str) -> Result<Option<String>, ConfigError> {
-        match (self.0)(name).filter(|value| !value.is_empty()).map(OsString::into_string) {
-            Some(Ok(text)) => Ok(Some(text)),
-            Some(Err(_)) => Err(wrong(name, "it is not UTF-8")),
-            None => Ok(None),
-        }
-    }
-
-    fn value<T>(&self, name: &str) -> Result<Option<T>, ConfigError>
-    where
-        T: FromStr,
-        T::Err: std::fmt::Display,
-    {
-        self.text(name)?.map(|text| text.trim().parse().map_err(|error| wrong(name, error))).transpose()
-    }
-
-    fn list<T>(&self, names: &[&str], separator: fn(char) -> bool) -> Result<Vec<T>, ConfigError>
-    where
-        T: FromStr,
-        T::Err: std::fmt::Display,
-    {
-        for name in names {
-            if let Some(text) = self.text(name)? {
-                let items = text.split(separator).map(str::trim).filter(|item| !item.is_empty());
-                return items.map(|item| item.parse().map_err(|error| wrong(name, error))).collect();
-            }
-        }
-        Ok(Vec::new())
-    }
-
-    /// The first of the variables that is set, itself or as the name of a file (`…_FILE`).
-    fn secret(&self, names: &[&str]) -> Result<Option<Secret>, ConfigError> {
-        for name in names {
-            let of_file = format!("{name}_FILE");
-            match (self.text(name)?, self.text(&of_file)?) {
-                (Some(_), Some(_)) => return Err(wrong(name, format!("{of_file} is set as well"))),
-                (Some(text), None) => return Ok(Some(Secret::new(text))),
-                (None, Some(path)) => return Ok(Some(Secret::new(read_text(Path::new(&path))?))),
-                (None, None) => {}
-            }
-        }
-        Ok(None)
-    }
-}
-
 fn wrong(setting: &str, reason: impl std::fmt::Display) -> ConfigError {
     ConfigError::Value { setting: setting.to_owned(), reason: reason.to_string() }
 }
@@ -643,155 +546,4 @@ fn read_toml(path: &Path) -> Result<Settings, ConfigError> {
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-
-    use super::*;
-
-    fn load(file: &str, environment: &[(&str, &str)], flags: Settings) -> Result<Config, ConfigError> {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("ninefold.toml");
-        std::fs::write(&path, file).unwrap();
-        let variables =
-            |name: &str| environment.iter().find(|(known, _)| *known == name).map(|(_, value)| OsString::from(value));
-        Config::load(Some(&path), &variables, flags)
-    }
-
-    fn refused(file: &str, environment: &[(&str, &str)]) -> String {
-        load(file, environment, Settings::default()).unwrap_err().to_string()
-    }
-
-    #[test]
-    fn nothing_configured_is_a_working_server() {
-        let config = load("", &[], Settings::default()).unwrap();
-        assert_eq!(config.listen, "127.0.0.1:9000");
-        assert_eq!((config.region.as_str(), config.allow_sigv2), ("us-east-1", false));
-        assert!(config.data.is_absolute() && config.data.ends_with("data"));
-        assert!(config.database_url.expose().starts_with("sqlite:/"));
-        assert!(config.database_url.expose().ends_with("data/metadata.sqlite"));
-        let ids: Vec<&str> = config.volumes.iter().map(|volume| volume.id.as_str()).collect();
-        assert_eq!(ids, ["v1", "v2", "v3", "v4", "v5", "v6", "v7", "v8", "v9"]);
-        assert!(config.volumes[8].path.ends_with("data/volumes/v9"));
-        assert_eq!(config.maintenance.upload_expiry, Duration::from_secs(7 * 86_400));
-    }
-
-    #[test]
-    fn flags_count_more_than_the_environment_and_that_more_than_the_file() {
-        let file = "allow_sigv2 = true\nregion = \"file-1\"\nlisten = \"127.0.0.1:1\"\ndata = \"/file\"\nmax_connections = 5\n";
-        let environment =
-            [("NINEFOLD_REGION", "env-1"), ("NINEFOLD_LISTEN", "127.0.0.1:2"), ("NINEFOLD_IDLE_TIMEOUT", "5s")];
-        let flags = Settings { region: Some("flag-1".into()), ..Settings::default() };
-        let config = load(file, &environment, flags).unwrap();
-        assert_eq!((config.region.as_str(), config.listen.as_str()), ("flag-1", "127.0.0.1:2"));
-        assert_eq!((config.data.as_path(), config.limits.connections), (Path::new("/file"), 5));
-        assert_eq!(config.limits.silence, Duration::from_secs(5));
-        assert!(config.allow_sigv2);
-        assert_eq!(config.bucket_defaults, BucketDefaults::default());
-        let variables =
-            [("NINEFOLD_DEFAULT_OBJECT_OWNERSHIP", "ObjectWriter"), ("NINEFOLD_DEFAULT_PUBLIC_ACCESS_BLOCK", "false")];
-        let open = load(file, &variables, Settings::default()).unwrap().bucket_defaults;
-        assert_eq!(open, BucketDefaults { ownership: Ownership::ObjectWriter, block: None });
-        assert!(!load(file, &[("NINEFOLD_ALLOW_SIGV2", "false")], Settings::default()).unwrap().allow_sigv2);
-    }
-
-    #[test]
-    fn certificate_and_key_may_come_from_different_sources() {
-        assert_eq!(load("", &[], Settings::default()).unwrap().tls, None);
-        let flags = Settings { tls_cert: Some("/flag/cert".into()), ..Settings::default() };
-        let config = load("tls_cert = \"/file/cert\"\n", &[("NINEFOLD_TLS_KEY", "/env/key")], flags).unwrap();
-        assert_eq!(config.tls, Some(TlsFiles::new("/flag/cert".into(), "/env/key".into())));
-    }
-
-    #[test]
-    fn volumes_come_whole_from_one_source() {
-        let file = "[[volume]]\npath = \"/file{1...9}\"\nnode = \"a\"\nweight = 2.0\ncapacity = \"1TiB\"\n";
-        let config = load(file, &[], Settings::default()).unwrap();
-        assert_eq!((config.volumes.len(), config.volumes[0].node.as_str()), (9, "a"));
-        let config = load(file, &[("MINIO_VOLUMES", "/env{1...4} /other{1...4}")], Settings::default()).unwrap();
-        assert_eq!((config.volumes.len(), config.volumes[7].path.as_str()), (8, "/other4"));
-        let flags = Settings { volume: vec!["/flag{1...6}".parse().unwrap()], ..Settings::default() };
-        assert_eq!(load(file, &[], flags).unwrap().volumes[5].id, "flag6");
-    }
-
-    #[test]
-    fn secrets_come_from_variables_or_files_and_never_show() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("url");
-        std::fs::write(&path, "postgres://u:hush@db/x\n").unwrap();
-        let environment = [
-            ("NINEFOLD_DATABASE_URL_FILE", path.to_str().unwrap()),
-            ("MINIO_ROOT_USER", "somebody"),
-            ("MINIO_ROOT_PASSWORD", "hush-hush"),
-        ];
-        let config = load("", &environment, Settings::default()).unwrap();
-        assert_eq!(config.database_url.expose(), "postgres://u:hush@db/x");
-        assert_eq!(config.root_user.as_deref(), Some("somebody"));
-        assert!(!format!("{config:?}").contains("hush"));
-        assert_eq!(config.master_key, Place::of(None, None, &config.data));
-        let given = load("", &[("NINEFOLD_MASTER_KEY", "hush")], Settings::default()).unwrap();
-        assert_eq!(given.master_key, Place::Given(Secret::new("hush")));
-        assert!(!format!("{given:?}").contains("hush"));
-        let file = load("master_key_file = \"/key\"\n", &[], Settings::default()).unwrap();
-        assert_eq!(file.master_key, Place::File("/key".into()));
-        let both = [("NINEFOLD_MASTER_KEY", "hush"), ("NINEFOLD_MASTER_KEY_FILE", "/key")];
-        assert!(refused("", &both).contains("master_key_file"));
-        let both = [("NINEFOLD_DATABASE_URL", "sqlite:x"), ("NINEFOLD_DATABASE_URL_FILE", "/x")];
-        assert!(refused("", &both).contains("NINEFOLD_DATABASE_URL_FILE"));
-        let first = [("NINEFOLD_ROOT_USER", "first"), ("MINIO_ROOT_USER", "second")];
-        assert_eq!(load("", &first, Settings::default()).unwrap().root_user.as_deref(), Some("first"));
-    }
-
-    #[test]
-    fn websites_are_nowhere_where_s3_is() {
-        let environment = [
-            ("NINEFOLD_DOMAINS", "s3.test"),
-            ("NINEFOLD_WEBSITE_DOMAINS", "web.s3.test,sites.test"),
-            ("NINEFOLD_WEBSITE_LISTEN", ":80"),
-        ];
-        let config = load("", &environment, Settings::default()).unwrap();
-        assert_eq!(config.website_domains, ["web.s3.test", "sites.test"]);
-        assert_eq!(config.website_listen.as_deref(), Some("[::]:80"));
-        for same in ["s3.test", "S3.Test", "test"] {
-            let environment = [("NINEFOLD_DOMAINS", "s3.test"), ("NINEFOLD_WEBSITE_DOMAINS", same)];
-            assert!(refused("", &environment).contains("that S3 is served under"), "{same}");
-        }
-    }
-
-    #[test]
-    fn what_is_wrong_is_named() {
-        assert!(refused("regoin = \"x\"", &[]).contains("regoin"));
-        assert!(refused("[[volume]]\npath = \"/a\"\ncolour = \"red\"", &[]).contains("colour"));
-        let quoted = refused("region = \"a\"\ndatabase_url = \"postgres://u:hush@db\" oops", &[]);
-        assert!(quoted.contains("line 2") && !quoted.contains("hush"), "{quoted}");
-        for (name, value) in [
-            ("NINEFOLD_LISTEN", "9000"),
-            ("NINEFOLD_LISTEN", "127.0.0.1:99999"),
-            ("NINEFOLD_TLS_CERT", "/cert-without-key.pem"),
-            ("NINEFOLD_TLS_KEY", "/key-without-cert.pem"),
-            ("NINEFOLD_REGION", "EU West"),
-            ("NINEFOLD_BUCKETS", "Good_Bucket"),
-            ("NINEFOLD_BUCKETS", "minio"),
-            ("NINEFOLD_DOMAINS", "no domain"),
-            ("NINEFOLD_WEBSITE_DOMAINS", "no domain"),
-            ("NINEFOLD_WEBSITE_LISTEN", "9001"),
-            ("NINEFOLD_DATABASE_URL", "mysql://x"),
-            ("NINEFOLD_MAX_CONNECTIONS", "0"),
-            ("NINEFOLD_MAX_CONNECTIONS", "many"),
-            ("NINEFOLD_ALLOW_SIGV2", "perhaps"),
-            ("NINEFOLD_IDLE_TIMEOUT", "0s"),
-            ("NINEFOLD_GC_GRACE", "a day"),
-            ("NINEFOLD_HEAL_RATE", "fast"),
-            ("NINEFOLD_SCRUB_RATE", "1 mile"),
-            ("NINEFOLD_SCRUB_INTERVAL", "0s"),
-            ("NINEFOLD_LOG_FORMAT", "xml"),
-            ("NINEFOLD_UPLOAD_EXPIRY_DAYS", "0"),
-            ("NINEFOLD_VOLUMES", "/d{1...5}"),
-            ("NINEFOLD_VOLUMES", "path=/d{1...9},x=y"),
-            ("NINEFOLD_ROOT_PASSWORD_FILE", "/nowhere/at/all"),
-        ] {
-            assert!(load("", &[(name, value)], Settings::default()).is_err(), "{name}={value}");
-        }
-        let absent = Config::load(Some(Path::new("/nowhere/ninefold.toml")), &|_| None, Settings::default());
-        assert!(matches!(absent, Err(ConfigError::File { .. })));
-    }
-}
+mod tests;
