@@ -31,7 +31,7 @@ const NAMESPACE: &str = "https://iam.amazonaws.com/doc/2010-05-08/";
 const OF_AWS: &str = "/aws-managed/";
 
 /// Actions that IAM has and that are not built.
-const UNBUILT: [&str; 43] = [
+const UNBUILT: [&str; 42] = [
     "AddClientIDToOpenIDConnectProvider",
     "AddRoleToInstanceProfile",
     "ChangePassword",
@@ -66,7 +66,6 @@ const UNBUILT: [&str; 43] = [
     "ListInstanceProfiles",
     "ListInstanceProfilesForRole",
     "ListMFADevices",
-    "ListOpenIDConnectProviders",
     "ListPoliciesGrantingServiceAccess",
     "ListPolicyTags",
     "ListSAMLProviders",
@@ -210,6 +209,7 @@ impl Desk<'_> {
             "GetAccessKeyLastUsed" => self.key_last_used().await,
 
             "GetAccountSummary" => self.summary(),
+            "ListOpenIDConnectProviders" => self.providers(),
             action if UNBUILT.contains(&action) => Err(Problem::not_built(action)),
             action => Err(unknown(action, VERSION)),
         }

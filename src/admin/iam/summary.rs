@@ -5,6 +5,13 @@ use crate::admin::Result;
 use crate::metadata::PrincipalKind;
 
 impl Desk<'_> {
+    /// Nobody can sign in elsewhere, so that there is no such place.
+    pub(super) fn providers(&mut self) -> Result<()> {
+        self.may("*")?;
+        self.xml.list("OpenIDConnectProviderList", std::iter::empty::<()>(), |_, ()| ());
+        Ok(())
+    }
+
     pub(super) fn summary(&mut self) -> Result<()> {
         self.may("*")?;
         let count = |kind| self.register.all(kind).len();

@@ -105,14 +105,12 @@ impl Desk<'_> {
 
     fn brief(&self, key: &AccessKeyRow) -> Value {
         let (name, text) = description(key);
-        let mut info = json!({
+        // The beginning of Unix time is never; without any time `mc` crashes.
+        json!({
             "parentUser": self.parent(key), "accountStatus": if key.active { "on" } else { "off" },
             "impliedPolicy": key.policy.is_none(), "accessKey": key.access_key, "name": name, "description": text,
-        });
-        if let Some(end) = key.expires {
-            info["expiration"] = changed(end);
-        }
-        info
+            "expiration": changed(key.expires.unwrap_or(0)),
+        })
     }
 
     pub(super) async fn add_key(&self) -> Result<Answer> {
