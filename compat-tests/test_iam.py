@@ -173,3 +173,18 @@ def test_the_aws_cli(aws, name):
     assert aws.json("sts", "get-caller-identity")["Arn"].endswith(":root")
     aws("iam", "delete-user", "--user-name", name)
     assert "NoSuchEntity" in aws.fails("iam", "get-user", "--user-name", name)
+
+
+def test_conditions_are_about_what_is_asked(server, iam, user, name):
+    who, keys = user
+    arn = "arn:aws:iam::aws:policy/AdministratorAccess"
+    everything = {"Effect": "Allow", "Action": "iam:*", "Resource": "*"}
+    but = {"Effect": "Deny", "Action": "iam:Attach*", "Resource": "*", "Condition": {"ArnEquals": {"iam:PolicyARN": arn}}}
+    tagged = {"Effect": "Deny", "Action": "iam:*", "Resource": "*", "Condition": {"StringEquals": {"aws:ResourceTag/keep": "yes"}}}
+    iam.put_user_policy(UserName=who, PolicyName="most", PolicyDocument=policy(everything, but, tagged))
+    own = clients.service(server, "iam", keys)
+    assert error(own.attach_user_policy, UserName=who, PolicyArn=arn) == (403, "AccessDenied")
+    own.attach_user_policy(UserName=who, PolicyArn="arn:aws:iam::aws:policy/IAMReadOnlyAccess")
+    own.create_user(UserName=f"{name}-k", Tags=[{"Key": "keep", "Value": "yes"}])
+    assert error(own.delete_user, UserName=f"{name}-k") == (403, "AccessDenied")
+    iam.delete_user(UserName=f"{name}-k")

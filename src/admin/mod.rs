@@ -72,11 +72,16 @@ impl Call {
 
     /// Whether the policies of whoever asks let him do this; `owner`: the account that it is done to.
     fn is_allowed(&self, action: &str, resource: &str, owner: &str) -> bool {
-        self.is_allowed_as(self.who(), action, resource, owner)
+        self.is_allowed_within(&self.context, action, resource, owner)
     }
 
-    fn is_allowed_as(&self, who: &Identity, action: &str, resource: &str, owner: &str) -> bool {
-        let asked = Asked { who, action, resource, context: &self.context };
+    /// The same where conditions are about more.
+    fn is_allowed_within(&self, context: &Context, action: &str, resource: &str, owner: &str) -> bool {
+        Self::allows(self.who(), context, action, resource, owner)
+    }
+
+    fn allows(who: &Identity, context: &Context, action: &str, resource: &str, owner: &str) -> bool {
+        let asked = Asked { who, action, resource, context };
         policy::decide(&asked, &Layers { resource: None, acl: AclGrant::Nobody, owner: Some(owner) }).allowed
     }
 
@@ -87,6 +92,6 @@ impl Call {
         let own = json!({"Version": "2012-10-17", "Statement": [statement]}).to_string();
         let Ok(own) = Policy::parse(&own, PolicyKind::Identity) else { return false };
         let policies = who.policies.iter().cloned().chain([Arc::new(own)]).collect();
-        self.is_allowed_as(&Identity { policies, ..who.clone() }, action, resource, owner)
+        Self::allows(&Identity { policies, ..who.clone() }, &self.context, action, resource, owner)
     }
 }

@@ -18,7 +18,7 @@ use http::StatusCode;
 use super::register::{Register, arn_of};
 use super::xml::{self, Xml};
 use super::{Admin, Call, Params, Problem, Result};
-use crate::access::policy::{Policy, PolicyKind};
+use crate::access::policy::{Context, Policy, PolicyKind};
 use crate::access::{Kind, names};
 use crate::clock::Millis;
 use crate::metadata::{Error, IdentityKind, Metadata, PolicyRow, PrincipalKind, PrincipalRow};
@@ -76,6 +76,28 @@ const UNBUILT: [&str; 42] = [
     "UntagPolicy",
 ];
 
+/// The condition key of what bounds somebody.
+const BOUNDARY: &str = "iam:PermissionsBoundary";
+
+/// The condition keys of a request: "Actions, resources, and condition keys for AWS Identity and Access Management".
+fn conditions(call: &Call, params: &Params) -> Context {
+    let mut context = call.context.clone();
+    for (key, name) in [("iam:PolicyARN", "PolicyArn"), (BOUNDARY, "PermissionsBoundary")] {
+        if let Some(value) = params.get(name) {
+            context.add(key, value);
+        }
+    }
+    // What is no list of tags the action itself refuses.
+    for (key, value) in params.tags().unwrap_or_default() {
+        context.add(&format!("aws:RequestTag/{key}"), value);
+        context.add("aws:TagKeys", key);
+    }
+    for key in params.members("TagKeys", "") {
+        context.add("aws:TagKeys", key);
+    }
+    context
+}
+
 /// Status and code of what is wrong, for IAM and STS.
 pub fn named(problem: &Problem) -> (StatusCode, Cow<'static, str>) {
     super::sts::named(problem)
@@ -106,6 +128,8 @@ struct Desk<'a> {
     register: Register,
     /// `iam:CreateUser`
     action: String,
+    /// What conditions are about.
+    context: Context,
     xml: Xml,
 }
 
@@ -123,7 +147,8 @@ impl Admin {
         self.store()?;
         let account = call.who().account.id.to_string();
         let register = self.register(&account).await?;
-        let mut desk = Desk { admin: self, call, params, register, action: format!("iam:{name}"), xml: Xml::default() };
+        let (action, context) = (format!("iam:{name}"), conditions(call, params));
+        let mut desk = Desk { admin: self, call, params, register, action, context, xml: Xml::default() };
         desk.act(name).await?;
         // Its answer has a result with nothing in it.
         let has_result = !desk.xml.is_empty() || name == "UpdateRole";
@@ -225,7 +250,11 @@ impl Desk<'_> {
 
     /// That whoever asks may do what he asks to something.
     fn may(&self, resource: &str) -> Result<()> {
-        if self.call.is_allowed(&self.action, resource, &self.register.account) {
+        self.may_within(resource, &self.context)
+    }
+
+    fn may_within(&self, resource: &str, context: &Context) -> Result<()> {
+        if self.call.is_allowed_within(context, &self.action, resource, &self.register.account) {
             return Ok(());
         }
         let (who, action) = (self.call.who().arn(), &self.action);
@@ -245,7 +274,19 @@ impl Desk<'_> {
 
     fn principal_called(&self, kind: PrincipalKind, name: &str) -> Result<PrincipalRow> {
         match self.register.principal(kind, name) {
-            Some(row) => self.may(&arn_of(row)).map(|()| row.clone()),
+            Some(row) => {
+                let mut context = self.context.clone();
+                let boundary = row.boundary.as_deref().and_then(|id| self.register.policy_by_id(id));
+                // What is to bound it counts, if that is what is asked for.
+                if let Some(policy) = boundary.filter(|_| context.get(BOUNDARY).is_none()) {
+                    context.add(BOUNDARY, policy_arn(policy));
+                }
+                for (key, value) in &row.tags {
+                    context.add(&format!("aws:ResourceTag/{key}"), value);
+                    context.add(&format!("iam:ResourceTag/{key}"), value);
+                }
+                self.may_within(&arn_of(row), &context).map(|()| row.clone())
+            }
             None => {
                 // Who is there is told to those alone who may ask.
                 self.may(&self.arn(kind, "/", name))?;
