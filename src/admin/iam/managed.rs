@@ -112,8 +112,7 @@ impl Desk<'_> {
     }
 
     fn write_policy(&self, xml: &mut Xml, row: &PolicyRow, whole: bool) {
-        use PrincipalKind::{Group, Role, User};
-        let attached: usize = [User, Group, Role].iter().map(|&kind| self.register.holders(&row.id, kind).len()).sum();
+        let attached = self.register.rows().attachments.iter().filter(|(_, policy)| *policy == row.id).count();
         xml.text("PolicyName", &row.name);
         xml.text("PolicyId", &row.id);
         xml.text("Arn", policy_arn(row));
