@@ -8,7 +8,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use http::{Extensions, HeaderMap, HeaderValue, Method, StatusCode, Uri};
+use http::{Extensions, HeaderMap, Method, StatusCode, Uri};
 use s3s::access::{S3Access, S3AccessContext};
 use s3s::auth::Credentials;
 use s3s::dto::{
@@ -16,14 +16,13 @@ use s3s::dto::{
 };
 use s3s::path::S3Path;
 use s3s::{Body, S3Error, S3ErrorCode, S3Request, S3Result};
-use subtle::ConstantTimeEq as _;
 
 use super::authorize::{self, Allowed, Authorizer, Lines};
-use crate::access::claims::{ClaimError, Claims, Mechanism, Region};
+use crate::access::claims::{self, ClaimError, Claims, Mechanism, Region};
 use crate::access::policy::Context;
 use crate::access::query::Query;
 use crate::access::version2;
-use crate::access::{Directory, Identity, KeyError, Resources, Secret};
+use crate::access::{Directory, Identity, KeyError, Resources};
 use crate::clock::Clock;
 use crate::s3::post::VerifiedForm;
 use crate::s3::rename::Renames;
@@ -302,12 +301,11 @@ impl Guard {
             return Err(ClaimError::Version2.into());
         }
         claims.check_scope(&self.region)?;
-        let key = match self.directory.find(access_key) {
+        let key = match self.directory.signer(access_key, claims::token(cx.headers(), query)) {
             Ok(key) if claims.access_key == access_key => key,
             Ok(_) => return Err(Refusal::of_key(KeyError::Unknown, access_key)),
             Err(error) => return Err(Refusal::of_key(error, access_key)),
         };
-        check_token(cx.headers(), query, key.token.as_ref())?;
         if !claims.version2 {
             let hoisted = cx.extensions_mut().get::<HoistedHeaders>().cloned().unwrap_or_default();
             check_signed(claims, cx.headers(), &hoisted)?;
@@ -508,19 +506,6 @@ pub fn s3_error(refusal: &Refusal) -> S3Error {
     refusal.details.put(&mut headers);
     error.set_headers(headers);
     error
-}
-
-/// A temporary key comes with its token, another with none.
-fn check_token(headers: &HeaderMap, query: &Query, token: Option<&Secret>) -> Result<(), Refusal> {
-    let header = headers.get("x-amz-security-token").map(HeaderValue::as_bytes);
-    let sent = header.or_else(|| query.get("X-Amz-Security-Token").map(str::as_bytes));
-    let good = match (sent, token) {
-        (None, None) => true,
-        // As long whatever the bytes are.
-        (Some(sent), Some(token)) => bool::from(sent.ct_eq(token.expose().as_bytes())),
-        (Some(_), None) | (None, Some(_)) => false,
-    };
-    if good { Ok(()) } else { Err(Refusal::new(StatusCode::BAD_REQUEST, "InvalidToken")) }
 }
 
 /// The host and every `x-amz-*` and `x-minio-*` header must be covered by the signature: they say what is done to what.

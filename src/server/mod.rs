@@ -8,6 +8,7 @@
 //!              one in the log of the bucket                           request_id, access_log, bucket_log
 //!     └ way      whose answer it is; S3's and pages' are counted      minio::count, target
 //!        ├ health   /health, /minio/health, /minio/v2/metrics         health, minio
+//!        ├ admin    IAM and STS at /, /minio/admin                    admin, access::sigv4
 //!        └ cors     preflights; headers for pages of other origins    cors, target, buckets
 //!           ├ website   under hosts of websites: pages for anybody,
 //!           │           which it reads from s3s                      website
@@ -21,6 +22,7 @@
 //! ```
 
 mod access_log;
+mod admin;
 mod answer;
 mod aws_chunked;
 mod body;
@@ -67,6 +69,7 @@ use crate::access::claims::Region;
 use crate::access::form::FormAccess;
 use crate::access::version2;
 use crate::access::{Directory, Resources};
+use crate::admin::Admin;
 use crate::bucket_logs::BucketLogs;
 use crate::clock::{Clock, random_bytes};
 use crate::s3::auth::Auth;
@@ -177,6 +180,7 @@ struct Inner {
     health: Arc<dyn Health>,
     buckets: Arc<dyn Buckets>,
     directory: Directory,
+    admin: Admin,
     counters: Arc<Counters>,
     region: Region,
     domains: Domains,
@@ -207,6 +211,7 @@ impl Gateway {
             health,
             buckets,
             directory: directory.clone(),
+            admin: Admin::new(directory.clone()),
             counters: Arc::default(),
             forms: FormAccess { directory, region: config.region.clone(), version2: config.allow_sigv2 },
             region: config.region,
@@ -320,6 +325,7 @@ impl Inner {
                 Way::Minio(ask) => {
                     minio::answer(*ask, &parts.headers, &*self.health, &self.directory, &self.counters).await
                 }
+                Way::Admin(ask) => self.administer(ask, &parts, body, asked, watch).await,
                 Way::Website(_, target) | Way::S3(target) if is_preflight => {
                     cors::preflight(&parts, target, &*self.buckets).await
                 }
@@ -432,7 +438,10 @@ impl Inner {
                 return Way::Minio(ask);
             }
         }
-        Way::S3(target)
+        match admin::Ask::of(parts).filter(|_| !target.by_host) {
+            Some(ask) => Way::Admin(ask),
+            None => Way::S3(target),
+        }
     }
 }
 
@@ -441,6 +450,7 @@ impl Inner {
 enum Way {
     Health(health::Ask),
     Minio(minio::Ask),
+    Admin(admin::Ask),
     /// The website's of this bucket.
     Website(String, Target),
     S3(Target),
@@ -450,7 +460,7 @@ impl Way {
     /// What it is about, for S3 and websites.
     fn target(&self) -> Option<&Target> {
         match self {
-            Self::Health(_) | Self::Minio(_) => None,
+            Self::Health(_) | Self::Minio(_) | Self::Admin(_) => None,
             Self::Website(_, target) | Self::S3(target) => Some(target),
         }
     }
@@ -458,7 +468,7 @@ impl Way {
     /// Begins to count the request. Who asks how we are is not one of those whom we serve.
     fn count(&self, parts: &Parts, counters: &Arc<Counters>) -> Option<Counting> {
         let api = match self {
-            Self::Health(_) | Self::Minio(_) => return None,
+            Self::Health(_) | Self::Minio(_) | Self::Admin(_) => return None,
             Self::Website(..) => Api::of_page(&parts.method),
             Self::S3(target) => {
                 let query = parts.uri.query().unwrap_or_default();

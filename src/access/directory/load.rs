@@ -53,19 +53,26 @@ impl Loaded {
             if row.own { known.set_own(account) } else { known.add_account(account) }
         }
         let of_principals = Owned::new(&rows);
-        let principals: HashMap<&str, &PrincipalRow> =
-            rows.principals.iter().map(|row| (row.id.as_str(), row)).collect();
-        let mut users: HashMap<&str, Option<Identity>> = HashMap::new();
+        let mut reader = Reader { from: &self.policies, to: &mut policies };
+        for row in rows.principals.iter().filter(|row| row.kind != PrincipalKind::Group) {
+            let account = accounts.get(row.account.as_str());
+            if let Some(identity) = account.and_then(|account| principal(account, row, &of_principals, &mut reader)) {
+                known.principals.insert(row.id.as_str().into(), identity);
+            }
+        }
+        for (id, (what, text)) in &of_principals.policies {
+            if let Some(policy) = reader.read(text, what) {
+                known.policies.insert((*id).into(), policy);
+            }
+        }
         for row in &rows.keys {
             let Some(account) = accounts.get(row.account.as_str()) else { continue };
-            let mut reader = Reader { from: &self.policies, to: &mut policies };
             let identity = match row.user.as_deref() {
                 None => Some(Identity::root(Arc::clone(account), row.access_key.as_str())),
-                Some(id) => users
-                    .entry(id)
-                    .or_insert_with(|| user(account, principals.get(id)?, &of_principals, &mut reader))
-                    .clone()
-                    .map(|user| Identity { access_key: row.access_key.as_str().into(), ..user }),
+                Some(id) => {
+                    let user = known.principals.get(id).filter(|who| matches!(who.kind, Kind::User { .. })).cloned();
+                    user.map(|user| Identity { access_key: row.access_key.as_str().into(), ..user })
+                }
             };
             let secret = self.secret(row, keyring);
             let key = identity.zip(secret).and_then(|(identity, secret)| key(row, identity, secret, &mut reader));
@@ -79,7 +86,9 @@ impl Loaded {
             }
             known.add_key(key);
         }
-        (Self { generation: Some(rows.generation), wanted, policies, secrets }, known)
+        let generation = Some(rows.generation);
+        known.rows = Arc::new(rows);
+        (Self { generation, wanted, policies, secrets }, known)
     }
 
     /// The secret of an access key, opened, or as it was known before if that cannot be done now.
@@ -184,11 +193,15 @@ impl<'a> Owned<'a> {
     }
 }
 
-/// A user, without an access key; `None` if it cannot be said what it may do.
-fn user(account: &Arc<Account>, row: &PrincipalRow, all: &Owned<'_>, reader: &mut Reader<'_>) -> Option<Identity> {
-    if row.kind != PrincipalKind::User {
-        return None;
-    }
+/// A user or role, without an access key; `None` if it cannot be said what it may do.
+fn principal(account: &Arc<Account>, row: &PrincipalRow, all: &Owned<'_>, reader: &mut Reader<'_>) -> Option<Identity> {
+    let (id, name, path): (Arc<str>, Arc<str>, Arc<str>) =
+        (row.id.as_str().into(), row.name.as_str().into(), row.path.as_str().into());
+    let kind = match row.kind {
+        PrincipalKind::User => Kind::User { id, name, path },
+        PrincipalKind::Role => Kind::Role { id, name, path, session: "".into() },
+        PrincipalKind::Group => return None,
+    };
     let groups = all.groups.get(row.id.as_str()).into_iter().flatten().copied();
     let documents = std::iter::once(row.id.as_str()).chain(groups).filter_map(|id| all.documents.get(id)).flatten();
     let policies = documents.map(|(what, text)| reader.read(text, what)).collect::<Option<Vec<_>>>()?;
@@ -201,7 +214,7 @@ fn user(account: &Arc<Account>, row: &PrincipalRow, all: &Owned<'_>, reader: &mu
     };
     Some(Identity {
         account: Arc::clone(account),
-        kind: Kind::User { id: row.id.as_str().into(), name: row.name.as_str().into(), path: row.path.as_str().into() },
+        kind,
         access_key: "".into(),
         policies: policies.into(),
         boundary,

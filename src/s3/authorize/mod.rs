@@ -30,6 +30,7 @@ use crate::metadata::Object;
 use crate::s3::post::VerifiedForm;
 use crate::server::{OverTls, Peer};
 use actions::{About, ByAcl};
+pub(crate) use context::add_general;
 
 /// Decides about requests.
 #[derive(Clone)]

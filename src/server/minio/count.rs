@@ -16,7 +16,7 @@ pub(super) const SPANS: [f64; 8] = [0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
 #[derive(Debug)]
 pub(in crate::server) struct Counters {
     pub(super) began: SystemTime,
-    pub(super) since: Instant,
+    pub(in crate::server) since: Instant,
     /// Requests under way.
     pub(super) running: AtomicU64,
     /// Bytes of bodies.
