@@ -15,6 +15,7 @@
 
 pub mod access;
 pub mod admin;
+pub mod audit;
 pub mod bucket_logs;
 pub mod chunks;
 pub mod cli;

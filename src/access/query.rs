@@ -71,6 +71,14 @@ impl Query {
     }
 }
 
+/// Whether the value of a parameter of this name, in any case, lets whoever reads it do what its sender could: signatures, tokens, passwords,
+/// secret keys. Where a listing goes on is none.
+pub fn is_secret(name: &str) -> bool {
+    const PARTS: [&str; 6] = ["signature", "token", "password", "secret", "customer-key", "assertion"];
+    let name = name.to_ascii_lowercase();
+    name != "continuation-token" && PARTS.iter().any(|part| name.contains(part))
+}
+
 fn decode(raw: &str) -> Result<String, QueryError> {
     let blanks = raw.replace('+', " ");
     let bytes: Vec<u8> = percent_decode(blanks.as_bytes()).collect();

@@ -22,7 +22,9 @@ pub use problem::Problem;
 use crate::access::policy::{self, AclGrant, Asked, Context, Layers, Policy, PolicyKind};
 use crate::access::seal::Keyring;
 use crate::access::{Directory, Identity, Key};
+use crate::audit::Decided;
 use crate::metadata::Metadata;
+use crate::server::Noted;
 use register::Register;
 
 /// What it comes to.
@@ -41,6 +43,8 @@ pub struct Call {
     pub key: Arc<Key>,
     /// What conditions are about.
     pub context: Context,
+    /// Where what is decided is noted.
+    pub noted: Option<Noted>,
 }
 
 impl Admin {
@@ -77,12 +81,21 @@ impl Call {
 
     /// The same where conditions are about more.
     fn is_allowed_within(&self, context: &Context, action: &str, resource: &str, owner: &str) -> bool {
-        Self::allows(self.who(), context, action, resource, owner)
+        self.allows(self.who(), context, action, resource, owner)
     }
 
-    fn allows(who: &Identity, context: &Context, action: &str, resource: &str, owner: &str) -> bool {
-        let asked = Asked { who, action, resource, context };
-        policy::decide(&asked, &Layers { resource: None, acl: AclGrant::Nobody, owner: Some(owner) }).allowed
+    fn allows(&self, who: &Identity, context: &Context, action: &str, resource: &str, owner: &str) -> bool {
+        let layers = Layers { resource: None, acl: AclGrant::Nobody, owner: Some(owner) };
+        self.decide(&Asked { who, action, resource, context }, &layers)
+    }
+
+    /// Decides something, and has it noted.
+    fn decide(&self, asked: &Asked<'_>, layers: &Layers<'_>) -> bool {
+        let decision = policy::decide(asked, layers);
+        if let Some(noted) = &self.noted {
+            noted.decided(|| Decided::new(asked.action, asked.resource, &decision));
+        }
+        decision.allowed
     }
 
     /// The same of what everybody may do with what is his own, if nothing denies it.
@@ -91,7 +104,8 @@ impl Call {
         let statement = json!({"Effect": "Allow", "Action": action, "Resource": "*"});
         let own = json!({"Version": "2012-10-17", "Statement": [statement]}).to_string();
         let Ok(own) = Policy::parse(&own, PolicyKind::Identity) else { return false };
+        let own = own.named("what is one's own");
         let policies = who.policies.iter().cloned().chain([Arc::new(own)]).collect();
-        Self::allows(&Identity { policies, ..who.clone() }, &self.context, action, resource, owner)
+        self.allows(&Identity { policies, ..who.clone() }, &self.context, action, resource, owner)
     }
 }

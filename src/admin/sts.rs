@@ -8,7 +8,7 @@ use http::StatusCode;
 use super::problem::{Named, as_iam};
 use super::xml::{self, Xml};
 use super::{Admin, Call, Params, Problem, Result};
-use crate::access::policy::{self, AclGrant, Asked, Layers, Policy, PolicyKind};
+use crate::access::policy::{AclGrant, Asked, Layers, Policy, PolicyKind};
 use crate::access::{Holder, Identity, Kind, NewSession, SESSION_POLICIES, Session};
 use crate::clock::Millis;
 use crate::metadata::{PrincipalKind, PrincipalRow};
@@ -155,7 +155,7 @@ impl Admin {
                 return Err(Problem::not_built(unbuilt));
             }
         }
-        let mut call = Call { key: call.key.clone(), context: call.context.clone() };
+        let mut call = Call { key: call.key.clone(), context: call.context.clone(), noted: call.noted.clone() };
         call.context.add("sts:RoleSessionName", name);
         if let Some(id) = params.get("ExternalId") {
             call.context.add("sts:ExternalId", id);
@@ -186,7 +186,7 @@ impl Admin {
         let Ok(trusted) = Policy::parse(&trust.document, PolicyKind::Trust) else { return Err(refused()) };
         let asked = Asked { who: call.who(), action: "sts:AssumeRole", resource: arn, context: &call.context };
         let layers = Layers { resource: Some(&trusted), acl: AclGrant::Nobody, owner: Some(&role.account) };
-        if !policy::decide(&asked, &layers).allowed {
+        if !call.decide(&asked, &layers) {
             return Err(refused());
         }
         let mut policies = Vec::new();

@@ -332,10 +332,8 @@ fn anonymous(cx: &impl Asked, query: &Query) -> Result<Identity, Refusal> {
 
 /// Lets a request through as one of `identity`.
 fn admit(cx: &mut impl Asked, identity: Identity) {
-    if let Some(noted) = cx.extensions_mut().get::<Noted>()
-        && !identity.is_anonymous()
-    {
-        noted.requester(&identity.account.canonical_id);
+    if let Some(noted) = cx.extensions_mut().get::<Noted>() {
+        noted.requester(&identity);
     }
     cx.extensions_mut().insert(identity);
 }
@@ -471,6 +469,10 @@ impl Guard {
         self.directory.note_use(&who.access_key);
         admit(cx, who.clone());
         let (peer, tls) = (cx.extensions_mut().get().copied(), cx.extensions_mut().get::<OverTls>().cloned());
+        let noted = cx.extensions_mut().get::<Noted>().cloned();
+        if let Some(noted) = &noted {
+            noted.operation(&operation);
+        }
         let lines = Lines {
             operation: &operation,
             path: cx.s3_path(),
@@ -481,6 +483,7 @@ impl Guard {
             peer,
             tls: tls.as_ref(),
             now: Clock::system().now(),
+            noted: noted.as_ref(),
         };
         let Allowed { authority, pending, concealed } = self.authorizer.authorize(&who, &lines).await?;
         if UPLOADS.contains(&&*operation) && cx.extensions_mut().get::<LengthUnknown>().is_some() {

@@ -14,7 +14,7 @@ use super::answer::Asked;
 use super::body::{BodyFault, BodyWatch, Watching, next_data};
 use super::document::Announced;
 use super::health::{PATIENCE, Readiness};
-use super::{ErrorCode, Inner, OverTls, Peer, Refusal};
+use super::{ErrorCode, Inner, Noted, OverTls, Peer, Refusal};
 use crate::access::claims::{ClaimError, Claims};
 use crate::access::policy::Context;
 use crate::access::query::Query;
@@ -126,6 +126,7 @@ impl Inner {
             let query = Query::parse(parts.uri.query()).map_err(|_| unreadable("the query string cannot be read"))?;
             let claims = Claims::parse(&parts.headers, &query)?;
             let action = params.get("Action").unwrap_or_default();
+            note(parts, |noted| noted.operation(action));
             let Some(claims) = claims else { return Err(Refused::from(sts::unsigned(&params))) };
             let call = self.call(parts, &query, &claims, body, if dialect == Dialect::Iam { "iam" } else { "sts" })?;
             match dialect {
@@ -149,6 +150,7 @@ impl Inner {
     ) -> Result<Response<s3s::Body>, Refused> {
         let query = Query::parse_lists(parts.uri.query()).map_err(|_| unreadable("the query string cannot be read"))?;
         let claims = Claims::parse(&parts.headers, &query)?.ok_or(Refused::Anonymous)?;
+        note(parts, |noted| noted.operation(action));
         let call = self.call(parts, &query, &claims, &body, "s3")?;
         if parts.method == Method::GET && action == "info" {
             self.admin.may_read_info(&call)?;
@@ -185,7 +187,9 @@ impl Inner {
         let mut context = Context::default();
         let (peer, tls) = (parts.extensions.get::<Peer>().copied(), parts.extensions.get::<OverTls>());
         add_general(&mut context, &parts.headers, peer, tls, self.directory.now());
-        Ok(Call { key, context })
+        note(parts, |noted| noted.requester(&key.identity));
+        let noted = parts.extensions.get::<Noted>().cloned();
+        Ok(Call { key, context, noted })
     }
 
     /// `InfoMessage` of madmin-go's `info-commands.go`: what is known of it here.
@@ -235,6 +239,13 @@ impl Inner {
             }}});
         }
         info
+    }
+}
+
+/// Has something noted of a request, if it is written down.
+fn note(parts: &Parts, note: impl FnOnce(&Noted)) {
+    if let Some(noted) = parts.extensions.get::<Noted>() {
+        note(noted);
     }
 }
 

@@ -4,8 +4,8 @@
 //!
 //! ```text
 //! connection   accept, TLS, limits, time-outs                         serve, tls, connection
-//!  └ id, log   an id for log and client; one line at the end, and
-//!              one in the log of the bucket                           request_id, access_log, bucket_log
+//!  └ id, log   an id for log and client; one line at the end, one in
+//!              the log of the bucket, and one in the audit log        request_id, access_log, bucket_log, audit, noted
 //!     └ way      whose answer it is; S3's and pages' are counted      minio::count, target
 //!        ├ health   /health, /minio/health, /minio/v2/metrics         health, minio
 //!        ├ admin    IAM and STS at /, /minio/admin                    admin, access::sigv4
@@ -24,6 +24,7 @@
 mod access_log;
 mod admin;
 mod answer;
+mod audit;
 mod aws_chunked;
 mod body;
 mod bucket_log;
@@ -36,6 +37,7 @@ mod form;
 mod health;
 mod lengths;
 mod minio;
+mod noted;
 mod post;
 mod refusal;
 mod request_id;
@@ -70,6 +72,7 @@ use crate::access::form::FormAccess;
 use crate::access::version2;
 use crate::access::{Directory, Resources};
 use crate::admin::Admin;
+use crate::audit::Audit;
 use crate::bucket_logs::BucketLogs;
 use crate::clock::{Clock, random_bytes};
 use crate::s3::auth::Auth;
@@ -77,6 +80,7 @@ use crate::s3::guard::Guard;
 use crate::s3::host::Domains;
 use access_log::Entry;
 use answer::Asked;
+use audit::AuditDraft;
 use aws_chunked::Reframed;
 use body::Watching;
 use bucket_log::Draft;
@@ -89,10 +93,10 @@ use target::Target;
 
 pub use access_log::{LoggedBody, TARGET as ACCESS_LOG};
 pub use body::{BodyFault, BodyWatch, BrokenBody};
-pub use bucket_log::{Noted, NotedDelete, NotedSource};
 pub use buckets::Buckets;
 pub use described::Descriptions;
 pub use health::{ClusterState, Drive, Health, Readiness, Spare, Usage};
+pub use noted::{Noted, NotedDelete, NotedSource};
 pub use refusal::{ErrorDetails, Refusal, StatusOverride, element};
 pub use request_id::RequestId;
 pub use serve::{Limits, Listener, run};
@@ -165,6 +169,8 @@ pub struct GatewayConfig {
     pub silence: Duration,
     /// Whether signature version 2 counts.
     pub allow_sigv2: bool,
+    /// Where every request is written down, if it is.
+    pub audit: Option<Audit>,
 }
 
 /// All of S3 over HTTP, less the connections. Cheap to clone.
@@ -188,6 +194,7 @@ struct Inner {
     forms: FormAccess,
     spool: Spool,
     silence: Duration,
+    audit: Option<Audit>,
     ids: RequestIds,
     /// `x-amz-id-2`: which process answered.
     host_id: HeaderValue,
@@ -219,6 +226,7 @@ impl Gateway {
             websites: config.websites,
             spool: Spool::new(config.spool),
             silence: config.silence,
+            audit: config.audit,
             ids: RequestIds::new(),
             host_id: HeaderValue::try_from(host_id).unwrap_or_else(|_| HeaderValue::from_static("ninefold")),
         });
@@ -259,10 +267,13 @@ impl Gateway {
         let path = parts.uri.path().to_owned();
         let way = inner.way(&parts, self.websites_only);
         let counting = way.count(&parts, &inner.counters);
+        let noted = Noted::new(inner.audit.is_some());
         let draft = self.logs.as_ref().filter(|logs| Draft::may_be_of(logs, &parts)).and_then(|logs| {
             let is_site = matches!(way, Way::Website(..));
-            Draft::of(logs, &parts, way.target()?, is_site, peer, (id, started))
+            Draft::of(logs, &parts, way.target()?, is_site, peer, (id, started), &noted)
         });
+        let audit = inner.audit.as_ref();
+        let audit = audit.and_then(|audit| AuditDraft::of(audit, &parts, &way, peer, (id, started), (&noted, &watch)));
         let mut entry = Entry {
             id,
             method: parts.method.clone(),
@@ -271,14 +282,15 @@ impl Gateway {
             started,
             watch: watch.clone(),
             draft: None,
+            audit,
             counting,
         };
         parts.extensions.insert(id);
         parts.extensions.insert(Peer(peer));
         parts.extensions.insert(watch.clone());
         let span = tracing::info_span!("request", request_id = %id);
-        if let Some(draft) = &draft {
-            parts.extensions.insert(draft.noted());
+        if draft.is_some() || entry.audit.is_some() {
+            parts.extensions.insert(noted);
         }
         let response = inner.respond(&way, parts, body, &asked, &watch).instrument(span.clone()).await;
         let mut response = answer::seal(response, &asked, &inner.host_id);
@@ -289,6 +301,9 @@ impl Gateway {
         }
         if let Some(draft) = draft {
             entry.draft = Some(draft.answered(&response, &watch).await);
+        }
+        if let Some(audit) = &mut entry.audit {
+            audit.answered(&response);
         }
         let status = response.status();
         if let Some(counting) = &entry.counting {
@@ -323,7 +338,8 @@ impl Inner {
             match way {
                 Way::Health(ask) => Ok(health::answer(*ask, &*self.health).await),
                 Way::Minio(ask) => {
-                    minio::answer(*ask, &parts.headers, &*self.health, &self.directory, &self.counters).await
+                    let audit = self.audit.as_ref();
+                    minio::answer(*ask, &parts.headers, &*self.health, &self.directory, &self.counters, audit).await
                 }
                 Way::Admin(ask) => self.administer(ask, &parts, body, asked, watch).await,
                 Way::Website(_, target) | Way::S3(target) if is_preflight => {

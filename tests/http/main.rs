@@ -3,6 +3,7 @@
 
 mod admin;
 mod answers;
+mod audit;
 mod bodies;
 mod command;
 mod cors;

@@ -15,6 +15,7 @@ use ninefold::access::acl::{Acl, Grant, Grantee, Group, Ownership, Permission};
 use ninefold::access::{
     BucketRules, Directory, Identity, ObjectRules, PublicAccessBlock, Resources, RootCredentials, Secret, UploadRules,
 };
+use ninefold::audit::Audit;
 use ninefold::metadata::{self, BucketUsage};
 use ninefold::objects::{self, CorsRules, Website};
 use ninefold::s3::guard::s3_error;
@@ -402,20 +403,30 @@ impl Server {
     }
 
     pub async fn with(limits: Limits) -> Self {
-        Self::listening(limits, false, Listener::from).await
+        Self::listening(limits, false, None, Listener::from).await
+    }
+
+    /// One whose requests are written down.
+    pub async fn audited(audit: Audit) -> Self {
+        Self::listening(Limits::default(), false, Some(audit), Listener::from).await
     }
 
     /// One that accepts signature version 2.
     pub async fn with_sigv2() -> Self {
-        Self::listening(Limits::default(), true, Listener::from).await
+        Self::listening(Limits::default(), true, None, Listener::from).await
     }
 
     pub async fn over_tls(limits: Limits, tls: Tls) -> Self {
         let tls = Arc::new(tls);
-        Self::listening(limits, false, |listener| Listener::encrypted(listener, Arc::clone(&tls))).await
+        Self::listening(limits, false, None, |listener| Listener::encrypted(listener, Arc::clone(&tls))).await
     }
 
-    async fn listening(limits: Limits, allow_sigv2: bool, how: impl Fn(TcpListener) -> Listener) -> Self {
+    async fn listening(
+        limits: Limits,
+        allow_sigv2: bool,
+        audit: Option<Audit>,
+        how: impl Fn(TcpListener) -> Listener,
+    ) -> Self {
         let recording = Arc::new(Recording::default());
         let vitals = Arc::new(Vitals {
             database: true.into(),
@@ -433,6 +444,7 @@ impl Server {
             spool: spool.path().to_owned(),
             silence: limits.silence,
             allow_sigv2,
+            audit,
         };
         let gateway = Gateway::new(
             S3ServiceBuilder::new(Operations(Arc::clone(&recording))),

@@ -121,9 +121,23 @@ fn account(row: &AccountRow) -> Account {
     }
 }
 
-/// Policies by their text.
+/// Policies by their text, and by the names that decisions know them by: of one text all share what it says.
 #[derive(Debug, Default)]
-struct Policies(HashMap<String, Arc<Policy>>);
+struct Policies(HashMap<String, HashMap<String, Arc<Policy>>>);
+
+impl Policies {
+    fn find(&self, text: &str, name: &str) -> Option<&Arc<Policy>> {
+        self.0.get(text)?.get(name)
+    }
+
+    fn of_text(&self, text: &str) -> Option<&Policy> {
+        Some(self.0.get(text)?.values().next()?)
+    }
+
+    fn add(&mut self, text: &str, name: String, policy: &Arc<Policy>) {
+        self.0.entry(text.to_owned()).or_default().insert(name, Arc::clone(policy));
+    }
+}
 
 /// Reads policies, but for those that were read before.
 struct Reader<'a> {
@@ -134,20 +148,22 @@ struct Reader<'a> {
 impl Reader<'_> {
     /// A policy; one that cannot be read denies everything. `None` if not even that can be said.
     fn read(&mut self, text: &str, what: &dyn std::fmt::Display) -> Option<Arc<Policy>> {
-        if let Some(policy) = self.to.0.get(text).or_else(|| self.from.0.get(text)) {
+        let name = what.to_string();
+        if let Some(policy) = self.to.find(text, &name).or_else(|| self.from.find(text, &name)) {
             let policy = Arc::clone(policy);
-            self.to.0.insert(text.to_owned(), Arc::clone(&policy));
+            self.to.add(text, name, &policy);
             return Some(policy);
         }
-        match Policy::parse(text, PolicyKind::Identity) {
+        let known = self.to.of_text(text).or_else(|| self.from.of_text(text));
+        match known.map_or_else(|| Policy::parse(text, PolicyKind::Identity), |known| Ok(known.clone())) {
             Ok(policy) => {
-                let policy = Arc::new(policy);
-                self.to.0.insert(text.to_owned(), Arc::clone(&policy));
+                let policy = Arc::new(policy.named(name.as_str()));
+                self.to.add(text, name, &policy);
                 Some(policy)
             }
             Err(error) => {
                 tracing::error!(%what, %error, "this policy cannot be read and denies everything");
-                DENY_ALL.as_ref().ok().cloned()
+                Some(Arc::new(DENY_ALL.as_ref().ok()?.named(name)))
             }
         }
     }

@@ -219,6 +219,7 @@ mod tests {
             peer: None,
             tls: None,
             now: 10_000,
+            noted: None,
         })
     }
 
