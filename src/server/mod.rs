@@ -274,8 +274,10 @@ impl Gateway {
             Draft::of(logs, &parts, way.target()?, is_site, peer, (id, started), noted)
         });
         let audit = audit.zip(noted.as_ref());
-        let audit =
-            audit.and_then(|(audit, noted)| AuditDraft::of(audit, &parts, &way, peer, (id, started), (noted, &watch)));
+        let audit = audit.and_then(|(audit, noted)| {
+            let to = (audit, &inner.directory);
+            AuditDraft::of(to, &parts, &way, peer, (id, started), (noted, &watch))
+        });
         let mut entry = Entry {
             id,
             method: parts.method.clone(),

@@ -160,6 +160,10 @@ async fn every_request_is_written_down_but_health() {
     // Refused before it is known who asks, or what for.
     let stranger = Signer { secret: "another".into(), ..server.signer() };
     assert_eq!(server.send(stranger.header(get(&server, "/bkt/k"), None)).await.code(), "SignatureDoesNotMatch");
+    // Who sends the secret in the key's place.
+    let confused = Signer { access_key: "swappedSecret".into(), ..server.signer() };
+    assert_eq!(server.send(confused.header(get(&server, "/bkt/k"), None)).await.code(), "InvalidAccessKeyId");
+    assert_eq!(server.send(confused.presign(&get(&server, "/bkt/k"), "60")).await.code(), "InvalidAccessKeyId");
     server
         .send(Request::get("/bkt/k").header("authorization", "AWS4-HMAC-SHA256 x").body(Full::default()).unwrap())
         .await;
@@ -176,6 +180,8 @@ async fn every_request_is_written_down_but_health() {
         "PutObject",
         "REST.OPTIONS.PREFLIGHT",
         "WEBSITE.GET.OBJECT",
+        "REST.GET.OBJECT",
+        "REST.GET.OBJECT",
         "REST.GET.OBJECT",
         "REST.GET.OBJECT",
         "REST.GET.OBJECT",
@@ -212,11 +218,15 @@ async fn every_request_is_written_down_but_health() {
     let forged = &records[5];
     assert_eq!((&forged["principal"]["type"], &forged["error"]), (&"Unknown".into(), &"SignatureDoesNotMatch".into()));
     assert_eq!((&forged["claimedAccessKey"], forged.get("accessKey")), (&ACCESS_KEY.into(), None));
-    assert_eq!(records[6]["error"], "AuthorizationHeaderMalformed");
-    for unknown in &records[6..9] {
+    for confused in &records[6..8] {
+        assert_eq!(confused["error"], "InvalidAccessKeyId");
+        assert!(!confused.to_string().contains("swappedSecret"), "{confused}");
+    }
+    assert_eq!(records[8]["error"], "AuthorizationHeaderMalformed");
+    for unknown in &records[6..11] {
         assert_eq!((&unknown["principal"]["type"], &unknown["allowed"]), (&"Unknown".into(), &Value::Null));
     }
-    let info = &records[9];
+    let info = &records[11];
     assert_eq!((&info["type"], &info["decisions"][0]["action"]), (&"admin".into(), &"admin:ServerInfo".into()));
 }
 
