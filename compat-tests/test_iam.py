@@ -1,6 +1,7 @@
 """IAM: boto3 and the aws cli; what is made counts for S3 at once."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from botocore.exceptions import ClientError
@@ -158,6 +159,37 @@ class TestPolicies:
         assert error(iam.detach_group_policy, GroupName=name, PolicyArn=arn) == (404, "NoSuchEntity")
         iam.remove_user_from_group(GroupName=name, UserName=who)
         iam.delete_group(GroupName=name)
+
+
+def test_what_is_changed_counts_at_once_while_others_change_theirs(server, iam, name):
+    reads = {"Action": "s3:GetObject", "Resource": f"arn:aws:s3:::{name}/*"}
+    root = clients.service(server, "s3")
+    root.create_bucket(Bucket=name)
+    root.put_object(Bucket=name, Key="k", Body=b"x")
+
+    def toggle(number):
+        """What a user may at each step, and should."""
+        who = f"{name}-{number}"
+        iam.create_user(UserName=who)
+        key = iam.create_access_key(UserName=who)["AccessKey"]
+        own = clients.service(server, "s3", (key["AccessKeyId"], key["SecretAccessKey"]))
+        seen = []
+        for effect in ["Allow", "Deny"] * 3:
+            iam.put_user_policy(UserName=who, PolicyName="p", PolicyDocument=policy({"Effect": effect, **reads}))
+            try:
+                own.get_object(Bucket=name, Key="k")["Body"].read()
+                seen.append("Allow")
+            except ClientError as denied:
+                seen.append("Deny" if denied.response["Error"]["Code"] == "AccessDenied" else str(denied))
+        iam.delete_user_policy(UserName=who, PolicyName="p")
+        iam.delete_access_key(UserName=who, AccessKeyId=key["AccessKeyId"])
+        iam.delete_user(UserName=who)
+        return seen
+
+    with ThreadPoolExecutor(8) as workers:
+        assert list(workers.map(toggle, range(12))) == [["Allow", "Deny"] * 3] * 12
+    root.delete_object(Bucket=name, Key="k")
+    root.delete_bucket(Bucket=name)
 
 
 def test_what_is_unknown_or_not_built(iam, server):

@@ -227,6 +227,9 @@ const SUB_RESOURCES: &[(&str, &str, &str)] = &[
     ("website", "GET PUT DELETE", ""),
 ];
 
+/// Parameters of reads that mean something to clients of other stores, and are not built: MinIO's transformations.
+const OF_OTHERS: &[&str] = &["lambdaArn"];
+
 /// Operations that take a body of bytes, which must have a length.
 const UPLOADS: &[&str] = &["PutObject", "UploadPart"];
 
@@ -553,11 +556,22 @@ fn check_parameters(
             && !version2
             && name.get(..6).is_some_and(|start| start.eq_ignore_ascii_case("x-amz-"))
     };
-    match query.iter().map(|(name, _)| name).find(|name| !taken(name) && !header(name)) {
-        Some(name) => Err(not_taken(name, method, of_object)),
+    let refused = |(name, value): &(&str, &str)| !taken(name) && !header(name) && !is_ignored(name, value, method);
+    match query.iter().find(refused) {
+        Some((name, _)) => Err(not_taken(name, method, of_object)),
         None if known.is_none() => Err(not_implemented(operation)),
         None => Ok(()),
     }
+}
+
+/// Whether S3 would not even look at a parameter: on reads those with a value that no operation has, as browsers bring them along when a
+/// form has sent them back to a bucket. A name alone may be a sub-resource that is newer than this.
+fn is_ignored(name: &str, value: &str, method: &Method) -> bool {
+    let means_something = OPERATIONS.iter().any(|(_, taken)| taken.contains(&name))
+        || SUB_RESOURCES.iter().any(|(known, ..)| *known == name)
+        || OF_OTHERS.contains(&name)
+        || name.to_ascii_lowercase().starts_with("x-amz-");
+    matches!(*method, Method::GET | Method::HEAD) && !value.is_empty() && !means_something
 }
 
 fn not_taken(name: &str, method: &Method, of_object: bool) -> Refusal {
@@ -628,6 +642,10 @@ mod tests {
             ("DeleteBucket", Method::DELETE, false, "foo", "501"),
             ("DeleteBucketPolicy", Method::DELETE, false, "policy", "ok"),
             ("ListObjects", Method::GET, false, "foo", "501"),
+            ("ListObjects", Method::GET, false, "bucket=b&key=k&etag=%22e%22", "ok"),
+            ("ListObjects", Method::GET, false, "partNumber=1", "501"),
+            ("GetObject", Method::GET, true, "lambdaArn=x", "501"),
+            ("PutObject", Method::PUT, true, "foo=1", "501"),
             ("ListObjects", Method::GET, false, "list-type=3", "501"),
             ("ListObjectsV2", Method::GET, false, "list-type=2&prefix=a&delimiter=/", "ok"),
             ("GetBucketLocation", Method::GET, false, "location", "ok"),

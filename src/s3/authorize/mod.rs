@@ -229,7 +229,7 @@ impl Authorizer {
         let mut concealed = false;
         if let (About::Object, Some(place), Some(key)) = (about, &authority.place, key) {
             let object = self.object(place, key, version, who).await?;
-            concealed = authority.must_not_learn(object.as_ref());
+            concealed = authority.must_not_learn(key, object.as_ref());
             let object = object.flatten().map(Arc::new);
             demands.iter_mut().for_each(|demand| demand.object.clone_from(&object));
         }
@@ -340,7 +340,7 @@ impl Authorizer {
             self.object(&place, &key, version, &authority.who).await?
         };
         let at_source = Authority { place: Some(Arc::clone(&place)), ..authority.clone() };
-        let concealed = at_source.must_not_learn(object.as_ref());
+        let concealed = at_source.must_not_learn(&key, object.as_ref());
         let object = object.flatten().map(Arc::new);
         let context = version.map(|version| authority.with(|context| context.add("s3:VersionId", version)));
         let demand = |action| Demand {
@@ -438,8 +438,8 @@ impl Authority {
     }
 
     /// Whether it must not be told that there is no such object.
-    fn must_not_learn(&self, object: Option<&Option<ObjectRules>>) -> bool {
-        !matches!(object, Some(Some(_))) && !self.may_list()
+    fn must_not_learn(&self, key: &str, object: Option<&Option<ObjectRules>>) -> bool {
+        !matches!(object, Some(Some(_))) && !self.may_list(key)
     }
 
     /// Whether everything in the bucket is the requester's without a question: he is the root of the account that owns it, and it has no
@@ -467,9 +467,12 @@ impl Authority {
         policy::decide(&asked, &layers).allowed
     }
 
-    fn may_list(&self) -> bool {
+    /// Whether a listing may show a key: who may list by some prefixes alone learns of keys behind these.
+    fn may_list(&self, key: &str) -> bool {
         let Some(place) = &self.place else { return false };
-        self.would(&Demand::new("s3:ListBucket", Some(Arc::clone(place)), place.name.clone()))
+        let context = Some(self.with(|context| context.add("s3:prefix", key)));
+        let demand = Demand { context, ..Demand::new("s3:ListBucket", Some(Arc::clone(place)), place.name.clone()) };
+        place.is_plainly_of(&self.who) || self.would(&demand)
     }
 
     fn all(&self, demands: &[Demand]) -> S3Result<()> {
