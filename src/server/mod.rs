@@ -267,13 +267,17 @@ impl Gateway {
         let path = parts.uri.path().to_owned();
         let way = inner.way(&parts, self.websites_only);
         let counting = way.count(&parts, &inner.counters);
-        let noted = Noted::new(inner.audit.is_some());
-        let draft = self.logs.as_ref().filter(|logs| Draft::may_be_of(logs, &parts)).and_then(|logs| {
+        let (audit, logs) = (inner.audit.as_ref(), self.logs.as_ref().filter(|logs| Draft::may_be_of(logs, &parts)));
+        let noted = (audit.is_some() || logs.is_some()).then(|| Noted::new(audit.is_some()));
+        let draft = logs.zip(noted.as_ref()).and_then(|(logs, noted)| {
             let is_site = matches!(way, Way::Website(..));
-            Draft::of(logs, &parts, way.target()?, is_site, peer, (id, started), &noted)
+            Draft::of(logs, &parts, way.target()?, is_site, peer, (id, started), noted)
         });
-        let audit = inner.audit.as_ref();
-        let audit = audit.and_then(|audit| AuditDraft::of(audit, &parts, &way, peer, (id, started), (&noted, &watch)));
+        let audit = audit.zip(noted.as_ref());
+        let audit = audit.and_then(|(audit, noted)| {
+            let to = (audit, &inner.directory);
+            AuditDraft::of(to, &parts, &way, peer, (id, started), (noted, &watch))
+        });
         let mut entry = Entry {
             id,
             method: parts.method.clone(),
@@ -289,7 +293,7 @@ impl Gateway {
         parts.extensions.insert(Peer(peer));
         parts.extensions.insert(watch.clone());
         let span = tracing::info_span!("request", request_id = %id);
-        if draft.is_some() || entry.audit.is_some() {
+        if let Some(noted) = noted.filter(|_| draft.is_some() || entry.audit.is_some()) {
             parts.extensions.insert(noted);
         }
         let response = inner.respond(&way, parts, body, &asked, &watch).instrument(span.clone()).await;
