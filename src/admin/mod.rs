@@ -4,26 +4,29 @@
 //! three change the same rows, which every server follows. Who may what is asked of the policies of whoever asks, about the account
 //! that he is of: nobody reaches into another account.
 
+mod documents;
 pub mod iam;
 pub mod minio;
 mod params;
 mod problem;
 mod register;
 pub mod sts;
+pub mod view;
 mod xml;
 
 use std::sync::Arc;
 
 use serde_json::json;
 
+pub use documents::{MAX_SESSION, SESSIONS};
 pub use params::Params;
 pub use problem::Problem;
+pub use register::Register;
 
 use crate::access::policy::{self, AclGrant, Asked, Context, Layers, Policy, PolicyKind};
 use crate::access::seal::Keyring;
-use crate::access::{Directory, Identity, Key};
-use crate::metadata::Metadata;
-use register::Register;
+use crate::access::{Directory, Identity, Key, Secret};
+use crate::metadata::{AccessKeyRow, Metadata};
 
 /// What it comes to.
 pub type Result<T> = std::result::Result<T, Problem>;
@@ -57,6 +60,13 @@ impl Admin {
     /// Everybody of an account, as of now.
     async fn register(&self, account: &str) -> Result<Register> {
         Ok(Register::new(self.directory.rows().await?, account))
+    }
+
+    /// A new access key of an account itself, with its secret sealed, and the id of the master key that it is sealed under.
+    fn sealed(&self, account: &str, access_key: &str, secret: &Secret) -> Result<(AccessKeyRow, String)> {
+        let (_, keyring) = self.store()?;
+        let sealed = keyring.seal(secret, access_key)?;
+        Ok((AccessKeyRow::new(access_key, account, sealed.text, self.directory.now()), sealed.key))
     }
 
     /// What was changed is known to this server before it is answered.
