@@ -1,11 +1,13 @@
-//! What administers identities over HTTP: IAM and STS as AWS has them, and the part of MinIO's administration that is about identities.
+//! What administers over HTTP: IAM and STS as AWS has them, the part of MinIO's administration that is about identities, and an API of our
+//! own, in JSON.
 //!
 //! Beside the way of S3's requests: the server verifies who asks (`access::sigv4`), reads the body, and answers with what comes of it. All
-//! three change the same rows, which every server follows. Who may what is asked of the policies of whoever asks, about the account
-//! that he is of: nobody reaches into another account.
+//! of them change the same rows, which every server follows. Who may what is asked of the policies of whoever asks, about the account
+//! that he is of: nobody reaches into another account, but the deployment's own into all through `json`.
 
 mod documents;
 pub mod iam;
+pub mod json;
 pub mod minio;
 mod params;
 mod problem;
