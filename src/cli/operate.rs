@@ -99,6 +99,9 @@ pub enum OperateError {
     /// An access key is root's.
     #[error("the access key {0} is root's, and cannot be another's")]
     RootKey(String),
+    /// There is no quota.
+    #[error("{0} has no quota")]
+    NoQuota(String),
     /// There is no such volume.
     #[error("there is no volume {0}")]
     NoSuchVolume(String),

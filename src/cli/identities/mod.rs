@@ -24,7 +24,7 @@ use crate::snapshots::SNAPSHOT;
 const DOCUMENT_MAX: usize = 20_480;
 
 #[derive(Debug, clap::Args)]
-struct Common {
+pub(super) struct Common {
     /// As JSON
     #[arg(long)]
     json: bool,
@@ -42,14 +42,14 @@ struct WithinAccount {
 }
 
 /// The store, and who there is in it.
-struct Desk {
+pub(super) struct Desk {
     store: Operator,
     rows: Identities,
-    json: bool,
+    pub(super) json: bool,
 }
 
 /// Runs a command on the identities.
-fn at_desk<F>(common: Common, work: impl FnOnce(Desk) -> F) -> Result<(), OperateError>
+pub(super) fn at_desk<F>(common: Common, work: impl FnOnce(Desk) -> F) -> Result<(), OperateError>
 where
     F: Future<Output = Result<(), OperateError>>,
 {
@@ -65,12 +65,12 @@ where
 }
 
 impl Desk {
-    fn metadata(&self) -> &Metadata {
+    pub(super) fn metadata(&self) -> &Metadata {
         &self.store.metadata
     }
 
     /// An account by its name, id, canonical id or address; the deployment's own without.
-    fn account(&self, name: Option<&str>) -> Result<&AccountRow, OperateError> {
+    pub(super) fn account(&self, name: Option<&str>) -> Result<&AccountRow, OperateError> {
         let is = |row: &&AccountRow| match name {
             None => row.own,
             Some(name) => {
@@ -122,7 +122,7 @@ impl Desk {
     }
 
     /// Says what was done. What a command commits in SQLite is in no log of changes, so that a snapshot is asked for.
-    async fn done(&self, line: std::fmt::Arguments<'_>, json: Value) -> Result<(), OperateError> {
+    pub(super) async fn done(&self, line: std::fmt::Arguments<'_>, json: Value) -> Result<(), OperateError> {
         // First of all: a secret is not shown again.
         self.print(line, json);
         if self.store.config.sqlite_path().is_some() && !self.store.config.maintenance.snapshots.interval.is_zero() {
@@ -131,7 +131,7 @@ impl Desk {
         Ok(())
     }
 
-    fn print(&self, line: std::fmt::Arguments<'_>, json: Value) {
+    pub(super) fn print(&self, line: std::fmt::Arguments<'_>, json: Value) {
         if self.json { say(format_args!("{json:#}")) } else { say(line) }
     }
 }
