@@ -24,6 +24,8 @@ pub struct BucketRules {
     pub ownership: Ownership,
     /// What of public access is blocked.
     pub block: PublicAccessBlock,
+    /// Whether a quota limits what may be in it.
+    pub counted: bool,
 }
 
 /// An object's own rules.

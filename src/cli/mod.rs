@@ -5,6 +5,7 @@ mod data;
 mod health;
 mod identities;
 mod operate;
+mod quota;
 mod repair;
 mod restore;
 mod serve;
@@ -60,6 +61,8 @@ enum Command {
     Policy(Box<identities::policy::Arguments>),
     /// Make, show, switch and remove access keys; change the master key that their secrets are sealed under
     Key(Box<identities::key::Arguments>),
+    /// Set, show and remove quotas, which limit what buckets and accounts may hold
+    Quota(quota::Arguments),
     /// Write the metadata to the volumes now, too
     Snapshot(snapshot::Arguments),
     /// Bring a store back from its volumes when the database is gone
@@ -111,6 +114,9 @@ pub fn run() -> ExitCode {
         }
         Command::Key(arguments) => {
             identities::key::run(*arguments).map(success).map_err(|error| failure(&error, ExitCode::FAILURE))
+        }
+        Command::Quota(arguments) => {
+            quota::run(arguments).map(success).map_err(|error| failure(&error, ExitCode::FAILURE))
         }
         Command::Snapshot(arguments) => {
             snapshot::run(arguments).map(success).map_err(|error| failure(&error, ExitCode::FAILURE))

@@ -114,6 +114,9 @@ pub enum OperateError {
     /// What was ordered cannot be done.
     #[error(transparent)]
     Order(#[from] OrderError),
+    /// There is no quota.
+    #[error("{0} has no quota")]
+    NoQuota(String),
     /// The command would lose something.
     #[error("volume {volume}: {reason}")]
     Refused {

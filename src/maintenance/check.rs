@@ -119,6 +119,7 @@ impl Check<'_> {
             let Some(next) = page.next else { break };
             after = next;
         }
+        self.metadata.check_quotas().await?.into_iter().for_each(|found| self.found(found));
         self.metadata.check_ranges().await?.into_iter().for_each(|found| self.found(found));
         Ok(())
     }

@@ -6,6 +6,7 @@
 
 use super::buckets::{self, HeldBucket};
 use super::dialect::{Column, Tx, retrying, values};
+use super::quotas::{self, Amount};
 use super::rows::{self, int};
 use super::write::{self, Current, Held};
 use super::{
@@ -84,7 +85,7 @@ impl Metadata {
     /// # Errors
     /// [`Error::NoSuchBucket`], [`Error::RangeClosed`], [`Error::PreconditionFailed`], [`Error::SourceChanged`] (the object is another
     /// by now, or gone), [`Error::KeepsVersions`], [`Error::ObjectLocked`], [`Error::TooManyParts`], [`Error::DataShared`] (and the
-    /// commit has no copy).
+    /// commit has no copy), [`Error::QuotaExceeded`].
     pub fn commit_append<'a>(&'a self, commit: &'a AppendCommit) -> Answer<'a, ()> {
         Box::pin(async move {
             retrying(|| async {
@@ -104,11 +105,17 @@ async fn append(tx: &mut Tx, commit: &AppendCommit) -> Result<()> {
     tx.lock_names(vec![write::key_name(bucket.id, &commit.key)]).await?;
     let held = write::held(tx, &[(&bucket, &commit.key)]).await?.pop().unwrap_or_default();
     admit(&bucket, commit, &held)?;
+    quotas::charge(tx, &bucket, commit.amount()).await?;
     let appending = Appending::new(tx, &bucket, commit, &held).await?;
     appending.write(tx).await
 }
 
 impl AppendCommit {
+    /// What quotas count of it.
+    pub(super) fn amount(&self) -> Amount {
+        Amount::bytes(self.data.len)
+    }
+
     /// The chunks of the copy.
     pub(super) fn chunks(&self) -> impl Iterator<Item = crate::layout::ChunkId> + '_ {
         self.copy.iter().flat_map(|copy| copy.data.chunks.iter().map(|chunk| chunk.id))

@@ -4,6 +4,7 @@ use std::sync::LazyLock;
 
 use super::dialect::{Row, Tx, fresh_batch, retrying, values};
 use super::identities;
+use super::quotas::{self, Amount};
 use super::rows::{self, to_json};
 use super::{
     Answer, Bucket, BucketAccess, BucketChange, BucketConfig, BucketId, BucketLock, BucketQuery, ConfigKind, Error,
@@ -21,7 +22,8 @@ static ACCESS_SQL: LazyLock<String> = LazyLock::new(|| {
         format!("(SELECT body FROM bucket_configs c WHERE c.bucket_id = b.bucket_id AND c.kind = '{kind}') AS {column}")
     };
     format!(
-        "SELECT b.bucket_id, b.owner, b.region, {}, {}, {}, {}, (SELECT generation FROM access_generation) AS generation \
+        "SELECT b.bucket_id, b.owner, b.region, {}, {}, {}, {}, \
+         CASE WHEN b.bucket_quota IS NULL AND b.account_quota IS NULL THEN CAST(0 AS BIGINT) ELSE 1 END AS counted, (SELECT generation FROM access_generation) AS generation \
          FROM buckets b WHERE b.name = $1",
         body(ConfigKind::Policy, "policy"),
         body(ConfigKind::Acl, "acl"),
@@ -38,11 +40,13 @@ pub(super) struct HeldBucket {
     pub(super) owner: String,
     pub(super) versioning: Versioning,
     pub(super) lock: Option<BucketLock>,
+    /// The quotas that count what is in it.
+    quotas: [Option<i64>; 2],
 }
 
 impl HeldBucket {
     /// The columns that it is read from.
-    pub(super) const COLUMNS: &str = "bucket_id, name, owner, versioning, object_lock";
+    pub(super) const COLUMNS: &str = "bucket_id, name, owner, versioning, object_lock, bucket_quota, account_quota";
 
     pub(super) fn of(row: &Row) -> Result<Self> {
         Ok(Self {
@@ -51,7 +55,13 @@ impl HeldBucket {
             owner: row.text("owner")?,
             versioning: rows::versioning(row)?,
             lock: rows::bucket_lock(row)?,
+            quotas: [row.opt_int("bucket_quota")?, row.opt_int("account_quota")?],
         })
+    }
+
+    /// The quotas that count what is in it.
+    pub(super) fn quotas(&self) -> impl Iterator<Item = i64> + use<> {
+        self.quotas.into_iter().flatten()
     }
 }
 
@@ -63,8 +73,8 @@ impl Metadata {
     pub fn create_bucket<'a>(&'a self, bucket: &'a NewBucket) -> Answer<'a, Bucket> {
         Box::pin(async move {
             let sql = format!(
-                "INSERT INTO buckets (name, created, region, owner, versioning, object_lock) \
-                 VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (name) DO NOTHING RETURNING {}",
+                "INSERT INTO buckets (name, created, region, owner, versioning, object_lock, account_quota) \
+                 VALUES ($1, $2, $3, $4, $5, $6, (SELECT quota_id FROM quotas WHERE canonical_id = $4)) ON CONFLICT (name) DO NOTHING RETURNING {}",
                 rows::BUCKET
             );
             let versioning = if bucket.lock { Versioning::Enabled } else { Versioning::Never };
@@ -160,6 +170,7 @@ impl Metadata {
                 acl: rows::acl(&row)?,
                 ownership: rows::opt_json(&row, "ownership")?,
                 block: rows::opt_json(&row, "block")?,
+                counted: row.int("counted")? != 0,
                 generation: row.int("generation")?,
             })
         })
@@ -259,34 +270,43 @@ impl Metadata {
 
 async fn delete(tx: &mut Tx, name: &str, now: Millis) -> Result<()> {
     // FOR UPDATE waits for all who hold the bucket to write into it; what they left is seen by the statements after it.
-    let row = tx.first("SELECT bucket_id FROM buckets WHERE name = $1 {update}", values![name]).await?;
-    let bucket = row.ok_or_else(|| Error::NoSuchBucket(name.into()))?.int("bucket_id")?;
+    let sql = format!("SELECT {} FROM buckets WHERE name = $1 {{update}}", HeldBucket::COLUMNS);
+    let row = tx.first(&sql, values![name]).await?;
+    let bucket = HeldBucket::of(&row.ok_or_else(|| Error::NoSuchBucket(name.into()))?)?;
     for table in ["objects", "versions"] {
         let sql = format!("SELECT seq FROM {table} WHERE bucket_id = $1 LIMIT 1");
-        if tx.first(&sql, values![bucket]).await?.is_some() {
+        if tx.first(&sql, values![bucket.id.0]).await?.is_some() {
             return Err(Error::BucketNotEmpty(name.into()));
         }
     }
     let sql = "SELECT upload_id FROM uploads WHERE bucket_id = $1 ORDER BY upload_id {update}";
-    if !tx.query(sql, values![bucket]).await?.is_empty() {
+    if !tx.query(sql, values![bucket.id.0]).await?.is_empty() {
         let open = "SELECT upload_id FROM uploads WHERE bucket_id = $1";
+        let sql =
+            format!("SELECT CAST(COALESCE(SUM(size), 0) AS BIGINT) AS size FROM parts WHERE upload_id IN ({open})");
+        if bucket.quotas().next().is_some()
+            && let Some(row) = tx.first(&sql, values![bucket.id.0]).await?
+        {
+            let parts = Amount::bytes(row.number("size")?);
+            quotas::charge(tx, &bucket, Amount::default() - parts).await?;
+        }
         let sql = format!(
             "INSERT INTO released (data_id, at) SELECT data_id, $2 FROM parts \
              WHERE data_id IS NOT NULL AND upload_id IN ({open})"
         );
-        tx.execute(&sql, values![bucket, now]).await?;
-        tx.execute(&format!("DELETE FROM parts WHERE upload_id IN ({open})"), values![bucket]).await?;
-        tx.execute("DELETE FROM uploads WHERE bucket_id = $1", values![bucket]).await?;
+        tx.execute(&sql, values![bucket.id.0, now]).await?;
+        tx.execute(&format!("DELETE FROM parts WHERE upload_id IN ({open})"), values![bucket.id.0]).await?;
+        tx.execute("DELETE FROM uploads WHERE bucket_id = $1", values![bucket.id.0]).await?;
     }
-    for table in ["bucket_configs", "completions", "renames", "buckets"] {
-        tx.execute(&format!("DELETE FROM {table} WHERE bucket_id = $1"), values![bucket]).await?;
+    for table in ["bucket_configs", "completions", "renames", "quotas", "buckets"] {
+        tx.execute(&format!("DELETE FROM {table} WHERE bucket_id = $1"), values![bucket.id.0]).await?;
     }
     access_changed(tx).await
 }
 
-/// Counts that who may do what with a bucket changed: the last statement of a transaction, so that its row, which is one for all, is held no
+/// Counts that who may do what with a bucket, or whether it has a quota, changed: the last statement of a transaction, so that its row, which is one for all, is held no
 /// longer than a COMMIT takes.
-async fn access_changed(tx: &mut Tx) -> Result<()> {
+pub(super) async fn access_changed(tx: &mut Tx) -> Result<()> {
     tx.execute("UPDATE access_generation SET generation = generation + 1", &[]).await.map(|_| ())
 }
 

@@ -8,7 +8,7 @@ use super::{Answer, Error, Metadata, Result};
 use crate::clock::Millis;
 
 /// The newest version of the tables that this program knows; a dump of a newer one is refused.
-pub const SCHEMA: u32 = 12;
+pub const SCHEMA: u32 = 13;
 
 /// Rows in one page.
 const PAGE: i64 = 2000;
@@ -98,6 +98,22 @@ pub const TABLES: &[Table] = &[
             ("owner", Text),
             ("versioning", Text),
             ("object_lock", Text),
+            ("bucket_quota", Int),
+            ("account_quota", Int),
+        ],
+    },
+    Table {
+        name: "quotas",
+        key: 1,
+        columns: &[
+            ("quota_id", Int),
+            ("bucket_id", Int),
+            ("canonical_id", Text),
+            ("max_bytes", Int),
+            ("max_objects", Int),
+            ("bytes", Int),
+            ("objects", Int),
+            ("counting", Int),
         ],
     },
     Table { name: "bucket_configs", key: 2, columns: &[("bucket_id", Int), ("kind", Text), ("body", Text)] },

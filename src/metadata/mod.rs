@@ -17,6 +17,7 @@ mod listing;
 mod lock;
 mod objects;
 mod packed;
+mod quotas;
 mod ranges;
 mod reclaim;
 mod rename;
@@ -49,6 +50,7 @@ pub use identities::*;
 pub use jobs::{JobRow, JobState, Progress};
 pub use lock::{BucketLock, DefaultRetention, ObjectLock, Period, Retention, RetentionMode, VersionChange};
 pub use packed::{Appended, PackedCommit, PackedEntry, PackedOwner, PackedWrite};
+pub use quotas::{Coming, Quota, QuotaLimits, QuotaOf, QuotaUse};
 pub use rename::{Rename, RenameCommit, RenameCondition, RenameToken, Renamed};
 pub use restore::{FoundVolume, Restoration, RestoredChunk};
 pub use snapshots::{SnapshotRow, SnapshotState};
@@ -173,6 +175,16 @@ pub enum Error {
     /// The bucket keeps versions, or did, which this does not go with.
     #[error("bucket {0} keeps versions")]
     KeepsVersions(String),
+    /// The bucket, or the account that owns it, may not hold so much.
+    #[error("{of} may hold {max} {what} at most")]
+    QuotaExceeded {
+        /// Whose quota it is.
+        of: QuotaOf,
+        /// How much may be there.
+        max: u64,
+        /// Of what: `bytes` or `objects`.
+        what: &'static str,
+    },
     /// The instance's reserved ids have been closed: it has been judged dead and must not commit.
     #[error("the chunk ids of this write are no longer reserved")]
     RangeClosed,

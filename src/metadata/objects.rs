@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use super::buckets::{self, HeldBucket};
 use super::dialect::{Tx, fresh_batch, retrying, values};
+use super::quotas::{Amount, Counters};
 use super::write::{self, Current, Put, Replacing};
 use super::{
     Answer, BatchId, Content, CopyCommit, DeleteKey, Deleted, Error, Metadata, PutCommit, Result, VersionId, versions,
@@ -22,7 +23,7 @@ impl Metadata {
     ///
     /// # Errors
     /// [`Error::NoSuchBucket`], [`Error::RangeClosed`], [`Error::PreconditionFailed`], [`Error::NoSuchKey`] (a condition on
-    /// an object that is not there).
+    /// an object that is not there), [`Error::QuotaExceeded`].
     pub fn commit_put<'a>(&'a self, commit: &'a PutCommit) -> Answer<'a, Option<VersionId>> {
         Box::pin(async move {
             retrying(|| async {
@@ -96,6 +97,7 @@ async fn put(tx: &mut Tx, commit: &PutCommit) -> Result<Option<VersionId>> {
     tx.lock_names(vec![write::key_name(bucket.id, &object.key)]).await?;
     let held = write::held(tx, &[(&bucket, &object.key)]).await?.pop().unwrap_or_default();
     write::check(condition, &bucket, &object.key, held.current.as_ref())?;
+    write::charge(tx, &bucket, &object.key, &held, data.len).await?;
     let content = write::insert_data(tx, data, object.modified).await?.map_or(Content::Empty, Content::Data);
     let put = Put { bucket: &bucket, object, size: data.len, parts: None, content };
     write::put(tx, put, &held).await
@@ -123,6 +125,7 @@ async fn copy(tx: &mut Tx, commit: &CopyCommit) -> Result<Option<VersionId>> {
     tx.lock_names(vec![write::key_name(bucket.id, &object.key)]).await?;
     let held = write::held(tx, &[(&bucket, &object.key)]).await?.pop().unwrap_or_default();
     write::check(condition, &bucket, &object.key, held.current.as_ref())?;
+    write::charge(tx, &bucket, &object.key, &held, *size).await?;
     // Data that still has a reference, were it one that waits to be folded, has live chunks; more references keep them so.
     let row = tx.first("SELECT refs, len FROM data WHERE data_id = $1 {change}", values![data.0]).await?;
     let row = row.ok_or(Error::SourceChanged)?;
@@ -137,6 +140,7 @@ async fn copy(tx: &mut Tx, commit: &CopyCommit) -> Result<Option<VersionId>> {
 async fn delete(tx: &mut Tx, name: &str, keys: &[DeleteKey], owner: &str, now: Millis) -> Result<Vec<Result<Deleted>>> {
     let bucket = buckets::hold(tx, name).await?;
     tx.lock_names(keys.iter().map(|key| write::key_name(bucket.id, &key.key)).collect()).await?;
+    let mut counters = Counters::hold(tx, &[&bucket]).await?;
     // What goes together goes in few statements: runs of keys, each named once. Versions go one by one, each seeing what the one before left.
     let mut results = Vec::with_capacity(keys.len());
     let mut rest = keys;
@@ -148,7 +152,7 @@ async fn delete(tx: &mut Tx, name: &str, keys: &[DeleteKey], owner: &str, now: M
         };
         let (run, behind) = rest.split_at(run);
         match &first.version {
-            None => results.extend(hide(tx, &bucket, run, owner, now).await?),
+            None => results.extend(hide(tx, &bucket, run, owner, now, &mut counters).await?),
             Some(version) => {
                 let mut dropped = Vec::new();
                 match versions::delete_version(tx, &bucket, first, version, now, &mut dropped).await {
@@ -159,11 +163,13 @@ async fn delete(tx: &mut Tx, name: &str, keys: &[DeleteKey], owner: &str, now: M
                     ) => results.push(Err(error)),
                     other => results.push(Ok(other?)),
                 }
+                counters.admit(&bucket, Amount::default() - dropped.iter().map(Current::amount).sum())?;
                 write::release(tx, &dropped, now).await?;
             }
         }
         rest = behind;
     }
+    counters.write(tx).await?;
     Ok(results)
 }
 
@@ -174,6 +180,7 @@ async fn hide(
     keys: &[DeleteKey],
     owner: &str,
     now: Millis,
+    counters: &mut Counters,
 ) -> Result<Vec<Result<Deleted>>> {
     let wanted: Vec<_> = keys.iter().map(|key| (bucket, key.key.as_str())).collect();
     let held = write::held(tx, &wanted).await?;
@@ -191,6 +198,7 @@ async fn hide(
         results.push(Ok(Deleted { version: one.version.clone(), marker: one.version.is_some() }));
         replacing.push(one);
     }
+    counters.admit(bucket, Amount::default() - replacing.iter().map(Replacing::dropped_amount).sum())?;
     write::keep_versions(tx, &replacing).await?;
     write::mark_deleted(tx, &replacing, owner, now).await?;
     let dropped: Vec<&Current> = replacing.iter().flat_map(|one| one.dropped.iter()).copied().collect();

@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use super::append::{self, AppendCommit, Appending};
 use super::buckets::HeldBucket;
 use super::dialect::{Column, Tx, fresh_batch, retrying, values};
+use super::quotas::{Amount, Counters};
 use super::rows::int;
+use super::uploads::ReplacedPart;
 use super::write::{self, Held, Put, Replacing};
 use super::{
     Answer, BatchId, BucketId, Content, DataId, Error, Metadata, NewObject, PartCommit, PartSource, Result, VersionId,
@@ -85,6 +87,11 @@ impl PackedWrite {
             Self::Move { to, .. } => std::slice::from_ref(to),
         }
     }
+
+    /// Its bytes.
+    fn len(&self) -> u64 {
+        self.extents().iter().map(|extent| extent.len).sum()
+    }
 }
 
 /// The row that refers to bytes in a packed chunk.
@@ -126,7 +133,7 @@ pub struct PackedEntry {
 impl Metadata {
     /// Makes small writes visible, in one transaction: one answer for each, in order: the version that an object became, if the bucket
     /// keeps any. One whose bucket or upload is not there,
-    /// or whose condition does not hold, has that error and leaves its bytes dead; the others do not notice.
+    /// whose condition does not hold, or which a quota does not allow, has that error and leaves its bytes dead; the others do not notice.
     ///
     /// # Errors
     /// What kept all of them from being committed: [`Error::RangeClosed`] if the chunk was closed by somebody else.
@@ -302,34 +309,60 @@ impl<'a> Batch<'a> {
             tx.lock_names(names).await?;
         }
         let held = self.held_keys(tx, &buckets).await?;
+        let mut counters = Counters::hold(tx, &buckets.values().collect::<Vec<_>>()).await?;
+        let mut replaced_parts = self.current_parts(tx).await?;
+        let moved_data = self.lock_data(tx, &held).await?;
+        let mut appending = self.appending(tx, &buckets, &held).await?;
+        // Only what is known to be possible otherwise is counted, so that nothing is refused for the sake of what fails.
         let mut replacing = BTreeMap::new();
         for (at, write) in self.alive() {
-            if let (PackedWrite::Put { bucket, object, .. }, Some(held)) = (write, held.get(&at))
-                && let Some(bucket) = buckets.get(bucket)
-            {
-                replacing.insert(at, Replacing::new(bucket, &object.key, held));
+            let (bucket, change) = match write {
+                PackedWrite::Put { bucket, object, .. } => {
+                    let (Some(bucket), Some(held)) = (buckets.get(bucket), held.get(&at)) else { continue };
+                    let one = Replacing::new(bucket, &object.key, held);
+                    let change = Amount::object(write.len()) - one.dropped_amount();
+                    replacing.insert(at, one);
+                    (bucket, change)
+                }
+                PackedWrite::Append(append) => {
+                    let Some(bucket) = buckets.get(&append.bucket) else { continue };
+                    (bucket, append.amount())
+                }
+                PackedWrite::Part(part) => {
+                    let Some(bucket) = buckets.get(&part.bucket) else { continue };
+                    let replaced = replaced_parts.get(&at).map_or_else(Amount::default, ReplacedPart::amount);
+                    (bucket, Amount::bytes(write.len()) - replaced)
+                }
+                PackedWrite::Move { .. } => continue,
+            };
+            match counters.admit(bucket, change) {
+                Err(error @ Error::QuotaExceeded { .. }) => {
+                    replacing.remove(&at);
+                    replaced_parts.remove(&at);
+                    appending.remove(&at);
+                    self.fail(at, error);
+                }
+                other => other?,
             }
         }
-        let replaced_parts = self.current_parts(tx).await?;
-        let moved_data = self.lock_data(tx, &held).await?;
-        let appending = self.appending(tx, &buckets, &held).await?;
+        counters.write(tx).await?;
 
         // What is referred to no more, or as a version from now on: data before chunks, as everywhere.
         let dropped = || replacing.values().flat_map(|one| one.dropped.iter());
-        let data = dropped().filter_map(|current| current.data).chain(replaced_parts.iter().copied());
+        let data =
+            dropped().filter_map(|current| current.data).chain(replaced_parts.values().filter_map(|part| part.data));
         write::release_data(tx, data.collect(), self.commit.now).await?;
         let (writes, replacing): (Vec<usize>, Vec<Replacing<'_>>) = replacing.into_iter().unzip();
         write::keep_versions(tx, &replacing).await?;
         let live = self
             .alive()
             .filter(|(_, write)| !matches!(write, PackedWrite::Move { .. }))
-            .flat_map(|(_, write)| write.extents())
-            .map(|extent| extent.len)
+            .map(|(_, write)| write.len())
             .sum();
         self.write_chunk(tx, live).await?;
         self.write_objects(tx, &buckets, &writes, &replacing).await?;
         self.write_parts(tx).await?;
-        for appending in &appending {
+        for appending in appending.values() {
             appending.write(tx).await?;
         }
         let mut released: Vec<(Vec<u8>, i64)> = replacing
@@ -480,17 +513,17 @@ impl<'a> Batch<'a> {
         tx: &mut Tx,
         buckets: &BTreeMap<String, HeldBucket>,
         held: &'h BTreeMap<usize, Held>,
-    ) -> Result<Vec<Appending<'h>>>
+    ) -> Result<BTreeMap<usize, Appending<'h>>>
     where
         'a: 'h,
     {
-        let mut appending = Vec::new();
+        let mut appending = BTreeMap::new();
         for (at, write) in self.alive() {
             if let (PackedWrite::Append(commit), Some(held)) = (write, held.get(&at))
                 && let Some(bucket) = buckets.get(&commit.bucket)
             {
                 match Appending::new(tx, bucket, commit, held).await {
-                    Ok(one) => appending.push(one),
+                    Ok(one) => _ = appending.insert(at, one),
                     Err(error @ (Error::SourceChanged | Error::DataShared | Error::TooManyParts { .. })) => {
                         self.fail(at, error);
                     }
@@ -501,15 +534,15 @@ impl<'a> Batch<'a> {
         Ok(appending)
     }
 
-    /// The data of parts to be replaced.
-    async fn current_parts(&self, tx: &mut Tx) -> Result<Vec<i64>> {
-        let mut data = Vec::new();
-        for (_, write) in self.alive() {
+    /// The parts to be replaced.
+    async fn current_parts(&self, tx: &mut Tx) -> Result<BTreeMap<usize, ReplacedPart>> {
+        let mut replaced = BTreeMap::new();
+        for (at, write) in self.alive() {
             if let PackedWrite::Part(part) = write {
-                data.extend(uploads::current_part(tx, &part.upload, part.number).await?);
+                replaced.insert(at, uploads::current_part(tx, &part.upload, part.number).await?);
             }
         }
-        Ok(data)
+        Ok(replaced)
     }
 
     /// Locks the data of extents to be moved, and of objects to be appended to, against everyone who refers to it or folds it away.

@@ -1,6 +1,7 @@
 //! Renaming: an object's row gets another key, in place of what that key held. Its bytes stay where they are.
 
 use super::dialect::{Tx, retrying, values};
+use super::quotas::{self, Amount};
 use super::write::{self, Current};
 use super::{Answer, BatchId, BucketId, Error, Metadata, Result, Versioning, buckets, versions};
 use crate::clock::Millis;
@@ -141,6 +142,8 @@ async fn rename(tx: &mut Tx, commit: &RenameCommit) -> Result<Option<Renamed>> {
             return Err(Error::ObjectLocked { bucket: name.clone(), key: key.clone(), version });
         }
     }
+    let amount = replaced.as_ref().map_or_else(Amount::default, Current::amount);
+    quotas::charge(tx, &bucket, Amount::default() - amount).await?;
     tx.execute("DELETE FROM objects WHERE bucket_id = $1 AND key = $2", values![bucket.id.0, to.as_bytes()]).await?;
     let sql = "UPDATE objects SET key = $3 WHERE bucket_id = $1 AND key = $2";
     tx.execute(sql, values![bucket.id.0, from.as_bytes(), to.as_bytes()]).await?;
@@ -193,6 +196,7 @@ mod tests {
             lock: ObjectLock::default(),
             data: None,
             packed: None,
+            marker: false,
         };
         let none = RenameCondition::default;
         let tags = |tag: &str| Some(vec![tag.to_owned()]);

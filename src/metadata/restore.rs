@@ -3,7 +3,7 @@
 use super::dialect::{Column, Tx, values};
 use super::rows::int;
 use super::write::insert_data;
-use super::{Answer, Cell, Error, Metadata, Result, SnapshotRow, Table, dump};
+use super::{Answer, Cell, Error, Metadata, Result, SnapshotRow, Table, dump, quotas};
 use crate::clock::random_bytes;
 use crate::layout::{ChunkId, NewData, Placement, ShardSet, VolumeSlot};
 
@@ -115,7 +115,7 @@ async fn empty(tx: &mut Tx) -> Result<()> {
         ));
     }
     // The own account of a server that was started on it and never used.
-    for table in ["accounts", "volumes"] {
+    for table in ["accounts", "volumes", "quotas"] {
         tx.execute(&format!("DELETE FROM {table}"), &[]).await?;
     }
     Ok(())
@@ -131,7 +131,7 @@ impl Restoration {
     }
 
     /// Ends what the old life had open: open chunks are sealed where their last committed batch ends, and numbers go on after the
-    /// largest that there are.
+    /// largest that there are. Quotas count what is there.
     pub fn close_old_life(&mut self) -> Answer<'_, ()> {
         Box::pin(async move {
             let sql = "UPDATE chunks SET state = CASE WHEN live = 0 THEN 'dead' ELSE 'sealed' END, \
@@ -143,7 +143,10 @@ impl Restoration {
             let sql = "UPDATE identity_state SET seal_key = NULL, seal_check = NULL \
                        WHERE NOT EXISTS (SELECT 1 FROM access_keys)";
             self.tx.execute(sql, &[]).await?;
-            for (table, column) in [("buckets", "bucket_id"), ("data", "data_id"), ("released", "released_id")] {
+            quotas::settle(&mut self.tx).await?;
+            for (table, column) in
+                [("buckets", "bucket_id"), ("quotas", "quota_id"), ("data", "data_id"), ("released", "released_id")]
+            {
                 self.tx.go_on_numbering(table, column).await?;
             }
             Ok(())

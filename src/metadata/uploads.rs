@@ -1,15 +1,17 @@
 //! Multipart uploads.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Range;
 
+use super::buckets::{self, HeldBucket};
 use super::dialect::{Column, Row, Tx, fresh_batch, retrying, values};
 use super::listing::upload_entry;
+use super::quotas::{self, Amount, Counters};
 use super::rows::{self, int, to_json};
-use super::write::{self, Put};
+use super::write::{self, Put, Replacing};
 use super::{
     Answer, BatchId, BucketId, CompleteCommit, Completion, Content, DataId, Error, Lease, Metadata, NewUpload, Part,
-    PartCommit, PartQuery, PartSource, Result, Upload, UploadId, VersionId, buckets, instances, objects,
+    PartCommit, PartQuery, PartSource, Result, Upload, UploadId, VersionId, instances, objects,
 };
 use crate::clock::Millis;
 use crate::layout::{BLOCK_HEADER_LEN, Extent, block_len};
@@ -91,7 +93,8 @@ impl Metadata {
     /// A caller that drops this future before it answered knows as little as after [`Error::Ambiguous`]: run it to its end.
     ///
     /// # Errors
-    /// [`Error::NoSuchBucket`], [`Error::NoSuchUpload`], [`Error::RangeClosed`], [`Error::SourceChanged`], [`Error::DataPacked`].
+    /// [`Error::NoSuchBucket`], [`Error::NoSuchUpload`], [`Error::RangeClosed`], [`Error::SourceChanged`], [`Error::DataPacked`],
+    /// [`Error::QuotaExceeded`].
     pub fn commit_part<'a>(&'a self, commit: &'a PartCommit) -> Answer<'a, u64> {
         Box::pin(async move {
             retrying(|| async {
@@ -148,7 +151,9 @@ impl Metadata {
                 let result = async {
                     let held = buckets::hold(&mut tx, bucket).await?;
                     lock(&mut tx, held.id, bucket, key, id).await?;
-                    abort(&mut tx, &id.0, now).await
+                    let mut counters = Counters::hold(&mut tx, &[&held]).await?;
+                    abort(&mut tx, &held, &id.0, now, &mut counters).await?;
+                    counters.write(&mut tx).await
                 };
                 let result = result.await;
                 tx.end(result).await
@@ -239,22 +244,41 @@ async fn part(tx: &mut Tx, commit: &PartCommit) -> Result<u64> {
     hold(tx, bucket.id, name, key, upload).await?;
     tx.lock_names(vec![write::part_name(upload, *number)]).await?;
     let replaced = current_part(tx, upload, *number).await?;
-    let (size, data) = match source {
-        PartSource::New(data) => (data.len, write::insert_data(tx, data, *modified).await?),
-        PartSource::Range { data, range } => {
-            (range.end.saturating_sub(range.start), refer(tx, *data, range.clone()).await?)
-        }
+    let size = match source {
+        PartSource::New(data) => data.len,
+        PartSource::Range { range, .. } => range.end.saturating_sub(range.start),
+    };
+    quotas::charge(tx, &bucket, Amount::bytes(size) - replaced.amount()).await?;
+    let data = match source {
+        PartSource::New(data) => write::insert_data(tx, data, *modified).await?,
+        PartSource::Range { data, range } => refer(tx, *data, range.clone()).await?,
     };
     upsert_part(tx, commit, size, data).await?;
-    write::release_data(tx, replaced.into_iter().collect(), *modified).await?;
+    write::release_data(tx, replaced.data.into_iter().collect(), *modified).await?;
     Ok(size)
 }
 
-/// The data of a part whose name is locked.
-pub(super) async fn current_part(tx: &mut Tx, upload: &UploadId, number: u32) -> Result<Option<i64>> {
-    let sql = "SELECT data_id FROM parts WHERE upload_id = $1 AND number = $2";
-    let row = tx.first(sql, values![&upload.0, i64::from(number)]).await?;
-    Ok(row.map(|row| row.opt_int("data_id")).transpose()?.flatten())
+/// What is there under a part's name.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct ReplacedPart {
+    pub(super) data: Option<i64>,
+    size: u64,
+}
+
+impl ReplacedPart {
+    /// What quotas count of it.
+    pub(super) fn amount(&self) -> Amount {
+        Amount::bytes(self.size)
+    }
+}
+
+/// The part whose name is locked.
+pub(super) async fn current_part(tx: &mut Tx, upload: &UploadId, number: u32) -> Result<ReplacedPart> {
+    let sql = "SELECT data_id, size FROM parts WHERE upload_id = $1 AND number = $2";
+    match tx.first(sql, values![&upload.0, i64::from(number)]).await? {
+        Some(row) => Ok(ReplacedPart { data: row.opt_int("data_id")?, size: row.number("size")? }),
+        None => Ok(ReplacedPart::default()),
+    }
 }
 
 /// Writes the row of a part whose name is locked.
@@ -368,8 +392,10 @@ async fn complete(tx: &mut Tx, commit: &CompleteCommit) -> Result<Option<Version
     let sql = "SELECT number, size, etag, checksum_algorithm, checksum_type, checksum, modified, data_id FROM parts \
                WHERE upload_id = $1";
     let mut stored = HashMap::new();
+    let mut uploaded = 0u64;
     for row in tx.query(sql, values![&upload.0]).await? {
         let part = rows::part(&row)?;
+        uploaded = uploaded.saturating_add(part.size);
         stored.insert(part.number, StoredPart { data: row.opt_int("data_id")?, part });
     }
     let mut chosen = Vec::with_capacity(parts.len());
@@ -383,6 +409,10 @@ async fn complete(tx: &mut Tx, commit: &CompleteCommit) -> Result<Option<Version
         size = size.saturating_add(part.size);
         chosen.push(found);
     }
+    // Its bytes were counted as parts; those of the parts that are not wanted go.
+    let replaced = Replacing::new(&bucket, key, &held).dropped_amount();
+    let change = Amount::object(size) - Amount::bytes(uploaded) - replaced;
+    quotas::charge(tx, &bucket, change).await?;
 
     let data = write::insert_data_row(tx, size).await?;
     let sql = "INSERT INTO data_parts (data_id, number, start, size, checksum) \
@@ -450,7 +480,12 @@ async fn take_extents(tx: &mut Tx, data: DataId, upload: &str, moved: Vec<i64>, 
 }
 
 /// Ends an upload whose row is locked.
-async fn abort(tx: &mut Tx, upload: &str, now: Millis) -> Result<()> {
+async fn abort(tx: &mut Tx, bucket: &HeldBucket, upload: &str, now: Millis, counters: &mut Counters) -> Result<()> {
+    if bucket.quotas().next().is_some() {
+        let sql = "SELECT CAST(COALESCE(SUM(size), 0) AS BIGINT) AS size FROM parts WHERE upload_id = $1";
+        let size = tx.first(sql, values![upload]).await?.map_or(Ok(0), |row| row.number("size"))?;
+        counters.admit(bucket, Amount::default() - Amount::bytes(size))?;
+    }
     let sql = "INSERT INTO released (data_id, at) SELECT data_id, $2 FROM parts \
                WHERE upload_id = $1 AND data_id IS NOT NULL";
     tx.execute(sql, values![upload, now]).await?;
@@ -463,25 +498,38 @@ async fn expire(tx: &mut Tx, lease: &Lease, idle_since: Millis, now: Millis, lim
     instances::hold_lease(tx, lease).await?;
     let idle = "started < $1 AND NOT EXISTS \
                 (SELECT 1 FROM parts WHERE parts.upload_id = uploads.upload_id AND parts.modified >= $1)";
-    let sql = format!("SELECT upload_id FROM uploads WHERE {idle} ORDER BY started LIMIT $2");
-    let mut candidates = Vec::new();
+    let sql = format!("SELECT upload_id, bucket_id FROM uploads WHERE {idle} ORDER BY started LIMIT $2");
+    let (mut candidates, mut wanted) = (Vec::new(), BTreeSet::new());
     for row in tx.query(&sql, values![idle_since, i64::from(limit)]).await? {
         candidates.push(row.text("upload_id")?);
+        wanted.insert(row.int("bucket_id")?);
     }
-    candidates.sort_unstable();
+    if candidates.is_empty() {
+        return Ok(0);
+    }
+    let sql = format!(
+        "SELECT {} FROM buckets WHERE bucket_id IN (SELECT input.id FROM {{input:id}}) ORDER BY bucket_id {{share}}",
+        HeldBucket::COLUMNS
+    );
+    let rows = tx.query_many(&sql, &[], &[Column::Ints(wanted.into_iter().collect())]).await?;
+    let buckets = rows.iter().map(HeldBucket::of).collect::<Result<Vec<_>>>()?;
+    // Once the rows are locked nobody adds a part; one added before is seen by the statement after.
+    let among = "upload_id IN (SELECT input.id FROM {input:id})";
+    let ids = || [Column::Texts(candidates.iter().map(String::as_str).collect())];
+    let sql = format!("SELECT upload_id FROM uploads WHERE {among} ORDER BY upload_id {{update}}");
+    tx.query_many(&sql, &[], &ids()).await?;
+    let sql = format!("SELECT upload_id, bucket_id FROM uploads WHERE {idle} AND {among} ORDER BY upload_id");
+    let found = tx.query_many(&sql, values![idle_since], &ids()).await?;
+    let mut counters = Counters::hold(tx, &buckets.iter().collect::<Vec<_>>()).await?;
     let mut expired = 0;
-    for upload in &candidates {
-        // Once the row is locked nobody adds a part; one added before is seen by the statement after.
-        let sql = "SELECT upload_id FROM uploads WHERE upload_id = $1 {update}";
-        if tx.first(sql, values![upload]).await?.is_none() {
-            continue;
-        }
-        let sql = format!("SELECT upload_id FROM uploads WHERE {idle} AND upload_id = $2");
-        if tx.first(&sql, values![idle_since, upload]).await?.is_some() {
-            abort(tx, upload, now).await?;
+    for row in &found {
+        let bucket = row.int("bucket_id")?;
+        if let Some(bucket) = buckets.iter().find(|held| held.id.0 == bucket) {
+            abort(tx, bucket, &row.text("upload_id")?, now, &mut counters).await?;
             expired += 1;
         }
     }
+    counters.write(tx).await?;
     Ok(expired)
 }
 

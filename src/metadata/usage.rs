@@ -1,8 +1,8 @@
 //! How much there is, for metrics. Counted page by page: each statement is short, however many objects there are, and what changes
 //! meanwhile is counted or not.
 
-use super::dialect::values;
-use super::{Answer, Error, Metadata, Result};
+use super::dialect::{Row, Tx, values};
+use super::{Answer, Error, Metadata, QuotaUse, Result};
 
 /// What a bucket holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,6 +37,38 @@ struct Count {
     bytes: u64,
 }
 
+impl Count {
+    /// The statement that counts a page of one of the two.
+    fn page(of: &str) -> String {
+        format!(
+            "WITH page AS ({of} LIMIT $3) SELECT COUNT(*) AS found, CAST(COALESCE(SUM(marker), 0) AS BIGINT) AS markers, \
+             CAST(COALESCE(SUM(size), 0) AS BIGINT) AS bytes, (SELECT place FROM page ORDER BY place DESC LIMIT 1) AS last \
+             FROM page"
+        )
+    }
+
+    /// Adds what a page came to; answers behind what the next one is.
+    fn add(&mut self, row: Option<Row>) -> Result<Option<Vec<u8>>> {
+        let row = row.ok_or_else(|| Error::Corrupt("a count has no row".into()))?;
+        self.rows = self.rows.saturating_add(row.number("found")?);
+        self.markers = self.markers.saturating_add(row.number("markers")?);
+        self.bytes = self.bytes.saturating_add(row.number("bytes")?);
+        row.opt_bytes("last")
+    }
+}
+
+/// What a bucket holds, delete markers aside, as a transaction sees it.
+pub(super) async fn held(tx: &mut Tx, bucket: i64) -> Result<QuotaUse> {
+    let mut count = Count::default();
+    for of in [CURRENT, OTHERS] {
+        let (sql, mut after) = (Count::page(of), Vec::new());
+        while let Some(last) = count.add(tx.first(&sql, values![bucket, &after, PAGE]).await?)? {
+            after = last;
+        }
+    }
+    Ok(QuotaUse { bytes: count.bytes, objects: count.rows.saturating_sub(count.markers) })
+}
+
 impl Metadata {
     /// How many buckets there are.
     pub fn bucket_count(&self) -> Answer<'_, u64> {
@@ -66,23 +98,11 @@ impl Metadata {
         })
     }
 
-    async fn count(&self, bucket: i64, page: &str) -> Result<Count> {
-        let sql = format!(
-            "WITH page AS ({page} LIMIT $3) SELECT COUNT(*) AS found, CAST(COALESCE(SUM(marker), 0) AS BIGINT) AS markers, \
-             CAST(COALESCE(SUM(size), 0) AS BIGINT) AS bytes, (SELECT place FROM page ORDER BY place DESC LIMIT 1) AS last \
-             FROM page"
-        );
-        let (mut count, mut after) = (Count::default(), Vec::new());
-        loop {
-            let row = self.db.first(&sql, values![bucket, &after, PAGE]).await?;
-            let row = row.ok_or_else(|| Error::Corrupt("a count has no row".into()))?;
-            count.rows = count.rows.saturating_add(row.number("found")?);
-            count.markers = count.markers.saturating_add(row.number("markers")?);
-            count.bytes = count.bytes.saturating_add(row.number("bytes")?);
-            match row.opt_bytes("last")? {
-                Some(last) => after = last,
-                None => return Ok(count),
-            }
+    async fn count(&self, bucket: i64, of: &str) -> Result<Count> {
+        let (sql, mut count, mut after) = (Count::page(of), Count::default(), Vec::new());
+        while let Some(last) = count.add(self.db.first(&sql, values![bucket, &after, PAGE]).await?)? {
+            after = last;
         }
+        Ok(count)
     }
 }

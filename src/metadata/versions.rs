@@ -48,7 +48,6 @@ struct Found {
     current: Current,
     /// Its place in `versions`; `None`: it is in `objects`.
     entry: Option<Vec<u8>>,
-    marker: bool,
 }
 
 impl Metadata {
@@ -96,7 +95,7 @@ async fn change_one(
         None => newest(tx, &bucket, key).await?.ok_or_else(|| no_such_key(name, key))?,
     };
     let (bucket_name, key_name) = (name.to_owned(), key.to_owned());
-    if found.marker {
+    if found.current.marker {
         let (version, modified) = (found.current.version, found.current.modified);
         let named = true;
         return Err(Error::DeleteMarker { bucket: bucket_name, key: key_name, version, named, modified });
@@ -140,44 +139,38 @@ pub(super) fn no_such_version(bucket: &str, key: &str, version: &VersionId) -> E
 async fn find(tx: &mut Tx, bucket: &HeldBucket, key: &str, version: &VersionId) -> Result<Option<Found>> {
     let sql = format!(
         "SELECT {} FROM objects o WHERE o.bucket_id = $1 AND o.key = $2 AND COALESCE(o.version_id, 'null') = $3",
-        Current::COLUMNS
+        Current::OF_OBJECT
     );
     if let Some(row) = tx.first(&sql, values![bucket.id.0, key.as_bytes(), version.as_str()]).await? {
-        return Ok(Some(Found { current: Current::of(&row)?, entry: None, marker: false }));
+        return Ok(Some(Found { current: Current::of(&row)?, entry: None }));
     }
     let sql = format!(
-        "SELECT {}, o.entry, o.marker FROM versions o \
+        "SELECT {}, o.entry FROM versions o \
          WHERE o.bucket_id = $1 AND o.key = $2 AND COALESCE(o.version_id, 'null') = $3",
-        Current::COLUMNS
+        Current::OF_VERSION
     );
     let row = tx.first(&sql, values![bucket.id.0, key.as_bytes(), version.as_str()]).await?;
-    row.map(|row| {
-        Ok(Found { current: Current::of(&row)?, entry: Some(row.bytes("entry")?), marker: row.int("marker")? != 0 })
-    })
-    .transpose()
+    row.map(|row| Ok(Found { current: Current::of(&row)?, entry: Some(row.bytes("entry")?) })).transpose()
 }
 
 /// The newest version, or delete marker, of a locked key.
 async fn newest(tx: &mut Tx, bucket: &HeldBucket, key: &str) -> Result<Option<Found>> {
-    let sql = format!("SELECT {} FROM objects o WHERE o.bucket_id = $1 AND o.key = $2", Current::COLUMNS);
+    let sql = format!("SELECT {} FROM objects o WHERE o.bucket_id = $1 AND o.key = $2", Current::OF_OBJECT);
     if let Some(row) = tx.first(&sql, values![bucket.id.0, key.as_bytes()]).await? {
-        return Ok(Some(Found { current: Current::of(&row)?, entry: None, marker: false }));
+        return Ok(Some(Found { current: Current::of(&row)?, entry: None }));
     }
     newest_kept(tx, bucket, key).await
 }
 
 async fn newest_kept(tx: &mut Tx, bucket: &HeldBucket, key: &str) -> Result<Option<Found>> {
     let sql = format!(
-        "SELECT {}, o.entry, o.marker FROM versions o \
+        "SELECT {}, o.entry FROM versions o \
          WHERE o.bucket_id = $1 AND o.entry >= $2 AND o.entry < $3 ORDER BY o.entry LIMIT 1",
-        Current::COLUMNS
+        Current::OF_VERSION
     );
     let ends = entries_of(key);
     let row = tx.first(&sql, values![bucket.id.0, &ends.start, &ends.end]).await?;
-    row.map(|row| {
-        Ok(Found { current: Current::of(&row)?, entry: Some(row.bytes("entry")?), marker: row.int("marker")? != 0 })
-    })
-    .transpose()
+    row.map(|row| Ok(Found { current: Current::of(&row)?, entry: Some(row.bytes("entry")?) })).transpose()
 }
 
 /// Deletes one version of a locked key; the next one takes its place, if it was what a plain GET saw, or hid that. What is referred to no more
@@ -192,12 +185,13 @@ pub(super) async fn delete_version(
 ) -> Result<Deleted> {
     let DeleteKey { key, condition, bypass, .. } = wanted;
     let found = find(tx, bucket, key, version).await?;
-    let object = found.as_ref().filter(|found| !found.marker).map(|found| &found.current);
+    let object = found.as_ref().filter(|found| !found.current.marker).map(|found| &found.current);
     let nothing_to_lose = object.is_none() && condition.etags.is_none();
     if !nothing_to_lose {
         write::check(condition, bucket, key, object)?;
     }
-    let deleted = Deleted { version: Some(version.clone()), marker: found.as_ref().is_some_and(|found| found.marker) };
+    let deleted =
+        Deleted { version: Some(version.clone()), marker: found.as_ref().is_some_and(|found| found.current.marker) };
     let Some(found) = found else { return Ok(deleted) };
     if found.current.lock.holds(now, *bypass) {
         let (bucket, key) = (bucket.name.clone(), key.clone());
@@ -220,7 +214,8 @@ pub(super) async fn delete_version(
 
 /// If a key has no object but its newest version is one, that is what a plain GET sees from now on.
 async fn promote(tx: &mut Tx, bucket: &HeldBucket, key: &str) -> Result<()> {
-    let Some(Found { entry: Some(entry), marker: false, .. }) = newest(tx, bucket, key).await? else {
+    let Some(Found { entry: Some(entry), current: Current { marker: false, .. } }) = newest(tx, bucket, key).await?
+    else {
         return Ok(());
     };
     let sql = format!(

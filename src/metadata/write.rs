@@ -1,12 +1,13 @@
 //! The pieces that commit transactions are made of.
 //!
 //! Every transaction locks in this order, each kind sorted and in a statement of its own: lease → bucket → id ranges →
-//! upload → keys → data → chunks. A statement that both locked and read would read what was there before it had to wait.
+//! upload → keys → quotas → data → chunks. A statement that both locked and read would read what was there before it had to wait.
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::buckets::HeldBucket;
 use super::dialect::{Column, Row, Tx, values};
+use super::quotas::{self, Amount};
 use super::rows::{self, int, to_json};
 use super::{
     BucketId, Checksum, Content, DataId, Error, NewObject, ObjectLock, Result, UploadId, VersionId, Versioning,
@@ -60,12 +61,15 @@ pub(super) struct Current {
     pub(super) lock: ObjectLock,
     pub(super) data: Option<i64>,
     pub(super) packed: Option<Vec<u8>>,
+    pub(super) marker: bool,
 }
 
 impl Current {
-    /// The columns that it is read from, of a table `o`.
-    pub(super) const COLUMNS: &str =
-        "o.version_id, o.seq, o.size, o.etag, o.modified, o.object_lock, o.data_id, o.chunk_id";
+    /// The columns that it is read from, where `o` is the table `objects`.
+    pub(super) const OF_OBJECT: &str = "o.version_id, o.seq, o.size, o.etag, o.modified, o.object_lock, o.data_id, o.chunk_id, CAST(0 AS BIGINT) AS marker";
+    /// The same, where it is `versions`.
+    pub(super) const OF_VERSION: &str =
+        "o.version_id, o.seq, o.size, o.etag, o.modified, o.object_lock, o.data_id, o.chunk_id, o.marker";
 
     pub(super) fn of(row: &Row) -> Result<Self> {
         Ok(Self {
@@ -76,7 +80,13 @@ impl Current {
             lock: rows::object_lock(row)?,
             data: row.opt_int("data_id")?,
             packed: row.opt_bytes("chunk_id")?,
+            marker: row.int("marker")? != 0,
         })
+    }
+
+    /// What quotas count of it.
+    pub(super) fn amount(&self) -> Amount {
+        if self.marker { Amount::default() } else { Amount::object(self.size) }
     }
 }
 
@@ -96,7 +106,7 @@ pub(super) async fn held(tx: &mut Tx, keys: &[(&HeldBucket, &str)]) -> Result<Ve
     let sql = format!(
         "SELECT input.number, {} FROM {{input:number,bucket_id,key}} \
          JOIN objects o ON o.bucket_id = input.bucket_id AND o.key = input.key",
-        Current::COLUMNS
+        Current::OF_OBJECT
     );
     let columns = [
         Column::Ints((0..keys.len() as i64).collect()),
@@ -123,7 +133,7 @@ pub(super) async fn held(tx: &mut Tx, keys: &[(&HeldBucket, &str)]) -> Result<Ve
              AND v.entry < input.last ORDER BY v.entry LIMIT 1) AS newest \
          FROM {{input:number,bucket_id,key,first,last}} LEFT JOIN versions o ON o.bucket_id = input.bucket_id \
          AND o.key = input.key AND COALESCE(o.version_id, 'null') = 'null'",
-        Current::COLUMNS
+        Current::OF_VERSION
     );
     let ends: Vec<_> = versioned.iter().map(|(_, (_, key))| versions::entries_of(key)).collect();
     let columns = [
@@ -336,6 +346,11 @@ impl<'a> Replacing<'a> {
         replacing
     }
 
+    /// What quotas count of what is referred to no more.
+    pub(super) fn dropped_amount(&self) -> Amount {
+        self.dropped.iter().map(|current| current.amount()).sum()
+    }
+
     /// There is one null version: a new one takes the place of the old.
     fn drop_null(&mut self, held: &'a Held) {
         if self.bucket.versioning == Versioning::Suspended
@@ -407,6 +422,15 @@ pub(super) async fn mark_deleted(tx: &mut Tx, replacing: &[Replacing<'_>], owner
     // Braces in a statement stand for something.
     let nothing = "{}";
     tx.execute_many(sql, values![now, owner, nothing], &given).await.map(|_| ())
+}
+
+/// Counts an object that is to take a key in place of what it holds, if quotas allow it: before data is locked.
+///
+/// # Errors
+/// [`Error::QuotaExceeded`].
+pub(super) async fn charge(tx: &mut Tx, bucket: &HeldBucket, key: &str, held: &Held, size: u64) -> Result<()> {
+    let replaced = Replacing::new(bucket, key, held).dropped_amount();
+    quotas::charge(tx, bucket, Amount::object(size) - replaced).await
 }
 
 /// Writes the object's row, and releases what it replaces. Answers the version that it became.

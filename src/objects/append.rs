@@ -15,8 +15,8 @@ use crate::crash;
 use crate::events::EventName;
 use crate::layout::NewData;
 use crate::metadata::{
-    self, AppendBase, AppendCommit, AppendCopy, Checksum, ChecksumAlgorithm, ChecksumType, Content, Headers, NewObject,
-    Object, ObjectLock, PackedWrite, PartQuery, PutCommit, ReadRange, StorageClass, Tags, WriteCondition,
+    self, AppendBase, AppendCommit, AppendCopy, Checksum, ChecksumAlgorithm, ChecksumType, Coming, Content, Headers,
+    NewObject, Object, ObjectLock, PackedWrite, PartQuery, PutCommit, ReadRange, StorageClass, Tags, WriteCondition,
 };
 
 /// How often an append is computed anew because its object was replaced meanwhile by another of the same size.
@@ -81,6 +81,9 @@ impl Store {
                 has.name().to_ascii_lowercase(),
                 sent.name().to_ascii_lowercase()
             )));
+        }
+        if target.len.is_none_or(|len| len > self.pack_max as u64) {
+            self.check_room(&target.bucket, Coming::Append, target.len).await?;
         }
         let kept = base_algorithm.or(expected.algorithm()).unwrap_or(DEFAULT_CHECKSUM);
         let (hashes, body) = (expected.hashes(Some(kept)), expected.hold(body));

@@ -10,8 +10,8 @@ use crate::crash;
 use crate::events::EventName;
 use crate::layout::NewData;
 use crate::metadata::{
-    self, Checksum, ChecksumAlgorithm, ChecksumType, CompleteCommit, Completion, NewObject, NewUpload, PackedWrite,
-    Part, PartCommit, PartQuery, PartSource, Upload, UploadId, UploadTemplate, VersionId, WriteCondition,
+    self, Checksum, ChecksumAlgorithm, ChecksumType, Coming, CompleteCommit, Completion, NewObject, NewUpload,
+    PackedWrite, Part, PartCommit, PartQuery, PartSource, Upload, UploadId, UploadTemplate, VersionId, WriteCondition,
 };
 
 /// A CreateMultipartUpload.
@@ -157,6 +157,10 @@ impl Store {
                 announced.name().to_ascii_lowercase(),
                 sent.name().to_ascii_lowercase()
             )));
+        }
+        if request.expected.len.is_none_or(|len| len > self.pack_max as u64) {
+            let coming = Coming::Part(&request.upload, request.number);
+            self.check_room(&request.bucket, coming, request.expected.len).await?;
         }
         // What the whole's checksum will be made of, whatever the client verifies this part by.
         let kept = announced.unwrap_or(DEFAULT_CHECKSUM);

@@ -2,13 +2,14 @@
 
 use super::tell::Facts;
 use super::{Expected, Received, Result, Store, batch};
+use crate::access::Resources as _;
 use crate::access::acl::Acl;
 use crate::chunks::{Body, Owner};
 use crate::crash;
 use crate::events::EventName;
 use crate::metadata::{
-    Checksum, ChecksumAlgorithm, Headers, NewObject, ObjectLock, PackedWrite, PutCommit, StorageClass, Tags, VersionId,
-    WriteCondition,
+    Checksum, ChecksumAlgorithm, Coming, Headers, NewObject, ObjectLock, PackedWrite, PutCommit, StorageClass, Tags,
+    VersionId, WriteCondition,
 };
 
 /// A PutObject.
@@ -75,6 +76,7 @@ impl Store {
         let announced = request.expected.len;
         if announced.is_none_or(|len| len > self.pack_max as u64) {
             self.admit(&request.bucket, &request.key, &request.condition, &request.lock).await?;
+            self.check_room(&request.bucket, Coming::Object(&request.key), announced).await?;
         }
         let owner = Owner { bucket: request.bucket.clone(), key: request.key.clone(), part: 0 };
         let default = if request.expected.algorithm().is_none() { Some(DEFAULT_CHECKSUM) } else { None };
@@ -135,6 +137,16 @@ impl Store {
             }
         };
         Ok(Stored { etag, checksum, size, version })
+    }
+
+    /// Refuses what, as it is announced, a quota does not allow, before its body is read. The commit decides.
+    pub(super) async fn check_room(&self, bucket: &str, coming: Coming<'_>, announced: Option<u64>) -> Result<()> {
+        match announced {
+            Some(len) if self.bucket_rules(bucket).await?.counted => {
+                Ok(self.metadata.check_room(bucket, coming, len).await?)
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Refuses a write that cannot succeed before its body is read. The commit tests everything once more, under locks.

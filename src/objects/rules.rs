@@ -138,6 +138,7 @@ impl Resources for Store {
             acl: found.acl.unwrap_or_else(|| Acl::private(&found.owner)),
             ownership: found.ownership.unwrap_or_default(),
             block: found.block.unwrap_or_default(),
+            counted: found.counted,
             owner: found.owner,
         });
         self.rules.put(bucket, &rules, changes, found.generation);

@@ -287,6 +287,10 @@ pub(super) fn from_metadata(error: MetadataError) -> S3Error {
             "You have attempted to add more parts than the maximum of 10000 that are allowed for this object. You can use the \
              CopyObject operation to copy this object to another and then add more data to the newly copied object.",
         ),
+        // RGW's code; S3 has no quotas.
+        error @ MetadataError::QuotaExceeded { .. } => {
+            s3_error("QuotaExceeded", StatusCode::FORBIDDEN, format!("The quota does not allow this: {error}."))
+        }
         MetadataError::TokenReused(_) => super::rename::token_reused(),
         MetadataError::KeepsVersions(bucket) => with_detail(
             s3_error(

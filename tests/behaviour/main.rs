@@ -31,6 +31,7 @@ mod outage;
 mod packing;
 mod permissions;
 mod power;
+mod quotas;
 mod rebalancing;
 mod renaming;
 mod snapshots;

@@ -302,6 +302,7 @@ impl Resources for Configured {
             acl: Acl::default(),
             ownership: if public { Ownership::ObjectWriter } else { Ownership::BucketOwnerEnforced },
             block: PublicAccessBlock::default(),
+            counted: false,
         }))
     }
 

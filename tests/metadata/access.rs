@@ -136,6 +136,7 @@ async fn what_decides_of_a_bucket_is_one_answer(f: &Fixture) {
         acl: Some(readable()),
         ownership: Some(Ownership::ObjectWriter),
         block: Some(block),
+        counted: false,
         generation: before.generation + 1,
     };
     assert_eq!(access("other").await.unwrap(), expected);

@@ -20,6 +20,9 @@ async fn dump(meta: &Metadata) -> BTreeMap<&'static str, Vec<Vec<Cell>>> {
 /// Some of everything, and then some again: rows come, change, move to other keys and go.
 async fn live(f: &Fixture) {
     f.bucket("other").await;
+    for name in [BUCKET, "other"] {
+        f.meta.set_quota(&QuotaOf::Bucket(name.into()), QuotaLimits::default()).await.unwrap();
+    }
     f.meta.set_bucket_config("other", ConfigKind::Tagging, Some("{\"a\":\"ä\\u0000\"}")).await.unwrap();
     for (key, lens) in [("a", &[10_u64, 20][..]), ("b", &[5]), ("empty", &[]), ("ü \" \\ \n", &[7])] {
         f.commit(key, lens).await;
@@ -54,6 +57,23 @@ async fn live(f: &Fixture) {
     f.meta.commit_put(&refused).await.unwrap_err();
 }
 
+/// A database with these rows, in which this was done again.
+async fn done_again(
+    meta: &Metadata,
+    before: &BTreeMap<&'static str, Vec<Vec<Cell>>>,
+    records: &[ChangeRecord],
+) -> Restoration {
+    let mut restoration = meta.begin_restore().await.unwrap();
+    for table in TABLES {
+        let columns: Vec<&str> = table.columns.iter().map(|(name, _)| *name).collect();
+        restoration.write(table, &columns, before.get(table.name).map_or(&[], Vec::as_slice)).await.unwrap();
+    }
+    for record in records {
+        restoration.replay(&read_changes(&record.rows).unwrap()).await.unwrap();
+    }
+    restoration
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_done_again_comes_to_the_same() {
     let f = Fixture::sqlite().await;
@@ -73,19 +93,50 @@ async fn what_is_done_again_comes_to_the_same() {
     let server = Database::new().await;
     for target in [sqlite, config(&server.url)] {
         let meta = Metadata::connect(&target).await.unwrap();
-        let mut restoration = meta.begin_restore().await.unwrap();
-        for table in TABLES {
-            let columns: Vec<&str> = table.columns.iter().map(|(name, _)| *name).collect();
-            restoration.write(table, &columns, before.get(table.name).map_or(&[], Vec::as_slice)).await.unwrap();
-        }
-        for record in &records {
-            restoration.replay(&read_changes(&record.rows).unwrap()).await.unwrap();
-        }
-        restoration.commit().await.unwrap();
+        done_again(&meta, &before, &records).await.commit().await.unwrap();
         let restored = dump(&meta).await;
         for table in TABLES {
             assert_eq!(restored.get(table.name), after.get(table.name), "{} of {}", table.name, target.url);
         }
+        meta.close().await;
+    }
+}
+
+/// What a command does to a quota beside a server is in no log; what the server adds to it is.
+#[tokio::test(flavor = "multi_thread")]
+async fn quotas_that_were_not_logged_are_counted_anew() {
+    let f = Fixture::sqlite().await;
+    f.meta.deployment("deployment").await.unwrap();
+    f.commit("before", &[1000]).await;
+    f.bucket("other").await;
+    let command = Metadata::connect(&f.config).await.unwrap();
+    let of = [BUCKET, "other"].map(|name| QuotaOf::Bucket(name.into()));
+    for of in &of {
+        command.set_quota(of, QuotaLimits::default()).await.unwrap();
+    }
+    let feed = f.meta.log_changes().await.unwrap().expect("SQLite is logged");
+    let before = dump(&f.meta).await;
+    let limits = QuotaLimits { bytes: Some(1500), objects: None };
+    for of in &of {
+        command.remove_quota(of).await.unwrap();
+        command.set_quota(of, limits).await.unwrap();
+    }
+    f.commit("after", &[400]).await;
+    f.meta.delete_bucket("other", NOW).await.unwrap();
+    let records = feed.take().0;
+
+    let directory = tempfile::tempdir().unwrap();
+    let sqlite = config(&format!("sqlite:{}", directory.path().join("restored.sqlite").display()));
+    let server = Database::new().await;
+    for target in [sqlite, config(&server.url)] {
+        let meta = Metadata::connect(&target).await.unwrap();
+        let mut restoration = done_again(&meta, &before, &records).await;
+        restoration.close_old_life().await.unwrap();
+        restoration.commit().await.unwrap();
+        let used = Some(QuotaUse { bytes: 1400, objects: 2 });
+        assert_eq!(meta.quotas().await.unwrap(), [Quota { of: of[0].clone(), limits, used }]);
+        assert_eq!(meta.check_quotas().await.unwrap(), []);
+        meta.set_quota(&of[0], QuotaLimits::default()).await.unwrap();
         meta.close().await;
     }
 }

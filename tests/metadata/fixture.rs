@@ -301,6 +301,7 @@ impl Fixture {
                 found.extend(more);
                 after = next;
             }
+            found.extend(self.meta.check_quotas().await.unwrap());
             found.extend(self.meta.check_ranges().await.unwrap());
             assert!(found.is_empty(), "{found:#?}");
         })

@@ -23,6 +23,7 @@ mod listing;
 mod many;
 mod objects;
 mod packed;
+mod quotas;
 mod races;
 mod ranges;
 mod reclaim;

@@ -545,6 +545,8 @@ async fn many_hands_on_few_keys_leave_every_count_right(f: &Arc<Fixture>) {
     const HANDS: u64 = 8;
     const STEPS: u64 = 40;
     let lease = f.lease("gc").await;
+    // Without limits; what it counts is held against the rows, as everything.
+    f.meta.set_quota(&QuotaOf::Bucket(BUCKET.into()), QuotaLimits::default()).await.unwrap();
     let hands = (0..HANDS).map(|hand| {
         let (f, lease) = (f.clone(), lease.clone());
         async move {
@@ -760,6 +762,7 @@ async fn many_hands_lose_no_version_and_bring_none_back(f: &Arc<Fixture>) {
     f.bucket(SUSPENDED).await;
     for bucket in BOTH {
         f.meta.change_bucket(bucket, &BucketChange::Versioning(Versioning::Enabled)).await.unwrap();
+        f.meta.set_quota(&QuotaOf::Bucket(bucket.into()), QuotaLimits::default()).await.unwrap();
     }
     // Something of before, that nobody deletes.
     for key in ["key-0", "key-1"] {

@@ -84,6 +84,7 @@ impl Model {
 /// Random histories; after each step the whole is what the model says, and in the end nothing is left over.
 async fn histories_are_as_a_model_says(f: &Fixture) {
     let mut model = Model::default();
+    f.meta.set_quota(&QuotaOf::Bucket(BUCKET.into()), QuotaLimits::default()).await.unwrap();
     let keys = ["a", "a/b", "a/c", "a!", "b"];
     for step in 0..250 {
         let [dice, which, choice, ..] = random_bytes::<8>();

@@ -1,15 +1,17 @@
-//! What is shown of identities and of the store's work: by commands with `--json`, and by the administrative API, in the same words.
+//! What is shown of identities, quotas, and the store's work: by commands with `--json`, and by the administrative API, in the same words.
 //!
 //! Moments are milliseconds since the beginning of 1970.
 
 mod identities;
 mod operation;
+mod quota;
 
 pub use identities::{
     Account, AccountDetails, Credentials, Key, NewAccount, Policy, PolicyDetails, PolicyVersion, Principal,
     PrincipalDetails,
 };
 pub use operation::{BucketUsage, Chunks, HealQueue, Instance, Job, Report, Snapshot, Status, Usage, Volume};
+pub use quota::{Quota, QuotaAccount};
 
 use serde_json::Value;
 

@@ -35,13 +35,13 @@ struct WithinAccount {
 }
 
 /// The store, and who there is in it.
-struct Desk {
-    store: Operator,
+pub(super) struct Desk {
+    pub(super) store: Operator,
     rows: Arc<Identities>,
 }
 
 /// Runs a command on the identities.
-fn at_desk<F>(common: Common, work: impl FnOnce(Desk) -> F) -> Result<(), OperateError>
+pub(super) fn at_desk<F>(common: Common, work: impl FnOnce(Desk) -> F) -> Result<(), OperateError>
 where
     F: Future<Output = Result<(), OperateError>>,
 {
@@ -56,12 +56,12 @@ where
 }
 
 impl Desk {
-    fn metadata(&self) -> &Metadata {
+    pub(super) fn metadata(&self) -> &Metadata {
         &self.store.metadata
     }
 
     /// An account by its name, id, canonical id or address; the deployment's own without.
-    fn account(&self, name: Option<&str>) -> Result<&AccountRow, OperateError> {
+    pub(super) fn account(&self, name: Option<&str>) -> Result<&AccountRow, OperateError> {
         self.rows.account(name).ok_or_else(|| none(IdentityKind::Account, name.unwrap_or("root")))
     }
 
@@ -71,7 +71,7 @@ impl Desk {
     }
 
     /// Says what was done. What a command commits in SQLite is in no log of changes, so that a snapshot is asked for.
-    async fn done(&self, line: std::fmt::Arguments<'_>, shown: &impl Serialize) -> Result<(), OperateError> {
+    pub(super) async fn done(&self, line: std::fmt::Arguments<'_>, shown: &impl Serialize) -> Result<(), OperateError> {
         // First of all: a secret is not shown again.
         self.store.print(line, shown)?;
         if self.store.config.sqlite_path().is_some() && !self.store.config.maintenance.snapshots.interval.is_zero() {

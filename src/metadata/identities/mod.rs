@@ -219,6 +219,7 @@ impl Metadata {
                 }
             }
             keys::remove_of(tx, "account_id", id).await?;
+            tx.execute("DELETE FROM quotas WHERE canonical_id = $1", values![&row.canonical_id]).await?;
             tx.execute("DELETE FROM accounts WHERE account_id = $1", values![id]).await?;
             let sql = "INSERT INTO removed_accounts (canonical_id, account_id) VALUES ($1, $2)";
             tx.execute(sql, values![&row.canonical_id, id]).await.map(|_| ())

@@ -133,6 +133,8 @@ pub struct BucketAccess {
     pub ownership: Option<Ownership>,
     /// What of public access is blocked, if that was said.
     pub block: Option<PublicAccessBlock>,
+    /// Whether a quota counts what is in it.
+    pub counted: bool,
     /// How often anything of this had changed, of any bucket, at the moment that this shows ([`super::Metadata::access_generation`]).
     pub generation: i64,
 }
