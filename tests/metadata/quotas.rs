@@ -17,6 +17,7 @@ on_both!(
     an_append_counts_what_it_adds,
     an_account_has_one_quota_for_all_its_buckets,
     a_quota_set_among_writers_is_exact,
+    who_holds_several_quotas_waits_for_nobody_who_waits_for_him,
     counters_are_what_rows_say,
     what_does_not_fit_is_known_ahead,
     counters_that_are_wrong_are_found,
@@ -378,6 +379,74 @@ async fn a_quota_set_among_writers_is_exact(f: &Fixture) {
         writer.await.unwrap();
     }
     f.check().await;
+}
+
+/// Batches, puts, parts and deletions in two buckets of an account, whose quotas come and go: locks are taken in one order.
+async fn who_holds_several_quotas_waits_for_nobody_who_waits_for_him(f: &Fixture) {
+    f.meta.create_account(&acme(), None, "").await.unwrap();
+    let account = QuotaOf::Account(acme().canonical_id);
+    // The second bucket's quota is older than the first's.
+    let names = ["first", "second"];
+    for name in names {
+        bucket_of_acme(f, name).await;
+    }
+    for of in [QuotaOf::Bucket("second".into()), account.clone(), QuotaOf::Bucket("first".into())] {
+        f.meta.set_quota(&of, QuotaLimits::default()).await.unwrap();
+    }
+    let limits = QuotaLimits { bytes: Some(1 << 40), objects: Some(8) };
+    f.meta.set_quota(&account, limits).await.unwrap();
+    let mut hands = Vec::new();
+    for hand in 0..6 {
+        let mut steps: Vec<Boxed<'static, ()>> = Vec::new();
+        for step in 0..15 {
+            let (meta, name, key) =
+                (f.meta.clone(), names[(hand + step) % 2], format!("key-{}", (hand * 3 + step) % 7));
+            let put = put_into(f, name, &key, 10);
+            let mut pack = Pack::new(f);
+            let mut writes: Vec<_> = (0..4).map(|n| packed_put(&format!("key-{n}"), Some(pack.extent(9)))).collect();
+            for (n, write) in writes.iter_mut().enumerate() {
+                let PackedWrite::Put { bucket, .. } = write else { continue };
+                *bucket = names[n % 2].into();
+            }
+            let batch = pack.commit(writes);
+            let upload = NewUpload { bucket: name.into(), ..new_upload(&key, NOW) };
+            let part = PartCommit { bucket: name.into(), ..f.part(&key, &upload.id, 1, &[5]) };
+            let account = account.clone();
+            let allowed = |outcome: Result<()>| match outcome {
+                Ok(()) | Err(Error::QuotaExceeded { .. }) => {}
+                Err(error) => panic!("{error:?}"),
+            };
+            steps.push(Box::pin(async move {
+                match (hand + step) % 5 {
+                    0 => allowed(meta.commit_put(&put).await.map(|_| ())),
+                    1 => meta.commit_packed(&batch).await.unwrap().into_iter().for_each(|one| allowed(one.map(|_| ()))),
+                    2 => {
+                        meta.create_upload(&upload).await.unwrap();
+                        allowed(meta.commit_part(&part).await.map(|_| ()));
+                        meta.abort_upload(name, &key, &upload.id, NOW).await.unwrap();
+                    }
+                    3 => {
+                        let keys = (0..7).map(|n| DeleteKey { key: format!("key-{n}"), ..DeleteKey::default() });
+                        meta.delete(name, &keys.collect::<Vec<_>>(), "owner", NOW).await.unwrap();
+                    }
+                    _ if step % 2 == 0 => _ = meta.remove_quota(&account).await.unwrap(),
+                    _ => meta.set_quota(&account, limits).await.unwrap(),
+                }
+            }));
+        }
+        hands.push(async move {
+            for step in steps {
+                step.await;
+            }
+        });
+    }
+    all(hands).await;
+    f.meta.set_quota(&account, QuotaLimits::default()).await.unwrap();
+    f.check().await;
+    if let Raw::Postgres(_) = f.raw {
+        let deadlocks = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()";
+        assert_eq!(f.raw.int(deadlocks).await, 0);
+    }
 }
 
 /// Whatever is done, and whatever of it is refused: the fixture recounts the rows.
