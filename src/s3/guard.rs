@@ -485,7 +485,7 @@ impl Guard {
             now: Clock::system().now(),
             noted: noted.as_ref(),
         };
-        let Allowed { authority, pending, concealed } = self.authorizer.authorize(&who, &lines).await?;
+        let Allowed { authority, pending, concealed, considered } = self.authorizer.authorize(&who, &lines).await?;
         if UPLOADS.contains(&&*operation) && cx.extensions_mut().get::<LengthUnknown>().is_some() {
             return Err(s3_error(&Refusal::new(StatusCode::LENGTH_REQUIRED, "MissingContentLength")));
         }
@@ -493,6 +493,7 @@ impl Guard {
         extensions.insert(authority);
         pending.map(|pending| extensions.insert(pending));
         concealed.map(|concealed| extensions.insert(concealed));
+        considered.map(|considered| extensions.insert(considered));
         match cx.extensions_mut().get::<Preflight>() {
             Some(_) => Err(Preflight::passed()),
             None => Ok(()),

@@ -8,7 +8,7 @@
 //!              the log of the bucket, and one in the audit log        request_id, access_log, bucket_log, audit, noted
 //!     └ way      whose answer it is; S3's and pages' are counted      minio::count, target
 //!        ├ health   /health, /minio/health, /minio/v2/metrics         health, minio
-//!        ├ admin    IAM and STS at /, /minio/admin                    admin, access::sigv4
+//!        ├ admin    IAM and STS at /, /minio/admin, /_ninefold        admin, access::sigv4
 //!        └ cors     preflights; headers for pages of other origins    cors, target, buckets
 //!           ├ website   under hosts of websites: pages for anybody,
 //!           │           which it reads from s3s                      website
@@ -356,6 +356,7 @@ impl Inner {
         let answered = AssertUnwindSafe(answered).catch_unwind();
         let refuse = |refusal: &Refusal| match way {
             Way::Website(..) => self.error_page(refusal, asked),
+            Way::Admin(ask) => admin::refuse(ask, refusal, asked, &self.host_id),
             _ => answer::refuse(refusal, asked, &self.host_id),
         };
         let (answered, granted) = tokio::join!(answered, granted);
