@@ -245,6 +245,19 @@ async fn files_that_are_put_aside_are_left_there_and_none_is_cut_at_the_end() {
     assert_eq!(all, (0..23).map(|number| number.to_string()).collect::<Vec<_>>());
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_holds_up_nothing_but_the_log() {
+    let mut server = Server::new(&["--bucket", "demo", "--audit-log", "file:/dev/full"]);
+    server.start();
+    for number in 0..3 {
+        put(&server, &format!("{number}"), content(1, 10)).await;
+    }
+    assert!(server.end(Signal::TERM).success());
+    let output = server.output();
+    assert!(output.contains("the audit log cannot be written; it is tried again"), "{output}");
+    assert!(output.contains("the audit log could not be written to its end"), "{output}");
+}
+
 #[test]
 fn where_it_cannot_be_written_nothing_is_served() {
     for target in ["file:nowhere/audit", "http://siem.example/", "audit"] {

@@ -4,14 +4,13 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
 
 use time::OffsetDateTime;
 use time::macros::format_description;
 use tokio::runtime::Handle;
 
+use super::PAUSE;
 use super::queue::{Next, Queue};
-use super::{PAUSE, TRIED};
 
 /// Where lines are written.
 pub(super) enum Output {
@@ -29,12 +28,11 @@ impl Output {
                 Next::Write(batch) => {
                     if self.write(&batch.text(), queue) {
                         queue.written(&batch);
+                    } else if queue.is_closed() {
+                        // What is held by then is told as that by whoever closes.
+                        return;
                     } else {
                         queue.lost(&batch);
-                        // Nothing more can be told where nothing is taken.
-                        if queue.is_closed() {
-                            return;
-                        }
                     }
                 }
             }
@@ -51,18 +49,19 @@ impl Output {
         }
     }
 
-    /// Writes all of it, or says that it cannot be done for so long that it is given up.
+    /// Writes all of it, whenever that can be done; or gives it up, at the end.
     fn write(&mut self, text: &[u8], queue: &Queue) -> bool {
         if let Self::File(file) = self
             && let Err(error) = file.rotate(text.len() as u64)
         {
             tracing::error!(target_id = queue.target(), %error, "the audit log cannot be put aside; it goes on where it was");
         }
-        let (began, mut pause) = (Instant::now(), PAUSE.0);
-        let mut done = 0;
+        let (mut done, mut pause) = (0, PAUSE.0);
         while let Err(error) = self.go_on(text, &mut done) {
-            tracing::error!(target_id = queue.target(), %error, "the audit log cannot be written");
-            if queue.is_closed() || began.elapsed() + pause > TRIED {
+            if pause == PAUSE.0 {
+                tracing::error!(target_id = queue.target(), %error, "the audit log cannot be written; it is tried again");
+            }
+            if queue.is_closed() {
                 return false;
             }
             std::thread::sleep(pause);

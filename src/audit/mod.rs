@@ -30,9 +30,7 @@ pub use webhook::WebhookError;
 
 /// How long writing what waits may take at the end.
 pub const LAST: Duration = Duration::from_secs(10);
-/// How long a batch that is not taken is tried again before it is given up.
-const TRIED: Duration = Duration::from_secs(60);
-/// The pause before a batch is tried again; the next is twice as long, and so on, up to the longest.
+/// The pause before a batch that is not taken is tried again; the next is twice as long, and so on, up to the longest.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(5));
 
 /// Where records go, and within which bounds.

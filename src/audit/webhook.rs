@@ -19,14 +19,16 @@ use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::{self, ClientConfig, RootCertStore};
 use url::Url;
 
+use super::PAUSE;
 use super::queue::{Next, Queue};
-use super::{PAUSE, TRIED};
 use crate::access::Secret;
 
 /// How long it may take to connect.
 const CONNECT: Duration = Duration::from_secs(5);
 /// How long one try may take, with connecting and the answer.
 const ANSWER: Duration = Duration::from_secs(10);
+/// How long a batch is tried again that is refused for what it is, before it is given up.
+const TRIED: Duration = Duration::from_secs(60);
 /// Bytes of an answer that are read, so that its connection can be used again.
 const ANSWERED: usize = 64 << 10;
 
@@ -61,6 +63,20 @@ enum Refused {
     Late,
     #[error("it answers {0}")]
     Status(StatusCode),
+}
+
+impl Refused {
+    /// Whether it is the batch that is wrong, and not the way there, the server, or our leave to post.
+    fn is_of_batch(&self) -> bool {
+        const ELSE: [StatusCode; 5] = [
+            StatusCode::UNAUTHORIZED,
+            StatusCode::FORBIDDEN,
+            StatusCode::NOT_FOUND,
+            StatusCode::REQUEST_TIMEOUT,
+            StatusCode::TOO_MANY_REQUESTS,
+        ];
+        matches!(self, Self::Status(status) if status.is_client_error() && !ELSE.contains(status))
+    }
 }
 
 fn causes(error: &dyn std::error::Error) -> String {
@@ -112,25 +128,34 @@ impl Webhook {
                 Next::Write(batch) => {
                     if self.deliver(batch.text().into(), queue).await {
                         queue.written(&batch);
+                    } else if queue.is_closed() {
+                        // What is held by then is told as that by whoever closes.
+                        return;
                     } else {
                         queue.lost(&batch);
-                        // Nothing more can be told where nothing is taken.
-                        if queue.is_closed() {
-                            return;
-                        }
                     }
                 }
             }
         }
     }
 
-    /// Posts a batch, again and again if it must be; answers whether it was taken in the end.
+    /// Posts a batch, again and again if it must be; answers whether it was taken in the end. Meanwhile there is room in the queue.
     async fn deliver(&self, body: Bytes, queue: &Queue) -> bool {
-        let (began, mut pause) = (Instant::now(), PAUSE.0);
+        let (began, mut pause, mut is_late) = (Instant::now(), PAUSE.0, false);
         loop {
-            let Err(error) = self.post(body.clone()).await else { return true };
-            tracing::warn!(target_id = queue.target(), %error, "a webhook has not taken records of the audit log");
-            if queue.is_closed() || began.elapsed() + pause > TRIED {
+            let Err(error) = self.post(body.clone()).await else {
+                if is_late {
+                    tracing::info!(target_id = queue.target(), "the webhook takes records of the audit log again");
+                }
+                return true;
+            };
+            if is_late {
+                tracing::debug!(target_id = queue.target(), %error, "the webhook still takes none");
+            } else {
+                tracing::warn!(target_id = queue.target(), %error, "a webhook has not taken records of the audit log");
+            }
+            is_late = true;
+            if queue.is_closed() || (error.is_of_batch() && began.elapsed() + pause > TRIED) {
                 return false;
             }
             tokio::time::sleep(pause).await;
@@ -177,6 +202,24 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
+
+    #[test]
+    fn only_what_is_wrong_with_a_batch_gives_it_up() {
+        for (status, is_of_batch) in [
+            (400, true),
+            (413, true),
+            (401, false),
+            (403, false),
+            (404, false),
+            (429, false),
+            (302, false),
+            (503, false),
+        ] {
+            let refused = Refused::Status(StatusCode::from_u16(status).unwrap());
+            assert_eq!(refused.is_of_batch(), is_of_batch, "{status}");
+        }
+        assert!(!Refused::Late.is_of_batch());
+    }
 
     #[test]
     fn a_token_is_a_bearer_s_unless_it_says_otherwise() {
