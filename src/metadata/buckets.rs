@@ -63,6 +63,11 @@ impl HeldBucket {
     pub(super) fn quotas(&self) -> impl Iterator<Item = i64> + use<> {
         self.quotas.into_iter().flatten()
     }
+
+    /// Whether there are any.
+    pub(super) fn is_counted(&self) -> bool {
+        self.quotas().next().is_some()
+    }
 }
 
 impl Metadata {
@@ -284,7 +289,7 @@ async fn delete(tx: &mut Tx, name: &str, now: Millis) -> Result<()> {
         let open = "SELECT upload_id FROM uploads WHERE bucket_id = $1";
         let sql =
             format!("SELECT CAST(COALESCE(SUM(size), 0) AS BIGINT) AS size FROM parts WHERE upload_id IN ({open})");
-        if bucket.quotas().next().is_some()
+        if bucket.is_counted()
             && let Some(row) = tx.first(&sql, values![bucket.id.0]).await?
         {
             let parts = Amount::bytes(row.number("size")?);

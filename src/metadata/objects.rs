@@ -97,7 +97,7 @@ async fn put(tx: &mut Tx, commit: &PutCommit) -> Result<Option<VersionId>> {
     tx.lock_names(vec![write::key_name(bucket.id, &object.key)]).await?;
     let held = write::held(tx, &[(&bucket, &object.key)]).await?.pop().unwrap_or_default();
     write::check(condition, &bucket, &object.key, held.current.as_ref())?;
-    write::charge(tx, &bucket, &object.key, &held, data.len).await?;
+    write::charge(tx, &bucket, &object.key, &held, Amount::object(data.len)).await?;
     let content = write::insert_data(tx, data, object.modified).await?.map_or(Content::Empty, Content::Data);
     let put = Put { bucket: &bucket, object, size: data.len, parts: None, content };
     write::put(tx, put, &held).await
@@ -125,7 +125,7 @@ async fn copy(tx: &mut Tx, commit: &CopyCommit) -> Result<Option<VersionId>> {
     tx.lock_names(vec![write::key_name(bucket.id, &object.key)]).await?;
     let held = write::held(tx, &[(&bucket, &object.key)]).await?.pop().unwrap_or_default();
     write::check(condition, &bucket, &object.key, held.current.as_ref())?;
-    write::charge(tx, &bucket, &object.key, &held, *size).await?;
+    write::charge(tx, &bucket, &object.key, &held, Amount::object(*size)).await?;
     // Data that still has a reference, were it one that waits to be folded, has live chunks; more references keep them so.
     let row = tx.first("SELECT refs, len FROM data WHERE data_id = $1 {change}", values![data.0]).await?;
     let row = row.ok_or(Error::SourceChanged)?;

@@ -226,7 +226,7 @@ fn no_row(id: i64, bucket: &HeldBucket) -> Error {
 /// # Errors
 /// [`Error::QuotaExceeded`].
 pub(super) async fn charge(tx: &mut Tx, bucket: &HeldBucket, change: Amount) -> Result<()> {
-    if bucket.quotas().next().is_none() {
+    if !bucket.is_counted() {
         return Ok(());
     }
     let mut counters = Counters::hold(tx, &[bucket]).await?;

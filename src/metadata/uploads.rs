@@ -8,7 +8,7 @@ use super::dialect::{Column, Row, Tx, fresh_batch, retrying, values};
 use super::listing::upload_entry;
 use super::quotas::{self, Amount, Counters};
 use super::rows::{self, int, to_json};
-use super::write::{self, Put, Replacing};
+use super::write::{self, Put};
 use super::{
     Answer, BatchId, BucketId, CompleteCommit, Completion, Content, DataId, Error, Lease, Metadata, NewUpload, Part,
     PartCommit, PartQuery, PartSource, Result, Upload, UploadId, VersionId, instances, objects,
@@ -410,9 +410,7 @@ async fn complete(tx: &mut Tx, commit: &CompleteCommit) -> Result<Option<Version
         chosen.push(found);
     }
     // Its bytes were counted as parts; those of the parts that are not wanted go.
-    let replaced = Replacing::new(&bucket, key, &held).dropped_amount();
-    let change = Amount::object(size) - Amount::bytes(uploaded) - replaced;
-    quotas::charge(tx, &bucket, change).await?;
+    write::charge(tx, &bucket, key, &held, Amount::object(size) - Amount::bytes(uploaded)).await?;
 
     let data = write::insert_data_row(tx, size).await?;
     let sql = "INSERT INTO data_parts (data_id, number, start, size, checksum) \
@@ -481,7 +479,7 @@ async fn take_extents(tx: &mut Tx, data: DataId, upload: &str, moved: Vec<i64>, 
 
 /// Ends an upload whose row is locked.
 async fn abort(tx: &mut Tx, bucket: &HeldBucket, upload: &str, now: Millis, counters: &mut Counters) -> Result<()> {
-    if bucket.quotas().next().is_some() {
+    if bucket.is_counted() {
         let sql = "SELECT CAST(COALESCE(SUM(size), 0) AS BIGINT) AS size FROM parts WHERE upload_id = $1";
         let size = tx.first(sql, values![upload]).await?.map_or(Ok(0), |row| row.number("size"))?;
         counters.admit(bucket, Amount::default() - Amount::bytes(size))?;

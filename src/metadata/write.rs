@@ -428,9 +428,12 @@ pub(super) async fn mark_deleted(tx: &mut Tx, replacing: &[Replacing<'_>], owner
 ///
 /// # Errors
 /// [`Error::QuotaExceeded`].
-pub(super) async fn charge(tx: &mut Tx, bucket: &HeldBucket, key: &str, held: &Held, size: u64) -> Result<()> {
+pub(super) async fn charge(tx: &mut Tx, bucket: &HeldBucket, key: &str, held: &Held, new: Amount) -> Result<()> {
+    if !bucket.is_counted() {
+        return Ok(());
+    }
     let replaced = Replacing::new(bucket, key, held).dropped_amount();
-    quotas::charge(tx, bucket, Amount::object(size) - replaced).await
+    quotas::charge(tx, bucket, new - replaced).await
 }
 
 /// Writes the object's row, and releases what it replaces. Answers the version that it became.
