@@ -188,7 +188,11 @@ async fn serve(config: &Config, ground: Ground) -> Result<(), StartError> {
     let health = Arc::new(Vitals::new(instance.store().clone(), address.to_string(), timeout));
     let buckets = Arc::new(instance.store().clone());
     let logs = BucketLogs::start(instance.store().clone(), config.region.clone(), config.access_log_interval).await;
-    let gateway = Gateway::new(operations, directory, health, buckets, gateway_config).logging_to(logs.clone());
+    let mut gateway = Gateway::new(operations, directory, health, buckets, gateway_config).logging_to(logs.clone());
+    let tls = ground.tls.map(Arc::new);
+    if let Some(tls) = &tls {
+        gateway = gateway.telling_of(Arc::clone(tls));
+    }
     tracing::info!(%address, %deployment, data = %ground.data.path().display(), "serving");
     let bucket = config.buckets.first().map(String::as_str);
     let (root, source) = (&ground.root, &ground.source);
@@ -196,7 +200,7 @@ async fn serve(config: &Config, ground: Ground) -> Result<(), StartError> {
     if let Some(address) = website_address {
         tracing::info!(%address, "serving websites");
     }
-    let secure = ground.tls.is_some();
+    let secure = tls.is_some();
     let welcome =
         Welcome { address, websites: website_address, secure, region: &config.region, root, source, bucket }.text();
     let mut out = io::stdout();
@@ -204,7 +208,6 @@ async fn serve(config: &Config, ground: Ground) -> Result<(), StartError> {
     let _ = out.write_all(welcome.as_bytes()).and_then(|()| out.flush());
 
     let stop = stop.shared();
-    let tls = ground.tls.map(Arc::new);
     let run = |listener, gateway| {
         let listener = match &tls {
             Some(tls) => Listener::encrypted(listener, Arc::clone(tls)),

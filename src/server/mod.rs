@@ -49,7 +49,7 @@ use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use base64::Engine as _;
@@ -93,7 +93,10 @@ pub use health::{ClusterState, Drive, Health, Readiness, Spare, Usage};
 pub use refusal::{ErrorDetails, Refusal, StatusOverride, element};
 pub use request_id::RequestId;
 pub use serve::{Limits, Listener, run};
-pub use tls::{PinnedCertificate, Tls, TlsError, TlsFiles};
+pub use tls::{
+    AcmeConfig, ClientAuth, ClientCertificate, ClientCertificates, LETS_ENCRYPT, PinnedCertificate, Tls, TlsConfig,
+    TlsError, TlsFiles, TlsVersion,
+};
 pub use version_order::VersionOrder;
 pub use website::WebsiteRead;
 
@@ -185,6 +188,8 @@ struct Inner {
     spool: Spool,
     silence: Duration,
     ids: RequestIds,
+    /// Whose certificates are told of in metrics.
+    tls: OnceLock<Arc<Tls>>,
     /// `x-amz-id-2`: which process answered.
     host_id: HeaderValue,
 }
@@ -215,6 +220,7 @@ impl Gateway {
             spool: Spool::new(config.spool),
             silence: config.silence,
             ids: RequestIds::new(),
+            tls: OnceLock::new(),
             host_id: HeaderValue::try_from(host_id).unwrap_or_else(|_| HeaderValue::from_static("ninefold")),
         });
         Self { inner, websites_only: false, logs: None }
@@ -228,6 +234,12 @@ impl Gateway {
     /// The same, where requests are written into the logs of their buckets.
     pub fn logging_to(self, logs: BucketLogs) -> Self {
         Self { logs: Some(logs), ..self }
+    }
+
+    /// Has metrics tell until when these certificates hold; those that are told first stay.
+    pub fn telling_of(self, tls: Arc<Tls>) -> Self {
+        self.inner.tls.get_or_init(|| tls);
+        self
     }
 
     /// Answers one request.
@@ -265,6 +277,7 @@ impl Gateway {
             peer,
             started,
             watch: watch.clone(),
+            client: parts.extensions.get().cloned(),
             draft: None,
             counting,
         };
@@ -315,10 +328,13 @@ impl Inner {
             cors::granted(cross_origin.as_ref()?, bucket, &*self.buckets).await
         };
         let answered = async {
+            target::check_host(&parts)?;
             match way {
                 Way::Health(ask) => Ok(health::answer(*ask, &*self.health).await),
                 Way::Minio(ask) => {
-                    minio::answer(*ask, &parts.headers, &*self.health, &self.directory, &self.counters).await
+                    let expiries = self.tls.get().map(|tls| tls.expiries()).unwrap_or_default();
+                    minio::answer(*ask, &parts.headers, &*self.health, &self.directory, (&self.counters, &expiries))
+                        .await
                 }
                 Way::Website(_, target) | Way::S3(target) if is_preflight => {
                     cors::preflight(&parts, target, &*self.buckets).await

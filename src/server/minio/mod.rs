@@ -16,6 +16,7 @@ use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
 use s3s::Body;
 
 use super::health::{Drive, PATIENCE, Readiness};
+use super::tls::Expiry;
 use super::{Health, Refusal};
 use crate::access::Directory;
 use crate::layout::{DATA_SHARDS, SHARDS};
@@ -85,7 +86,7 @@ pub(super) async fn answer(
     headers: &HeaderMap,
     health: &dyn Health,
     directory: &Directory,
-    counters: &Counters,
+    (counters, expiries): (&Counters, &[Expiry]),
 ) -> Result<Response<Body>, Refusal> {
     let unwell = StatusCode::SERVICE_UNAVAILABLE;
     let found = match ask {
@@ -98,7 +99,7 @@ pub(super) async fn answer(
                     refusal.saying("Metrics are shown to who brings a token signed with the root user's secret key.")
                 );
             }
-            return Ok(page(metrics, health, counters).await);
+            return Ok(page(metrics, health, counters, expiries).await);
         }
         Ask::Ready | Ask::Cluster { .. } | Ask::ClusterRead => Readiness::within(PATIENCE, health).await,
     };
@@ -144,14 +145,18 @@ fn may_read_metrics(headers: &HeaderMap, directory: &Directory, now: u64) -> boo
         .is_some_and(|(authorization, key)| token::is_valid(authorization, &root, &key.secret, now))
 }
 
-async fn page(metrics: Metrics, health: &dyn Health, counters: &Counters) -> Response<Body> {
+async fn page(metrics: Metrics, health: &dyn Health, counters: &Counters, expiries: &[Expiry]) -> Response<Body> {
     let mut page = Page::new(health.server());
     match metrics {
         Metrics::Cluster => {
             cluster(&mut page, health).await;
             node(&mut page, health, counters);
+            certificates(&mut page, expiries);
         }
-        Metrics::Node => node(&mut page, health, counters),
+        Metrics::Node => {
+            node(&mut page, health, counters);
+            certificates(&mut page, expiries);
+        }
         Metrics::Bucket => buckets(&mut page, health).await,
         Metrics::Resource => resource(&mut page, health),
     }
@@ -271,6 +276,19 @@ fn node(page: &mut Page, health: &dyn Health, counters: &Counters) {
     }
     let mut family = page.family("minio_software_version_info", Kind::Gauge, "The program's version.");
     family.sample(&[("version", concat!("ninefold ", env!("CARGO_PKG_VERSION")))], 1);
+}
+
+/// Until when the certificates that this server shows hold, and its lists of revoked ones. Nothing where it serves plain HTTP.
+fn certificates(page: &mut Page, expiries: &[Expiry]) {
+    if expiries.is_empty() {
+        return;
+    }
+    let help = "When a certificate, or a list of revoked ones, expires, in Unix time.";
+    let mut family = page.family("ninefold_tls_expires_timestamp_seconds", Kind::Gauge, help);
+    for expiry in expiries {
+        let (file, names) = (expiry.file.to_string_lossy(), expiry.names.join(","));
+        family.sample(&[("file", &file), ("names", &names)], expiry.until.div_euclid(1000));
+    }
 }
 
 fn requests(page: &mut Page, counters: &Counters) {
