@@ -41,6 +41,18 @@ def test_rclone_copies_there_and_back(secure_server, tmp_path):
     assert read_tree(tmp_path / "down") == read_tree(tmp_path / "tree")
 
 
+@pytest.mark.parametrize("tls", ["1.2", "1.3"])
+@pytest.mark.parametrize("http", ["1.1", "2"])
+def test_curl_speaks_every_version(secure_server, http, tls):
+    command = f"curl --silent --show-error --fail --http{http} --tlsv{tls} --tls-max {tls} --output /dev/null"
+    command += f" --write-out %{{http_version}} --cacert {secure_server.tls[0]}"
+    # By address and by name, which is how a certificate is asked for.
+    for host in ("127.0.0.1", "localhost"):
+        url = f"https://{host}:{secure_server.port}/health/ready"
+        said = subprocess.run([*command.split(), url], check=True, capture_output=True, text=True).stdout
+        assert said == http
+
+
 def test_a_renewed_certificate_is_served_without_a_restart(secure_server, tmp_path):
     def served():
         pem = ssl.get_server_certificate(("127.0.0.1", secure_server.port))

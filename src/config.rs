@@ -1,6 +1,7 @@
 //! Configuration: a file, under the environment, under the command line's flags.
 
 mod environment;
+mod tls;
 pub mod values;
 pub mod volumes;
 
@@ -19,7 +20,7 @@ use crate::maintenance::{MaintenanceConfig, MoverConfig, SweepConfig};
 use crate::metadata::{DatabaseConfig, VolumeSpec};
 use crate::objects::BucketDefaults;
 use crate::s3::host::{is_bucket_name, is_domain, is_reserved};
-use crate::server::{Limits, TlsFiles};
+use crate::server::{ClientCertificates, Limits, TlsConfig, TlsVersion};
 use crate::snapshots::{ChangeLogging, SnapshotConfig};
 use crate::telemetry::LogFormat;
 use environment::Variables;
@@ -82,12 +83,45 @@ pub struct Settings {
     /// Address that S3 is served at; port 0 takes any free one [default: 127.0.0.1:9000]
     #[arg(long, value_name = "ADDR:PORT")]
     pub listen: Option<String>,
-    /// Certificate to serve HTTPS with, PEM, followed by its chain; read again when it changes [default: plain HTTP]
+    /// Certificate to serve HTTPS with, PEM, followed by its chain; read again when it changes. Repeatable: clients get the one with
+    /// the name that they ask for, else the first [default: plain HTTP]
     #[arg(long, value_name = "FILE")]
-    pub tls_cert: Option<PathBuf>,
-    /// The certificate's private key, PEM
+    #[serde(deserialize_with = "values::one_or_many")]
+    pub tls_cert: Vec<PathBuf>,
+    /// The certificate's private key, PEM. Repeatable, in the order of the certificates
     #[arg(long, value_name = "FILE")]
-    pub tls_key: Option<PathBuf>,
+    #[serde(deserialize_with = "values::one_or_many")]
+    pub tls_key: Vec<PathBuf>,
+    /// Directory of certificates, as MinIO has it: public.crt and private.key in it, and in directories below it
+    #[arg(long, value_name = "DIR")]
+    pub tls_dir: Option<PathBuf>,
+    /// Oldest version of TLS that is spoken, 1.2 or 1.3 [default: 1.2]
+    #[arg(long, value_name = "VERSION")]
+    pub tls_min_version: Option<TlsVersion>,
+    /// Authorities, PEM, that sign the certificates of clients [default: clients are not asked for any]
+    #[arg(long, value_name = "FILE")]
+    pub tls_client_ca: Option<PathBuf>,
+    /// Whether clients must show certificates that one of these authorities has signed: required or optional [default: required]
+    #[arg(long, value_name = "WHEN")]
+    pub tls_client_auth: Option<ClientCertificates>,
+    /// Lists of revoked certificates of clients, PEM, one of each authority; an outdated one lets nobody in
+    #[arg(long, value_name = "FILE")]
+    pub tls_client_crl: Option<PathBuf>,
+    /// Name to have a certificate for from an ACME authority, whose terms you agree to. It must lead to this server's port 443. Repeatable
+    #[arg(long, value_name = "NAME")]
+    pub acme_domain: Vec<String>,
+    /// Address that the ACME authority may write to
+    #[arg(long, value_name = "EMAIL")]
+    pub acme_email: Option<String>,
+    /// Directory of the ACME authority [default: Let's Encrypt's]
+    #[arg(long, value_name = "URL")]
+    pub acme_directory: Option<String>,
+    /// Authorities, PEM, that sign the certificate of the ACME directory's own server [default: those that browsers trust]
+    #[arg(long, value_name = "FILE")]
+    pub acme_directory_ca: Option<PathBuf>,
+    /// Directory for what the ACME authority gives [default: acme, in the data directory]
+    #[arg(long, value_name = "DIR")]
+    pub acme_cache: Option<PathBuf>,
     /// postgres://... or sqlite:PATH [default: sqlite, in the data directory]
     #[arg(long, value_name = "URL")]
     pub database_url: Option<Secret>,
@@ -227,8 +261,8 @@ pub struct Config {
     pub data: PathBuf,
     /// Address to listen at.
     pub listen: String,
-    /// Certificate and key, where HTTPS is served.
-    pub tls: Option<TlsFiles>,
+    /// How HTTPS is served, where it is.
+    pub tls: Option<TlsConfig>,
     /// The database's URL.
     pub database_url: Secret,
     /// Connections to the database at most.
@@ -318,16 +352,11 @@ impl Config {
         Secrets { root_user, root_password, master_key, audit_token }: Secrets,
     ) -> Result<Self, ConfigError> {
         let audit = audit(&settings, audit_token)?;
-        let data = settings.data.unwrap_or_else(|| PathBuf::from("data"));
+        let data = settings.data.clone().unwrap_or_else(|| PathBuf::from("data"));
         let data = std::path::absolute(&data).map_err(|error| wrong("data", error))?;
+        let tls = tls::resolve(&settings, &data)?;
         let listen = address("listen", settings.listen.unwrap_or_else(|| "127.0.0.1:9000".to_owned()))?;
         let website_listen = settings.website_listen.map(|listen| address("website_listen", listen)).transpose()?;
-        let tls = match (settings.tls_cert, settings.tls_key) {
-            (Some(certificate), Some(key)) => Some(TlsFiles::new(certificate, key)),
-            (None, None) => None,
-            (Some(_), None) => return Err(wrong("tls_cert", "it needs tls_key as well")),
-            (None, Some(_)) => return Err(wrong("tls_key", "it needs tls_cert as well")),
-        };
         let database_url = match (settings.database_url, settings.database_url_file) {
             (Some(url), _) => url,
             (None, Some(file)) => Secret::new(read_text(&file)?),
@@ -475,8 +504,18 @@ impl Settings {
             data: self.data.or(others.data),
             master_key_file: self.master_key_file.or(others.master_key_file),
             listen: self.listen.or(others.listen),
-            tls_cert: self.tls_cert.or(others.tls_cert),
-            tls_key: self.tls_key.or(others.tls_key),
+            tls_cert: list(self.tls_cert, others.tls_cert),
+            tls_key: list(self.tls_key, others.tls_key),
+            tls_dir: self.tls_dir.or(others.tls_dir),
+            tls_min_version: self.tls_min_version.or(others.tls_min_version),
+            tls_client_ca: self.tls_client_ca.or(others.tls_client_ca),
+            tls_client_auth: self.tls_client_auth.or(others.tls_client_auth),
+            tls_client_crl: self.tls_client_crl.or(others.tls_client_crl),
+            acme_domain: list(self.acme_domain, others.acme_domain),
+            acme_email: self.acme_email.or(others.acme_email),
+            acme_directory: self.acme_directory.or(others.acme_directory),
+            acme_directory_ca: self.acme_directory_ca.or(others.acme_directory_ca),
+            acme_cache: self.acme_cache.or(others.acme_cache),
             database_url,
             database_url_file,
             database_connections: self.database_connections.or(others.database_connections),

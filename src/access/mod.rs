@@ -7,7 +7,7 @@ pub mod form;
 mod identity;
 pub mod names;
 pub mod policy;
-mod private_file;
+pub(crate) mod private_file;
 pub mod query;
 mod resources;
 mod root;

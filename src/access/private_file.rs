@@ -34,7 +34,7 @@ fn io(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Private
 ///
 /// # Errors
 /// [`PrivateFileError`]
-pub(super) fn read(path: &Path) -> Result<Option<String>, PrivateFileError> {
+pub(crate) fn read(path: &Path) -> Result<Option<String>, PrivateFileError> {
     let mut file = match File::open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -52,7 +52,7 @@ pub(super) fn read(path: &Path) -> Result<Option<String>, PrivateFileError> {
 ///
 /// # Errors
 /// [`PrivateFileError::Io`]
-pub(super) fn create(path: &Path, text: &str) -> Result<(), PrivateFileError> {
+pub(crate) fn create(path: &Path, text: &str) -> Result<(), PrivateFileError> {
     // A hard link fails if the name is taken, where a rename would replace it.
     write(path, text, |draft| fs::hard_link(draft, path).and(fs::remove_file(draft)))
 }
@@ -61,7 +61,7 @@ pub(super) fn create(path: &Path, text: &str) -> Result<(), PrivateFileError> {
 ///
 /// # Errors
 /// [`PrivateFileError::Io`]
-pub(super) fn replace(path: &Path, text: &str) -> Result<(), PrivateFileError> {
+pub(crate) fn replace(path: &Path, text: &str) -> Result<(), PrivateFileError> {
     write(path, text, |draft| fs::rename(draft, path))
 }
 
@@ -82,6 +82,6 @@ fn write(path: &Path, text: &str, placed: impl FnOnce(&Path) -> io::Result<()>) 
 }
 
 /// The directory that a file is in.
-pub(super) fn directory(path: &Path) -> &Path {
+pub(crate) fn directory(path: &Path) -> &Path {
     path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::operate::say;
-use crate::server::{PinnedCertificate, TlsError};
+use crate::server::{PinnedCertificate, TlsError, TlsFiles};
 
 /// Longer than readiness itself may take.
 const PATIENCE: Duration = Duration::from_secs(8);
@@ -18,9 +18,18 @@ pub(super) struct Arguments {
     /// Address of the server
     #[arg(long, value_name = "ADDR:PORT", env = "NINEFOLD_LISTEN", default_value = "127.0.0.1:9000")]
     listen: String,
-    /// The certificate that the server serves HTTPS with; no other is accepted [default: plain HTTP]
-    #[arg(long, value_name = "FILE", env = "NINEFOLD_TLS_CERT")]
-    tls_cert: Option<PathBuf>,
+    /// The certificate that the server serves HTTPS with, the first if there are several; no other is accepted [default: plain HTTP]
+    #[arg(long, value_name = "FILE", env = "NINEFOLD_TLS_CERT", value_delimiter = ',')]
+    tls_cert: Vec<PathBuf>,
+    /// The server's directory of certificates, where it has no other
+    #[arg(long, value_name = "DIR", env = "NINEFOLD_TLS_DIR")]
+    tls_dir: Option<PathBuf>,
+    /// A certificate to show, where the server wants clients to
+    #[arg(long, value_name = "FILE", env = "NINEFOLD_HEALTH_CLIENT_CERT", requires = "client_key")]
+    client_cert: Option<PathBuf>,
+    /// The certificate's private key
+    #[arg(long, value_name = "FILE", env = "NINEFOLD_HEALTH_CLIENT_KEY", requires = "client_cert")]
+    client_key: Option<PathBuf>,
     /// Ask whether it can serve requests, not only whether it runs
     #[arg(long)]
     ready: bool,
@@ -44,8 +53,12 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), HealthError> {
     let path = if arguments.ready { "/health/ready" } else { "/health/live" };
     let address = reachable(&arguments.listen);
     // An empty variable says nothing, as for the server.
-    let certificate = arguments.tls_cert.as_deref().filter(|path| !path.as_os_str().is_empty());
-    let certificate = certificate.map(PinnedCertificate::load).transpose()?;
+    let said = |path: &&PathBuf| !path.as_os_str().is_empty();
+    let first = arguments.tls_cert.iter().find(said).cloned();
+    let certificate = first.or_else(|| Some(TlsFiles::within(arguments.tls_dir.as_ref().filter(said)?).certificate));
+    let shown = arguments.client_cert.clone().zip(arguments.client_key.clone());
+    let shown = shown.map(|(certificate, key)| TlsFiles::new(certificate, key));
+    let certificate = certificate.map(|path| PinnedCertificate::load(&path, shown.as_ref())).transpose()?;
     let answer = ask(&address, path, certificate.as_ref())
         .map_err(|source| HealthError::Silent { address: address.clone(), source })?;
     let status = answer.lines().next().unwrap_or_default();

@@ -202,7 +202,11 @@ async fn serve(config: &Config, ground: Ground) -> Result<(), StartError> {
     let health = Arc::new(Vitals::new(instance.store().clone(), address.to_string(), timeout));
     let buckets = Arc::new(instance.store().clone());
     let logs = BucketLogs::start(instance.store().clone(), config.region.clone(), config.access_log_interval).await;
-    let gateway = Gateway::new(operations, directory, health, buckets, gateway_config).logging_to(logs.clone());
+    let mut gateway = Gateway::new(operations, directory, health, buckets, gateway_config).logging_to(logs.clone());
+    let tls = ground.tls.map(Arc::new);
+    if let Some(tls) = &tls {
+        gateway = gateway.telling_of(Arc::clone(tls));
+    }
     tracing::info!(%address, %deployment, data = %ground.data.path().display(), "serving");
     let bucket = config.buckets.first().map(String::as_str);
     let (root, source) = (&ground.root, &ground.source);
@@ -210,7 +214,7 @@ async fn serve(config: &Config, ground: Ground) -> Result<(), StartError> {
     if let Some(address) = website_address {
         tracing::info!(%address, "serving websites");
     }
-    let secure = ground.tls.is_some();
+    let secure = tls.is_some();
     let welcome =
         Welcome { address, websites: website_address, secure, region: &config.region, root, source, bucket }.text();
     // Where standard output has records, they are all it has. That it is closed is no reason not to serve.
@@ -220,7 +224,6 @@ async fn serve(config: &Config, ground: Ground) -> Result<(), StartError> {
     drop(out);
 
     let stop = stop.shared();
-    let tls = ground.tls.map(Arc::new);
     let run = |listener, gateway| {
         let listener = match &tls {
             Some(tls) => Listener::encrypted(listener, Arc::clone(tls)),

@@ -1,6 +1,7 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
+use crate::server::{LETS_ENCRYPT, TlsFiles};
 
 fn load(file: &str, environment: &[(&str, &str)], flags: Settings) -> Result<Config, ConfigError> {
     let directory = tempfile::tempdir().unwrap();
@@ -52,9 +53,33 @@ fn flags_count_more_than_the_environment_and_that_more_than_the_file() {
 #[test]
 fn certificate_and_key_may_come_from_different_sources() {
     assert_eq!(load("", &[], Settings::default()).unwrap().tls, None);
-    let flags = Settings { tls_cert: Some("/flag/cert".into()), ..Settings::default() };
+    let flags = Settings { tls_cert: vec!["/flag/cert".into()], ..Settings::default() };
     let config = load("tls_cert = \"/file/cert\"\n", &[("NINEFOLD_TLS_KEY", "/env/key")], flags).unwrap();
-    assert_eq!(config.tls, Some(TlsFiles::new("/flag/cert".into(), "/env/key".into())));
+    let pair = |certificate: &str, key: &str| TlsFiles::new(certificate.into(), key.into());
+    assert_eq!(config.tls, Some(pair("/flag/cert", "/env/key").into()));
+    let several = "tls_cert = [\"/c1\", \"/c2\"]\ntls_dir = \"/certs\"\n";
+    let tls = load(several, &[("NINEFOLD_TLS_KEY", "/k1, /k2")], Settings::default()).unwrap().tls.unwrap();
+    assert_eq!(tls.pairs, [pair("/c1", "/k1"), pair("/c2", "/k2")]);
+    assert_eq!((tls.directory.as_deref(), tls.oldest), (Some(Path::new("/certs")), TlsVersion::Tls12));
+    assert!(refused(several, &[("NINEFOLD_TLS_KEY", "/k1")]).contains("1 keys for 2 certificates"));
+}
+
+#[test]
+fn clients_and_authorities_of_tls() {
+    let file = "tls_dir = \"/certs\"\ntls_client_ca = \"/ca\"\ntls_min_version = \"1.3\"\n";
+    let tls = load(file, &[("NINEFOLD_TLS_CLIENT_CRL", "/crl")], Settings::default()).unwrap().tls.unwrap();
+    let clients = tls.clients.unwrap();
+    assert_eq!((clients.certificates, tls.oldest), (ClientCertificates::Required, TlsVersion::Tls13));
+    assert_eq!(clients.revocations.as_deref(), Some(Path::new("/crl")));
+    let tls = load(file, &[("NINEFOLD_TLS_CLIENT_AUTH", "optional")], Settings::default()).unwrap().tls.unwrap();
+    assert_eq!(tls.clients.unwrap().certificates, ClientCertificates::Optional);
+    let environment = [("NINEFOLD_ACME_DOMAINS", "A.test,b.test"), ("NINEFOLD_DATA", "/d")];
+    let acme = load("", &environment, Settings::default()).unwrap().tls.unwrap().acme.unwrap();
+    assert_eq!((acme.domains, acme.directory.as_str()), (vec!["a.test".into(), "b.test".into()], LETS_ENCRYPT));
+    assert_eq!(acme.cache, Path::new("/d/acme"));
+    assert!(refused("acme_domain = [\"*.a.test\"]\n", &[]).contains("takes a proof by DNS"));
+    assert!(refused("tls_client_ca = \"/ca\"\n", &[]).contains("it needs a certificate"));
+    assert!(refused("acme_email = \"a@b\"\n", &[]).contains("acme_domain"));
 }
 
 #[test]
@@ -139,6 +164,13 @@ fn what_is_wrong_is_named() {
         ("NINEFOLD_LISTEN", "127.0.0.1:99999"),
         ("NINEFOLD_TLS_CERT", "/cert-without-key.pem"),
         ("NINEFOLD_TLS_KEY", "/key-without-cert.pem"),
+        ("NINEFOLD_TLS_MIN_VERSION", "1.1"),
+        ("NINEFOLD_TLS_MIN_VERSION", "1.3"),
+        ("NINEFOLD_TLS_CLIENT_AUTH", "sometimes"),
+        ("NINEFOLD_TLS_CLIENT_AUTH", "required"),
+        ("NINEFOLD_TLS_CLIENT_CRL", "/list-without-authority.pem"),
+        ("NINEFOLD_ACME_DOMAINS", "no domain"),
+        ("NINEFOLD_ACME_DIRECTORY", "https://directory-without-domain.test"),
         ("NINEFOLD_REGION", "EU West"),
         ("NINEFOLD_BUCKETS", "Good_Bucket"),
         ("NINEFOLD_BUCKETS", "minio"),

@@ -10,11 +10,11 @@ use http::{Method, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use tracing::Span;
 
-use super::RequestId;
 use super::audit::AuditDraft;
 use super::body::BodyWatch;
 use super::bucket_log::Draft;
 use super::minio::Counting;
+use super::{ClientCertificate, RequestId};
 
 /// The log's name for filters.
 pub const TARGET: &str = "ninefold::access";
@@ -28,6 +28,8 @@ pub(super) struct Entry {
     pub(super) peer: SocketAddr,
     pub(super) started: Instant,
     pub(super) watch: BodyWatch,
+    /// What the client proved to be, if it was asked.
+    pub(super) client: Option<ClientCertificate>,
     /// What goes into the log of its bucket.
     pub(super) draft: Option<Draft>,
     /// What goes into the audit log.
@@ -108,6 +110,9 @@ impl Drop for LoggedBody {
             whole = self.whole,
             duration_us = entry.started.elapsed().as_micros() as u64,
             peer = %entry.peer,
+            client_certificate = entry.client.as_ref().map(|client| &*client.fingerprint),
+            // Escaped: the authority signs what is in it, but not for terminals.
+            client_name = entry.client.as_ref().and_then(|client| Some(client.common_name.as_ref()?.escape_debug().to_string())),
         );
     }
 }

@@ -53,7 +53,7 @@ use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use base64::Engine as _;
@@ -100,7 +100,10 @@ pub use noted::{Noted, NotedDelete, NotedSource};
 pub use refusal::{ErrorDetails, Refusal, StatusOverride, element};
 pub use request_id::RequestId;
 pub use serve::{Limits, Listener, run};
-pub use tls::{PinnedCertificate, Tls, TlsError, TlsFiles};
+pub use tls::{
+    AcmeConfig, ClientAuth, ClientCertificate, ClientCertificates, LETS_ENCRYPT, PinnedCertificate, Tls, TlsConfig,
+    TlsError, TlsFiles, TlsVersion,
+};
 pub use version_order::VersionOrder;
 pub use website::WebsiteRead;
 
@@ -196,6 +199,8 @@ struct Inner {
     silence: Duration,
     audit: Option<Audit>,
     ids: RequestIds,
+    /// Whose certificates are told of in metrics.
+    tls: OnceLock<Arc<Tls>>,
     /// `x-amz-id-2`: which process answered.
     host_id: HeaderValue,
 }
@@ -228,6 +233,7 @@ impl Gateway {
             silence: config.silence,
             audit: config.audit,
             ids: RequestIds::new(),
+            tls: OnceLock::new(),
             host_id: HeaderValue::try_from(host_id).unwrap_or_else(|_| HeaderValue::from_static("ninefold")),
         });
         Self { inner, websites_only: false, logs: None }
@@ -241,6 +247,12 @@ impl Gateway {
     /// The same, where requests are written into the logs of their buckets.
     pub fn logging_to(self, logs: BucketLogs) -> Self {
         Self { logs: Some(logs), ..self }
+    }
+
+    /// Has metrics tell until when these certificates hold; those that are told first stay.
+    pub fn telling_of(self, tls: Arc<Tls>) -> Self {
+        self.inner.tls.get_or_init(|| tls);
+        self
     }
 
     /// Answers one request.
@@ -285,6 +297,7 @@ impl Gateway {
             peer,
             started,
             watch: watch.clone(),
+            client: parts.extensions.get().cloned(),
             draft: None,
             audit,
             counting,
@@ -339,11 +352,14 @@ impl Inner {
             cors::granted(cross_origin.as_ref()?, bucket, &*self.buckets).await
         };
         let answered = async {
+            target::check_host(&parts)?;
             match way {
                 Way::Health(ask) => Ok(health::answer(*ask, &*self.health).await),
                 Way::Minio(ask) => {
-                    let audit = self.audit.as_ref();
-                    minio::answer(*ask, &parts.headers, &*self.health, &self.directory, &self.counters, audit).await
+                    let expiries = self.tls.get().map(|tls| tls.expiries()).unwrap_or_default();
+                    let also =
+                        minio::Also { counters: &self.counters, audit: self.audit.as_ref(), expiries: &expiries };
+                    minio::answer(*ask, &parts.headers, &*self.health, &self.directory, &also).await
                 }
                 Way::Admin(ask) => self.administer(ask, &parts, body, asked, watch).await,
                 Way::Website(_, target) | Way::S3(target) if is_preflight => {

@@ -15,10 +15,9 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
-use tokio_rustls::TlsAcceptor;
 
 use super::connection::{Abandoned, Noticed, Timed};
-use super::tls::{self, Tls};
+use super::tls::{ClientCertificate, Secured, Tls};
 use super::{Gateway, OverTls};
 
 /// How long to wait before the next try when the system has no descriptor left for a connection.
@@ -64,7 +63,7 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// Serves HTTPS, with the certificate that the files hold at each time.
+    /// Serves HTTPS, with the certificates that the files hold at each time.
     pub fn encrypted(tcp: TcpListener, tls: Arc<Tls>) -> Self {
         Self { tcp, tls: Some(tls) }
     }
@@ -94,6 +93,10 @@ pub async fn run(
         .initial_connection_window_size(limits.connection_window)
         .max_concurrent_streams(limits.streams)
         .max_header_list_size(64 << 10)
+        // Who opens streams only to reset them (CVE-2023-44487), or to have them reset (CVE-2025-8671), has no connection any more. h2 itself
+        // ends what never comes to the end of its headers (CONTINUATION without end) or sends nothing in many frames.
+        .max_pending_accept_reset_streams(20)
+        .max_local_error_reset_streams(256)
         .keep_alive_interval(limits.silence)
         .keep_alive_timeout(limits.head);
     let server = Arc::new(Server { http, gateway, limits: limits.clone() });
@@ -120,14 +123,14 @@ pub async fn run(
             tracing::debug!(%error, "TCP_NODELAY was refused");
         }
         let (server, watcher) = (Arc::clone(&server), graceful.watcher());
-        let secured = tls.as_ref().map(|tls| (tls.acceptor(), stopping.clone()));
+        let secured = tls.as_ref().map(|tls| (Arc::clone(tls), stopping.clone()));
         connections.spawn(async move {
             match secured {
-                None => server.serve(stream, peer, watcher, None).await,
-                Some((acceptor, stopping)) => {
+                None => server.serve(stream, peer, watcher, None, None).await,
+                Some((tls, stopping)) => {
                     // A handshake takes a client's time: it is this task's, never that of the one who accepts.
-                    if let Some((stream, tls)) = server.handshake(&acceptor, stream, peer, stopping).await {
-                        server.serve(stream, peer, watcher, Some(tls)).await;
+                    if let Some(secured) = server.handshake(&tls, stream, peer, stopping).await {
+                        server.serve(secured.stream, peer, watcher, Some(secured.over), secured.client).await;
                     }
                 }
             }
@@ -147,24 +150,21 @@ struct Server {
 }
 
 impl Server {
-    /// An encrypted stream, and how it is encrypted; `None` if the client does not come to one in time, or the server stops before.
+    /// An encrypted connection; `None` if the client does not come to one in time, or the server stops before.
     async fn handshake(
         &self,
-        acceptor: &TlsAcceptor,
+        tls: &Tls,
         stream: TcpStream,
         peer: SocketAddr,
         mut stopping: watch::Receiver<bool>,
-    ) -> Option<(impl AsyncRead + AsyncWrite + Unpin + Send + 'static, OverTls)> {
+    ) -> Option<Secured> {
         let accepted = tokio::select! {
             // No request has begun: there is nothing to finish.
             _ = stopping.wait_for(|stop| *stop) => return None,
-            accepted = tokio::time::timeout(self.limits.head, acceptor.accept(stream)) => accepted,
+            accepted = tokio::time::timeout(self.limits.head, tls.accept(stream)) => accepted,
         };
         match accepted {
-            Ok(Ok(stream)) => {
-                let agreed = tls::agreed(stream.get_ref().1);
-                Some((stream, agreed))
-            }
+            Ok(Ok(secured)) => secured,
             Ok(Err(error)) => {
                 tracing::debug!(%peer, %error, "a TLS handshake failed");
                 None
@@ -176,8 +176,14 @@ impl Server {
         }
     }
 
-    async fn serve<S>(&self, stream: S, peer: SocketAddr, watcher: Watcher, tls: Option<OverTls>)
-    where
+    async fn serve<S>(
+        &self,
+        stream: S,
+        peer: SocketAddr,
+        watcher: Watcher,
+        tls: Option<OverTls>,
+        client: Option<ClientCertificate>,
+    ) where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let (gateway, abandoned) = (self.gateway.clone(), Abandoned::default());
@@ -187,6 +193,9 @@ impl Server {
             let mut request = request.map(|body| Noticed::new(body, noticed.clone()));
             if let Some(tls) = tls.clone() {
                 request.extensions_mut().insert(tls);
+            }
+            if let Some(client) = client.clone() {
+                request.extensions_mut().insert(client);
             }
             async move { Ok::<_, Infallible>(gateway.call(request, peer).await) }
         });

@@ -1,9 +1,10 @@
 //! What a request is about, before `s3s` reads it.
 
-use http::header;
 use http::request::Parts;
+use http::{StatusCode, header};
 use percent_encoding::percent_decode_str;
 
+use super::Refusal;
 use crate::s3::host::Domains;
 
 /// The bucket that a request names, in its host or in its path, and whether it names an object.
@@ -44,6 +45,23 @@ impl Target {
 pub(super) fn host(parts: &Parts) -> Option<&str> {
     let host = parts.headers.get(header::HOST).and_then(|host| host.to_str().ok());
     host.or_else(|| parts.uri.authority().map(http::uri::Authority::as_str))
+}
+
+/// Refuses a request that names one host in its target (`:authority` of HTTP/2, or the target of a proxy) and another in its header: whoever
+/// looked at it before may have seen the other one (RFC 9113, section 8.3.1).
+///
+/// # Errors
+/// The refusal.
+pub(super) fn check_host(parts: &Parts) -> Result<(), Refusal> {
+    let header = parts.headers.get(header::HOST).map(http::HeaderValue::as_bytes);
+    let target = parts.uri.authority().map(|authority| authority.as_str().as_bytes());
+    match header.zip(target) {
+        Some((header, target)) if !header.eq_ignore_ascii_case(target) => {
+            Err(Refusal::new(StatusCode::BAD_REQUEST, "InvalidRequest")
+                .saying("The Host header is not the host that the request is sent to"))
+        }
+        _ => Ok(()),
+    }
 }
 
 #[cfg(test)]

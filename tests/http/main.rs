@@ -9,6 +9,7 @@ mod command;
 mod cors;
 mod forms;
 mod guards;
+mod http2;
 mod minio;
 mod recording;
 mod serving;

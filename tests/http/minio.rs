@@ -44,6 +44,12 @@ fn token(access_key: &str, secret: &str) -> String {
     format!("Bearer {signed}.{}", BASE64_URL_SAFE_NO_PAD.encode(mac.finalize().into_bytes()))
 }
 
+/// What asks for a page of metrics.
+pub fn metrics_request(page: &str) -> Request<Full<bytes::Bytes>> {
+    let request = Request::get(format!("/minio/v2/metrics/{page}"));
+    request.header("authorization", token(ACCESS_KEY, SECRET)).body(Full::default()).unwrap()
+}
+
 /// A page of metrics, by name and labels. Every line must be one that Prometheus reads.
 pub async fn metrics(server: &Server, page: &str) -> BTreeMap<String, f64> {
     let path = format!("/minio/v2/metrics/{page}");

@@ -22,8 +22,8 @@ use ninefold::s3::guard::s3_error;
 use ninefold::s3::host::Domains;
 use ninefold::s3::post::VerifiedForm;
 use ninefold::server::{
-    BodyFault, Buckets, ClusterState, Drive, ErrorDetails, Gateway, GatewayConfig, Health, Limits, Listener, OverTls,
-    Readiness, RequestId, Spare, StatusOverride, Tls, Usage, run,
+    BodyFault, Buckets, ClientCertificate, ClusterState, Drive, ErrorDetails, Gateway, GatewayConfig, Health, Limits,
+    Listener, OverTls, Readiness, RequestId, Spare, StatusOverride, Tls, Usage, run,
 };
 use s3s::dto::*;
 use s3s::service::S3ServiceBuilder;
@@ -171,6 +171,12 @@ impl S3 for Operations {
             }
             "secure" => {
                 let text = if req.extensions.get::<OverTls>().is_some() { "over TLS" } else { "in the clear" };
+                return Ok(S3Response::new(GetObjectOutput { body: Some(blob(text)), ..Default::default() }));
+            }
+            "client" => {
+                let text = req.extensions.get::<ClientCertificate>().map_or("nobody".to_owned(), |client| {
+                    format!("{} {:?}", client.fingerprint, client.common_name.as_deref().unwrap_or_default())
+                });
                 return Ok(S3Response::new(GetObjectOutput { body: Some(blob(text)), ..Default::default() }));
             }
             "id" => {
@@ -404,30 +410,24 @@ impl Server {
     }
 
     pub async fn with(limits: Limits) -> Self {
-        Self::listening(limits, false, None, Listener::from).await
+        Self::listening(limits, false, None, None).await
     }
 
     /// One whose requests are written down.
     pub async fn audited(audit: Audit) -> Self {
-        Self::listening(Limits::default(), false, Some(audit), Listener::from).await
+        Self::listening(Limits::default(), false, Some(audit), None).await
     }
 
     /// One that accepts signature version 2.
     pub async fn with_sigv2() -> Self {
-        Self::listening(Limits::default(), true, None, Listener::from).await
+        Self::listening(Limits::default(), true, None, None).await
     }
 
     pub async fn over_tls(limits: Limits, tls: Tls) -> Self {
-        let tls = Arc::new(tls);
-        Self::listening(limits, false, None, |listener| Listener::encrypted(listener, Arc::clone(&tls))).await
+        Self::listening(limits, false, None, Some(Arc::new(tls))).await
     }
 
-    async fn listening(
-        limits: Limits,
-        allow_sigv2: bool,
-        audit: Option<Audit>,
-        how: impl Fn(TcpListener) -> Listener,
-    ) -> Self {
+    async fn listening(limits: Limits, allow_sigv2: bool, audit: Option<Audit>, tls: Option<Arc<Tls>>) -> Self {
         let recording = Arc::new(Recording::default());
         let vitals = Arc::new(Vitals {
             database: true.into(),
@@ -454,6 +454,14 @@ impl Server {
             Arc::clone(&configured) as Arc<dyn Buckets>,
             config,
         );
+        let gateway = match &tls {
+            Some(tls) => gateway.telling_of(Arc::clone(tls)),
+            None => gateway,
+        };
+        let how = |listener| match &tls {
+            Some(tls) => Listener::encrypted(listener, Arc::clone(tls)),
+            None => Listener::from(listener),
+        };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel::<()>();

@@ -16,6 +16,7 @@ use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
 use s3s::Body;
 
 use super::health::{Drive, PATIENCE, Readiness};
+use super::tls::Expiry;
 use super::{Health, Refusal};
 use crate::access::Directory;
 use crate::audit::{Audit, Counts};
@@ -80,14 +81,24 @@ impl Ask {
     }
 }
 
+/// What metrics tell besides how the store is.
+#[derive(Clone, Copy)]
+pub(super) struct Also<'a> {
+    /// Requests.
+    pub(super) counters: &'a Counters,
+    /// The audit log, if there is one.
+    pub(super) audit: Option<&'a Audit>,
+    /// Certificates, and lists of revoked ones.
+    pub(super) expiries: &'a [Expiry],
+}
+
 /// The answer. Health has no body, only a status and some headers.
 pub(super) async fn answer(
     ask: Ask,
     headers: &HeaderMap,
     health: &dyn Health,
     directory: &Directory,
-    counters: &Counters,
-    audit: Option<&Audit>,
+    also: &Also<'_>,
 ) -> Result<Response<Body>, Refusal> {
     let unwell = StatusCode::SERVICE_UNAVAILABLE;
     let found = match ask {
@@ -100,7 +111,7 @@ pub(super) async fn answer(
                     refusal.saying("Metrics are shown to who brings a token signed with the root user's secret key.")
                 );
             }
-            return Ok(page(metrics, health, counters, audit).await);
+            return Ok(page(metrics, health, also).await);
         }
         Ask::Ready | Ask::Cluster { .. } | Ask::ClusterRead => Readiness::within(PATIENCE, health).await,
     };
@@ -146,14 +157,14 @@ fn may_read_metrics(headers: &HeaderMap, directory: &Directory, now: u64) -> boo
         .is_some_and(|(authorization, key)| token::is_valid(authorization, &root, &key.secret, now))
 }
 
-async fn page(metrics: Metrics, health: &dyn Health, counters: &Counters, audit: Option<&Audit>) -> Response<Body> {
+async fn page(metrics: Metrics, health: &dyn Health, also: &Also<'_>) -> Response<Body> {
     let mut page = Page::new(health.server());
     match metrics {
         Metrics::Cluster => {
             cluster(&mut page, health).await;
-            node(&mut page, health, counters, audit);
+            node(&mut page, health, also);
         }
-        Metrics::Node => node(&mut page, health, counters, audit),
+        Metrics::Node => node(&mut page, health, also),
         Metrics::Bucket => buckets(&mut page, health).await,
         Metrics::Resource => resource(&mut page, health),
     }
@@ -239,11 +250,13 @@ fn last_count(page: &mut Page, age: Duration) {
     page.gauge("minio_usage_last_activity_nano_seconds", help, age.as_nanos());
 }
 
-fn node(page: &mut Page, health: &dyn Health, counters: &Counters, audit: Option<&Audit>) {
+fn node(page: &mut Page, health: &dyn Health, also: &Also<'_>) {
+    let Also { counters, audit, expiries } = *also;
     requests(page, counters);
     if let Some(audit) = audit {
         records(page, &audit.counts());
     }
+    certificates(page, expiries);
     drives(page, &health.drives());
     let process = Process::of_self();
     let optional = |page: &mut Page, name, help, value: Option<u64>| {
@@ -291,6 +304,19 @@ fn records(page: &mut Page, counts: &[Counts]) {
     by_target("minio_audit_failed_messages", Kind::Counter, help, &|of| of.lost);
     let help = "Records of the audit log that wait.";
     by_target("minio_audit_target_queue_length", Kind::Gauge, help, &|of| of.queued as u64);
+}
+
+/// Until when the certificates that this server shows hold, and its lists of revoked ones. Nothing where it serves plain HTTP.
+fn certificates(page: &mut Page, expiries: &[Expiry]) {
+    if expiries.is_empty() {
+        return;
+    }
+    let help = "When a certificate, or a list of revoked ones, expires, in Unix time.";
+    let mut family = page.family("ninefold_tls_expires_timestamp_seconds", Kind::Gauge, help);
+    for expiry in expiries {
+        let (file, names) = (expiry.file.to_string_lossy(), expiry.names.join(","));
+        family.sample(&[("file", &file), ("names", &names)], expiry.until.div_euclid(1000));
+    }
 }
 
 fn requests(page: &mut Page, counters: &Counters) {
