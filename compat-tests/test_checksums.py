@@ -21,8 +21,17 @@ ALGORITHMS = {
     "CRC64NVME": lambda data: crt.crc64nvme(data).to_bytes(8, "big"),
     "SHA1": lambda data: hashlib.sha1(data).digest(),
     "SHA256": lambda data: hashlib.sha256(data).digest(),
+    "SHA512": lambda data: hashlib.sha512(data).digest(),
+    "MD5": lambda data: hashlib.md5(data).digest(),
+    "XXHASH64": crt.XXHash.compute_xxhash64,
+    "XXHASH3": crt.XXHash.compute_xxhash3_64,
+    "XXHASH128": crt.XXHash.compute_xxhash3_128,
 }
 EACH = pytest.mark.parametrize("algorithm", ALGORITHMS)
+# botocore sends an MD5 that it is given, and computes none.
+EACH_COMPUTED = pytest.mark.parametrize("algorithm", [algorithm for algorithm in ALGORITHMS if algorithm != "MD5"])
+WHOLE = ["CRC32", "CRC32C", "CRC64NVME"]
+COMPOSITE = [algorithm for algorithm in ALGORITHMS if algorithm != "CRC64NVME"]
 
 
 def checksum(algorithm, data):
@@ -69,7 +78,7 @@ def test_a_given_checksum_is_kept(s3, bucket, algorithm):
     assert (listed["ChecksumAlgorithm"], listed["ChecksumType"]) == ([algorithm], "FULL_OBJECT")
 
 
-@EACH
+@EACH_COMPUTED
 def test_a_trailing_checksum_is_verified_and_kept(s3, bucket, algorithm):
     content = noise(2 * MIB + 1)
     # A body that cannot be rewound to be hashed first is sent in chunks, with the checksum behind it.
@@ -93,7 +102,35 @@ def test_a_wrong_checksum_stores_nothing(s3, bucket, algorithm):
     assert read(s3, bucket, "k") == b"before"
 
 
-@pytest.mark.parametrize("header", ["x-amz-checksum-md5", "x-amz-checksum-xxhash64"])
+@EACH
+def test_a_trailer_by_hand(s3, server, bucket, algorithm):
+    name = f"x-amz-checksum-{algorithm.lower()}"
+    kind = "STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER"
+    for content, status in ((b"other", 400), (b"content", 200)):
+        request = raw.Chunked(server, f"/{bucket}/k", len(b"content"), kind=kind, trailer=name)
+        body = [request.chunk(b"content"), request.chunk(b""), request.trailers({name: checksum(algorithm, content)})]
+        answer = request.send(*body)
+        assert (answer.status, answer.code) == (status, "BadDigest" if status == 400 else None), answer
+    assert answer.headers[name] == checksum(algorithm, b"content")
+    assert s3.head_object(Bucket=bucket, Key="k", ChecksumMode="ENABLED")[f"Checksum{algorithm}"] == answer.headers[name]
+
+
+@EACH
+def test_a_presigned_header(server, bucket, algorithm):
+    headers = {f"x-amz-checksum-{algorithm.lower()}": checksum(algorithm, b"content")}
+    target = raw.presign(server, "PUT", f"/{bucket}/k", headers)
+    assert raw.send(server, "PUT", target, headers, body=b"other").code == "BadDigest"
+    assert raw.send(server, "PUT", target, headers, body=b"content").status == 200
+
+
+@EACH_COMPUTED
+def test_a_document_has_one(s3, bucket, algorithm):
+    s3.put_object(Bucket=bucket, Key="k", Body=b"")
+    s3.delete_objects(Bucket=bucket, Delete={"Objects": [{"Key": "k"}]}, ChecksumAlgorithm=algorithm)
+    assert s3.list_objects_v2(Bucket=bucket)["KeyCount"] == 0
+
+
+@pytest.mark.parametrize("header", ["x-amz-checksum-md4", "x-amz-checksum-xxhash32"])
 def test_an_unknown_checksum_is_not_ignored(s3, server, bucket, header):
     answer = raw.signed(server, "PUT", f"/{bucket}/k", headers={header: "AAAA"}, body=b"1")
     assert (answer.status, answer.code) == (400, "InvalidRequest")
@@ -145,7 +182,7 @@ class TestMultipart:
         assert started["ChecksumAlgorithm"] == algorithm
         upload, field, wanted = here | {"UploadId": started["UploadId"]}, f"Checksum{algorithm}", []
         for number, part in enumerate(parts, 1):
-            done = s3.upload_part(**upload, PartNumber=number, Body=part, ChecksumAlgorithm=algorithm)
+            done = s3.upload_part(**upload, PartNumber=number, Body=part, **{field: checksum(algorithm, part)})
             assert done[field] == checksum(algorithm, part)
             wanted.append({"PartNumber": number, "ETag": done["ETag"], field: done[field]})
         listed = s3.list_parts(**upload)
@@ -155,20 +192,24 @@ class TestMultipart:
 
     PARTS = [noise(5 * MIB, 1), noise(5 * MIB, 2), noise(1000, 3)]
 
-    @pytest.mark.parametrize("algorithm", ["CRC32", "CRC32C", "SHA1", "SHA256"])
+    @pytest.mark.parametrize("algorithm", COMPOSITE)
     def test_composite(self, s3, bucket, algorithm):
         done = self.upload(s3, bucket, algorithm, self.PARTS)
         wanted = composite(algorithm, self.PARTS)
         assert (done[f"Checksum{algorithm}"], done["ChecksumType"]) == (wanted, "COMPOSITE")
         head = s3.head_object(Bucket=bucket, Key="k", ChecksumMode="ENABLED")
         assert (head[f"Checksum{algorithm}"], head["ChecksumType"]) == (wanted, "COMPOSITE")
-        parts = s3.get_object_attributes(Bucket=bucket, Key="k", ObjectAttributes=["ObjectParts"], MaxParts=2)["ObjectParts"]
+        asked = ["Checksum", "ETag", "ObjectParts"]
+        attributes = s3.get_object_attributes(Bucket=bucket, Key="k", ObjectAttributes=asked, MaxParts=2)
+        assert attributes["Checksum"] == {f"Checksum{algorithm}": wanted.removesuffix("-3"), "ChecksumType": "COMPOSITE"}
+        assert attributes["ETag"] == done["ETag"].strip('"')
+        parts = attributes["ObjectParts"]
         assert (parts["TotalPartsCount"], parts["IsTruncated"], parts["NextPartNumberMarker"]) == (3, True, 2)
         assert [(part["PartNumber"], part["Size"], part[f"Checksum{algorithm}"]) for part in parts["Parts"]] == [
             (number, len(part), checksum(algorithm, part)) for number, part in enumerate(self.PARTS[:2], 1)
         ]
 
-    @pytest.mark.parametrize("algorithm", ["CRC32", "CRC32C", "CRC64NVME"])
+    @pytest.mark.parametrize("algorithm", WHOLE)
     def test_full_object(self, s3, bucket, algorithm):
         done = self.upload(s3, bucket, algorithm, self.PARTS, kind="FULL_OBJECT")
         wanted = checksum(algorithm, b"".join(self.PARTS))
@@ -181,19 +222,33 @@ class TestMultipart:
             self.upload(s3, bucket, "CRC64NVME", self.PARTS, kind="FULL_OBJECT", complete=wrong)
         assert refused(error) == (400, "BadDigest")
 
-    @pytest.mark.parametrize("algorithm", ["SHA1", "SHA256"])
-    def test_no_full_object_sha(self, s3, bucket, algorithm):
+    @pytest.mark.parametrize("algorithm", [algorithm for algorithm in ALGORITHMS if algorithm not in WHOLE])
+    def test_no_full_object_of_what_is_no_crc(self, s3, bucket, algorithm):
         with pytest.raises(ClientError) as error:
             s3.create_multipart_upload(Bucket=bucket, Key="k", ChecksumAlgorithm=algorithm, ChecksumType="FULL_OBJECT")
         assert refused(error) == (400, "InvalidRequest")
 
-    def test_a_wrong_part(self, s3, bucket):
-        here = {"Bucket": bucket, "Key": "k"}
-        upload = here | {"UploadId": s3.create_multipart_upload(**here, ChecksumAlgorithm="SHA256")["UploadId"]}
+    @EACH
+    def test_a_wrong_part(self, s3, bucket, algorithm):
+        here, field = {"Bucket": bucket, "Key": "k"}, f"Checksum{algorithm}"
+        upload = here | {"UploadId": s3.create_multipart_upload(**here, ChecksumAlgorithm=algorithm)["UploadId"]}
         with pytest.raises(ClientError) as error:
-            s3.upload_part(**upload, PartNumber=1, Body=b"x", ChecksumSHA256=checksum("SHA256", b"y"))
+            s3.upload_part(**upload, PartNumber=1, Body=b"x", **{field: checksum(algorithm, b"y")})
         assert refused(error) == (400, "BadDigest")
         assert "Parts" not in s3.list_parts(**upload)
+        etag = s3.upload_part(**upload, PartNumber=1, Body=b"x", **{field: checksum(algorithm, b"x")})["ETag"]
+        with pytest.raises(ClientError) as error:
+            part = {"PartNumber": 1, "ETag": etag, field: checksum(algorithm, b"y")}
+            s3.complete_multipart_upload(**upload, MultipartUpload={"Parts": [part]})
+        assert refused(error) == (400, "InvalidPart")
+
+    @EACH
+    def test_a_copied_part(self, s3, bucket, algorithm):
+        content, here = noise(70_000), {"Bucket": bucket, "Key": "k"}
+        s3.put_object(Bucket=bucket, Key="from", Body=content)
+        upload = here | {"UploadId": s3.create_multipart_upload(**here, ChecksumAlgorithm=algorithm)["UploadId"]}
+        copied = s3.upload_part_copy(**upload, PartNumber=1, CopySource={"Bucket": bucket, "Key": "from"})
+        assert copied["CopyPartResult"][f"Checksum{algorithm}"] == checksum(algorithm, content)
 
 
 @EACH
@@ -202,7 +257,11 @@ def test_a_copy_can_be_given_another_checksum(s3, bucket, algorithm):
     s3.put_object(Bucket=bucket, Key="from", Body=content, ChecksumAlgorithm="SHA1")
     source = {"Bucket": bucket, "Key": "from"}
     done = s3.copy_object(Bucket=bucket, Key="to", CopySource=source, ChecksumAlgorithm=algorithm)["CopyObjectResult"]
-    assert done[f"Checksum{algorithm}"] == checksum(algorithm, content)
+    assert (done[f"Checksum{algorithm}"], done["ChecksumType"]) == (checksum(algorithm, content), "FULL_OBJECT")
+    listed = {entry["Key"]: entry["ChecksumAlgorithm"] for entry in s3.list_object_versions(Bucket=bucket)["Versions"]}
+    assert listed == {"from": ["SHA1"], "to": [algorithm]}
+    attributes = s3.get_object_attributes(Bucket=bucket, Key="to", ObjectAttributes=["Checksum"])
+    assert attributes["Checksum"] == {f"Checksum{algorithm}": checksum(algorithm, content), "ChecksumType": "FULL_OBJECT"}
     assert read(s3, bucket, "to", ChecksumMode="ENABLED") == content
     s3.copy_object(Bucket=bucket, Key="same", CopySource=source)
     assert s3.head_object(Bucket=bucket, Key="same", ChecksumMode="ENABLED")["ChecksumSHA1"] == checksum("SHA1", content)

@@ -84,6 +84,19 @@ class TestAnUpload:
         tags = s3.get_object_tagging(Bucket=bucket, Key="k")["TagSet"]
         assert tags == [{"Key": "a b", "Value": "1+2=3"}]
 
+    @pytest.mark.parametrize(("algorithm", "digest"), [("MD5", hashlib.md5), ("SHA512", hashlib.sha512)])
+    def test_has_the_checksum_that_a_field_says(self, s3, bucket, presigned, algorithm, digest):
+        name = f"x-amz-checksum-{algorithm.lower()}"
+
+        def said(data):
+            return {name: base64.b64encode(digest(data).digest()).decode(), "x-amz-checksum-algorithm": algorithm}
+
+        assert presigned(fields=said(b"other")).code == "BadDigest"
+        answer = presigned(fields=said(b"content"))
+        assert (answer.status, answer.headers[name]) == (204, said(b"content")[name]), answer
+        head = s3.head_object(Bucket=bucket, Key="k", ChecksumMode="ENABLED")
+        assert head[f"Checksum{algorithm}"] == answer.headers[name]
+
     @pytest.mark.parametrize(
         ("file_name", "key"),
         [("photo.jpg", "up/photo.jpg"), ("C:\\dir\\photo.jpg", "up/photo.jpg"), ("\u00fc.txt", "up/\u00fc.txt")],

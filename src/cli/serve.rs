@@ -31,7 +31,7 @@ use crate::objects::{self, CreateBucket, PackConfig, Store};
 use crate::s3::Api;
 use crate::s3::guard::Guard;
 use crate::s3::host::Domains;
-use crate::s3::listen::Listen;
+use crate::s3::routes::Routes;
 use crate::server::{self, Gateway, GatewayConfig, Listener, Tls, TlsError};
 use crate::telemetry;
 use crate::vitals::Vitals;
@@ -197,7 +197,7 @@ async fn serve(config: &Config, ground: Ground) -> Result<(), StartError> {
     let api = api.with_bucket_defaults(config.bucket_defaults);
     let guard = Guard::new(directory.clone(), region, Arc::new(instance.store().clone()));
     let mut operations = S3ServiceBuilder::new(api.clone());
-    operations.set_route(Listen::new(api, guard, gateway_config.domains.clone()));
+    operations.set_route(Routes::new(api, guard, gateway_config.domains.clone()));
     let timeout = config.maintenance.instance_timeout;
     let health = Arc::new(Vitals::new(instance.store().clone(), address.to_string(), timeout));
     let buckets = Arc::new(instance.store().clone());

@@ -1,17 +1,17 @@
 //! Copying: CopyObject and UploadPartCopy.
 //!
 //! A copy takes a reference to the source's data and moves no byte. Bytes are read where S3 promises a digest that is not known
-//! yet (an MD5 of a range, another checksum), and written again only for small ranges, which would otherwise keep whole
+//! yet (an MD5 of a range, another checksum, or one of the whole that had one of its parts'), and written again only for small ranges, which would otherwise keep whole
 //! chunks alive for little.
 
 use std::ops::Range;
 
 use futures_util::TryStreamExt;
 
-use super::digest::{Hashes, Sums};
+use super::digest::{Hashes, PartSum, Sums, combines, multipart_checksum};
 use super::put::DEFAULT_CHECKSUM;
 use super::tell::Facts;
-use super::{Error, MAX_PUT_LEN, ReadConditions, Received, Result, Store, UploadedPart, batch};
+use super::{Error, MAX_PARTS, MAX_PUT_LEN, ReadConditions, Received, Result, Store, UploadedPart, batch};
 use crate::access::acl::Acl;
 use crate::chunks::{Digest, Hold, Owner};
 use crate::clock::Millis;
@@ -20,7 +20,7 @@ use crate::events::EventName;
 use crate::layout::{CHUNK_LEN, NewData, PlacedExtent};
 use crate::metadata::{
     self, Checksum, ChecksumAlgorithm, ChecksumType, Content, CopyCommit, Headers, NewObject, Object, ObjectLock,
-    PartCommit, PartSource, ReadRange, StorageClass, Tags, UploadId, VersionId, WriteCondition,
+    PartCommit, PartQuery, PartSource, ReadRange, StorageClass, Tags, UploadId, VersionId, WriteCondition,
 };
 
 /// How often a copy starts again because its source was replaced meanwhile.
@@ -75,7 +75,7 @@ pub struct CopyRequest {
     pub acl: Option<Acl>,
     /// How the copy is said to be kept, whatever is said of the source; `None`: as usual.
     pub storage_class: Option<StorageClass>,
-    /// The checksum the copy is to have; `None`: the source's.
+    /// The algorithm of the copy's checksum, which is of all its bytes; `None`: the source's.
     pub checksum: Option<ChecksumAlgorithm>,
     /// What must hold of the destination.
     pub condition: WriteCondition,
@@ -186,15 +186,15 @@ impl Store {
                     .into(),
             ));
         }
-        let checksum = match (request.checksum, &source.checksum) {
-            (None, checksum) => checksum.clone(),
-            (Some(wanted), Some(has)) if has.algorithm == wanted && has.kind == ChecksumType::FullObject => {
-                Some(has.clone())
-            }
-            (Some(wanted), _) => {
-                let sums = self.sums(&source, range.clone(), extents.clone(), hold.clone(), Some(wanted)).await?;
-                sums.full_object(wanted)
-            }
+        let checksum = match request.checksum.or(source.checksum.as_ref().map(|has| has.algorithm)) {
+            None => None,
+            Some(wanted) => match self.checksum_of_whole(&source, wanted).await? {
+                Some(checksum) => Some(checksum),
+                None => {
+                    let sums = self.sums(&source, range.clone(), extents.clone(), hold.clone(), Some(wanted)).await?;
+                    sums.full_object(wanted)
+                }
+            },
         };
         let modified = self.clock.now();
         let object = NewObject {
@@ -343,6 +343,23 @@ impl Store {
             });
         }
         Ok(Source { object: found.object, version: found.version, range: found.range, extents: found.extents, hold })
+    }
+
+    /// The checksum of all of an object's bytes, as a copy has it, as far as it is known without reading them: it is the object's, or comes of its parts'.
+    async fn checksum_of_whole(&self, object: &Object, algorithm: ChecksumAlgorithm) -> Result<Option<Checksum>> {
+        let has = object.checksum.as_ref().filter(|has| has.algorithm == algorithm);
+        match (has, object.content) {
+            (Some(has), _) if has.kind == ChecksumType::FullObject => Ok(Some(has.clone())),
+            (Some(_), Content::Data(data)) if combines(algorithm) => {
+                let all = PartQuery { after: 0, limit: MAX_PARTS };
+                let parts = self.metadata.object_parts(data, all).await?;
+                let sums = parts.iter().map(|part| PartSum { size: part.size, checksum: part.checksum.as_deref() });
+                let whole = multipart_checksum(algorithm, ChecksumType::FullObject, sums);
+                // More may have been appended meanwhile.
+                Ok(whole.filter(|_| parts.iter().map(|part| part.size).sum::<u64>() == object.size))
+            }
+            _ => Ok(None),
+        }
     }
 
     /// Reads bytes only to digest them.

@@ -1,25 +1,36 @@
 //! MD5 and the additional checksums of S3, computed as bytes pass.
 //!
 //! Sources: "Checking object integrity" in the Amazon S3 user guide: ETags are MD5, composite checksums the checksum of the
-//! parts' checksums with `-N`, full-object CRCs of multipart objects are combined from the parts' CRCs.
+//! parts' checksums with `-N`, full-object CRCs of multipart objects are combined from the parts' CRCs. The specification of
+//! xxHash (`doc/xxhash_spec.md` in Cyan4973/xxHash): written down, a hash is big-endian; S3's has no seed.
+
+use std::fmt;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use crc_fast::CrcAlgorithm;
 use md5::{Digest as _, Md5};
 use sha1::Sha1;
-use sha2::Sha256;
+use sha2::{Sha256, Sha512};
+use xxhash_rust::xxh3::Xxh3;
+use xxhash_rust::xxh64::Xxh64;
 
 use crate::chunks::Digest;
 use crate::metadata::{Checksum, ChecksumAlgorithm, ChecksumType};
 
-/// The catalogue's name of a CRC; `None` for the SHAs.
+/// The catalogue's name of a CRC; `None` for all others.
 fn crc(algorithm: ChecksumAlgorithm) -> Option<CrcAlgorithm> {
     match algorithm {
         ChecksumAlgorithm::Crc32 => Some(CrcAlgorithm::Crc32IsoHdlc),
         ChecksumAlgorithm::Crc32c => Some(CrcAlgorithm::Crc32Iscsi),
         ChecksumAlgorithm::Crc64Nvme => Some(CrcAlgorithm::Crc64Nvme),
-        ChecksumAlgorithm::Sha1 | ChecksumAlgorithm::Sha256 => None,
+        ChecksumAlgorithm::Md5
+        | ChecksumAlgorithm::Sha1
+        | ChecksumAlgorithm::Sha256
+        | ChecksumAlgorithm::Sha512
+        | ChecksumAlgorithm::Xxh128
+        | ChecksumAlgorithm::Xxh3
+        | ChecksumAlgorithm::Xxh64 => None,
     }
 }
 
@@ -27,41 +38,67 @@ fn crc(algorithm: ChecksumAlgorithm) -> Option<CrcAlgorithm> {
 pub fn checksum_len(algorithm: ChecksumAlgorithm) -> usize {
     match algorithm {
         ChecksumAlgorithm::Crc32 | ChecksumAlgorithm::Crc32c => 4,
-        ChecksumAlgorithm::Crc64Nvme => 8,
+        ChecksumAlgorithm::Crc64Nvme | ChecksumAlgorithm::Xxh3 | ChecksumAlgorithm::Xxh64 => 8,
+        ChecksumAlgorithm::Md5 | ChecksumAlgorithm::Xxh128 => 16,
         ChecksumAlgorithm::Sha1 => 20,
         ChecksumAlgorithm::Sha256 => 32,
+        ChecksumAlgorithm::Sha512 => 64,
     }
 }
 
-#[derive(Debug)]
 enum Hasher {
     Crc(Box<crc_fast::Digest>),
+    Md5(Md5),
     Sha1(Sha1),
     Sha256(Sha256),
+    Sha512(Sha512),
+    Xxh128(Box<Xxh3>),
+    Xxh3(Box<Xxh3>),
+    Xxh64(Xxh64),
+}
+
+impl fmt::Debug for Hasher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Hasher")
+    }
 }
 
 impl Hasher {
     fn new(algorithm: ChecksumAlgorithm) -> Self {
         match (crc(algorithm), algorithm) {
             (Some(crc), _) => Self::Crc(Box::new(crc_fast::Digest::new(crc))),
+            (None, ChecksumAlgorithm::Md5) => Self::Md5(Md5::new()),
             (None, ChecksumAlgorithm::Sha1) => Self::Sha1(Sha1::new()),
-            (None, _) => Self::Sha256(Sha256::new()),
+            (None, ChecksumAlgorithm::Sha256) => Self::Sha256(Sha256::new()),
+            (None, ChecksumAlgorithm::Sha512) => Self::Sha512(Sha512::new()),
+            (None, ChecksumAlgorithm::Xxh128) => Self::Xxh128(Box::new(Xxh3::new())),
+            (None, ChecksumAlgorithm::Xxh3) => Self::Xxh3(Box::new(Xxh3::new())),
+            (None, _) => Self::Xxh64(Xxh64::new(0)),
         }
     }
 
     fn update(&mut self, bytes: &[u8]) {
         match self {
             Self::Crc(hasher) => hasher.update(bytes),
+            Self::Md5(hasher) => hasher.update(bytes),
             Self::Sha1(hasher) => hasher.update(bytes),
             Self::Sha256(hasher) => hasher.update(bytes),
+            Self::Sha512(hasher) => hasher.update(bytes),
+            Self::Xxh128(hasher) | Self::Xxh3(hasher) => hasher.update(bytes),
+            Self::Xxh64(hasher) => hasher.update(bytes),
         }
     }
 
     fn finish(self, algorithm: ChecksumAlgorithm) -> Vec<u8> {
         match self {
             Self::Crc(hasher) => crc_bytes(algorithm, hasher.finalize()),
+            Self::Md5(hasher) => hasher.finalize().to_vec(),
             Self::Sha1(hasher) => hasher.finalize().to_vec(),
             Self::Sha256(hasher) => hasher.finalize().to_vec(),
+            Self::Sha512(hasher) => hasher.finalize().to_vec(),
+            Self::Xxh128(hasher) => hasher.digest128().to_be_bytes().to_vec(),
+            Self::Xxh3(hasher) => hasher.digest().to_be_bytes().to_vec(),
+            Self::Xxh64(hasher) => hasher.digest().to_be_bytes().to_vec(),
         }
     }
 }
@@ -75,17 +112,19 @@ fn crc_bytes(algorithm: ChecksumAlgorithm, value: u64) -> Vec<u8> {
 #[derive(Debug)]
 pub struct Hashes {
     md5: Md5,
-    checksums: Vec<(ChecksumAlgorithm, Hasher)>,
+    /// Without a hasher where it is the MD5 that is computed anyway.
+    checksums: Vec<(ChecksumAlgorithm, Option<Hasher>)>,
     len: u64,
 }
 
 impl Hashes {
     /// MD5, and each of `algorithms` once.
     pub fn new(algorithms: impl IntoIterator<Item = ChecksumAlgorithm>) -> Self {
-        let mut checksums: Vec<(ChecksumAlgorithm, Hasher)> = Vec::new();
+        let mut checksums: Vec<(ChecksumAlgorithm, Option<Hasher>)> = Vec::new();
         for algorithm in algorithms {
             if checksums.iter().all(|(a, _)| *a != algorithm) {
-                checksums.push((algorithm, Hasher::new(algorithm)));
+                let hasher = (algorithm != ChecksumAlgorithm::Md5).then(|| Hasher::new(algorithm));
+                checksums.push((algorithm, hasher));
             }
         }
         Self { md5: Md5::new(), checksums, len: 0 }
@@ -93,18 +132,17 @@ impl Hashes {
 
     /// What they come to.
     pub fn finish(self) -> Sums {
-        Sums {
-            md5: self.md5.finalize().into(),
-            checksums: self.checksums.into_iter().map(|(a, hasher)| (a, hasher.finish(a))).collect(),
-            len: self.len,
-        }
+        let md5: [u8; 16] = self.md5.finalize().into();
+        let value = |algorithm, hasher: Option<Hasher>| hasher.map_or(md5.to_vec(), |hasher| hasher.finish(algorithm));
+        let checksums = self.checksums.into_iter().map(|(a, hasher)| (a, value(a, hasher))).collect();
+        Sums { md5, checksums, len: self.len }
     }
 }
 
 impl Digest for Hashes {
     fn update(&mut self, bytes: &[u8]) {
         self.md5.update(bytes);
-        for (_, hasher) in &mut self.checksums {
+        for hasher in self.checksums.iter_mut().filter_map(|(_, hasher)| hasher.as_mut()) {
             hasher.update(bytes);
         }
         self.len += bytes.len() as u64;
@@ -172,6 +210,11 @@ pub fn appended_etag(before: &str, part: &Sums, count: u32) -> String {
     format!("{}-{count}", hex::encode(md5.finalize()))
 }
 
+/// Whether a text can be such a checksum, in base64.
+pub fn is_checksum(algorithm: ChecksumAlgorithm, text: &str) -> bool {
+    BASE64_STANDARD.decode(text).is_ok_and(|bytes| bytes.len() == checksum_len(algorithm))
+}
+
 /// Whether checksums of parts can be made one of the whole: that of a CRC can.
 pub fn combines(algorithm: ChecksumAlgorithm) -> bool {
     crc(algorithm).is_some()
@@ -220,12 +263,12 @@ pub fn default_type(algorithm: ChecksumAlgorithm) -> ChecksumType {
     }
 }
 
-/// Whether a multipart object can have a checksum of this type: CRC64NVME is always of the whole, the SHAs never.
+/// Whether a multipart object can have a checksum of this type: CRC64NVME is always of the whole, what is no CRC never.
 pub fn type_exists(algorithm: ChecksumAlgorithm, kind: ChecksumType) -> bool {
     match algorithm {
         ChecksumAlgorithm::Crc64Nvme => kind == ChecksumType::FullObject,
         ChecksumAlgorithm::Crc32 | ChecksumAlgorithm::Crc32c => true,
-        ChecksumAlgorithm::Sha1 | ChecksumAlgorithm::Sha256 => kind == ChecksumType::Composite,
+        _ => kind == ChecksumType::Composite,
     }
 }
 
@@ -241,7 +284,7 @@ mod tests {
         hashes.finish()
     }
 
-    /// Check values of the CRC catalogue and the usual tools for "123456789".
+    /// Check values of the CRC catalogue and the usual tools (`md5sum`, `sha512sum`, `xxhsum -H1`, `-H3` and `-H2`) for "123456789".
     #[test]
     fn known_values() {
         let sums = sums(b"123456789");
@@ -255,12 +298,45 @@ mod tests {
             hex_of(ChecksumAlgorithm::Sha256),
             "15e2b0d3c33891ebb0f1ef609ec419420c20e320ce94c65fbc8c3312448eb225"
         );
+        assert_eq!(hex_of(ChecksumAlgorithm::Md5), "25f9e794323b453885f5181f1b624d0b");
+        assert_eq!(
+            hex_of(ChecksumAlgorithm::Sha512),
+            "d9e6762dd1c8eaf6d61b3c6192fc408d4d6d5f1176d0c29169bc24e71c3f274ad27fcd5811b313d681f7e55ec02d73d499c95455b6b5bb503acf574fba8ffe85"
+        );
+        assert_eq!(hex_of(ChecksumAlgorithm::Xxh64), "8cb841db40e6ae83");
+        assert_eq!(hex_of(ChecksumAlgorithm::Xxh3), "72dcb18b67a17dff");
+        assert_eq!(hex_of(ChecksumAlgorithm::Xxh128), "33119477ede5dcd5e9716427681d5860");
+    }
+
+    /// The hashes of nothing that the xxHash project publishes, in the byte order that S3 has them in.
+    #[test]
+    fn hashes_of_nothing_are_big_endian() {
+        let none = sums(b"");
+        for (algorithm, hash) in [
+            (ChecksumAlgorithm::Xxh64, "ef46db3751d8e999"),
+            (ChecksumAlgorithm::Xxh3, "2d06800538d394c2"),
+            (ChecksumAlgorithm::Xxh128, "99aa06d3014798d86001c324468d497f"),
+        ] {
+            assert_eq!(hex::encode(BASE64_STANDARD.decode(none.checksum(algorithm).unwrap()).unwrap()), hash);
+        }
+    }
+
+    #[test]
+    fn each_checksum_is_as_long_as_its_kind_and_only_crcs_are_of_whole_multipart_objects() {
+        let sums = sums(b"x");
+        for algorithm in ChecksumAlgorithm::ALL {
+            let value = BASE64_STANDARD.decode(sums.checksum(algorithm).unwrap()).unwrap();
+            assert_eq!(value.len(), checksum_len(algorithm), "{algorithm:?}");
+            assert_eq!(type_exists(algorithm, ChecksumType::FullObject), combines(algorithm), "{algorithm:?}");
+            assert!(type_exists(algorithm, default_type(algorithm)));
+            assert_eq!(ChecksumAlgorithm::from_name(algorithm.name()), Some(algorithm));
+        }
     }
 
     #[test]
     fn a_composite_checksum_is_of_the_parts_checksums() {
         let parts = [sums(b"one"), sums(b"two")];
-        for algorithm in [ChecksumAlgorithm::Crc32, ChecksumAlgorithm::Sha256] {
+        for algorithm in ChecksumAlgorithm::ALL.into_iter().filter(|a| type_exists(*a, ChecksumType::Composite)) {
             let values: Vec<_> = parts.iter().map(|p| p.checksum(algorithm).unwrap()).collect();
             let joined: Vec<u8> = values.iter().flat_map(|v| BASE64_STANDARD.decode(v).unwrap()).collect();
             let expected = format!("{}-2", sums(&joined).checksum(algorithm).unwrap());

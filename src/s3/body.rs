@@ -12,7 +12,7 @@ use s3s::{S3Result, StdError, TrailingHeaders};
 use sync_wrapper::SyncStream;
 
 use super::error::invalid_request;
-use super::values::{ChecksumFields, algorithm, content_md5};
+use super::values::{algorithm, checksum_header, content_md5, several_checksums};
 use crate::chunks::{Body, BodyError, ReadStream};
 use crate::metadata::ChecksumAlgorithm;
 use crate::objects::{BodyProblem, Expected, LateChecksum};
@@ -26,13 +26,8 @@ pub(super) fn incoming(body: Option<StreamingBlob>) -> Body {
 }
 
 /// What the headers say of a body.
-pub(super) fn expected(
-    headers: &HeaderMap,
-    len: Option<i64>,
-    checksums: ChecksumFields,
-    trailers: Option<TrailingHeaders>,
-) -> S3Result<Expected> {
-    let checksum = checksums.single()?;
+pub(super) fn expected(headers: &HeaderMap, len: Option<i64>, trailers: Option<TrailingHeaders>) -> S3Result<Expected> {
+    let checksum = checksum_header(headers)?;
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     let late = match text("x-amz-trailer").map(|name| name.trim().to_ascii_lowercase()) {
         None => None,
@@ -51,9 +46,7 @@ pub(super) fn expected(
     let sdk = algorithm(text("x-amz-sdk-checksum-algorithm"))?;
     let sent = checksum.as_ref().map(|(a, _)| *a).or(late.as_ref().map(|(a, _)| *a));
     if checksum.is_some() && late.is_some() {
-        return Err(invalid_request(
-            "Expecting a single x-amz-checksum- header. Multiple checksum Types are not allowed.",
-        ));
+        return Err(several_checksums());
     }
     match (sdk, sent) {
         (Some(_), None) => {

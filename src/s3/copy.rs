@@ -8,13 +8,13 @@ use super::error::{from_objects, invalid_argument, not_implemented};
 use super::locking::lock_fields;
 use super::multipart::part_number;
 use super::values::{
-    ChecksumFields, algorithm, check_key, etag, etag_list, header_fields, millis, put_checksums, timestamp, version,
-    version_id, write_condition,
+    algorithm, check_key, etag, etag_list, header_fields, millis, put_checksum, timestamp, version, version_id,
+    write_condition,
 };
 use super::{Api, acl, identity, noted, tagging, values};
 use crate::metadata::{UploadId, VersionId, WriteCondition};
 use crate::objects::{CopyPartRequest, CopyRequest, Directive, ReadConditions};
-use crate::server::{Noted, NotedSource};
+use crate::server::{Descriptions, Noted, NotedSource};
 
 /// The source of a copy: bucket, key and version.
 fn source(source: &CopySource) -> S3Result<(String, String, Option<VersionId>)> {
@@ -100,13 +100,15 @@ pub(super) async fn copy_object(
         checksum_type: copied.checksum.as_ref().map(|c| c.kind.name().to_owned().into()),
         ..Default::default()
     };
-    put_checksums!(result, ChecksumFields::from_checksum(copied.checksum.as_ref()));
-    Ok(S3Response::new(CopyObjectOutput {
+    let more = copied.checksum.map(|checksum| put_checksum!(result, checksum.algorithm, checksum.value));
+    let mut response = S3Response::new(CopyObjectOutput {
         copy_object_result: Some(result),
         copy_source_version_id: version_id(copied.source_version.as_ref()),
         version_id: version_id(copied.version.as_ref()),
         ..Default::default()
-    }))
+    });
+    Descriptions::default().and("CopyObjectResult", more.into_iter().collect()).put(&mut response.extensions);
+    Ok(response)
 }
 
 /// `bytes=first-last`, both given, as S3 wants it here.
@@ -150,12 +152,14 @@ pub(super) async fn upload_part_copy(
         last_modified: Some(timestamp(part.modified)),
         ..Default::default()
     };
-    put_checksums!(result, ChecksumFields::from_checksum(part.checksum.as_ref()));
-    Ok(S3Response::new(UploadPartCopyOutput {
+    let more = part.checksum.map(|checksum| put_checksum!(result, checksum.algorithm, checksum.value));
+    let mut response = S3Response::new(UploadPartCopyOutput {
         copy_part_result: Some(result),
         copy_source_version_id: version_id(source_version.as_ref()),
         ..Default::default()
-    }))
+    });
+    Descriptions::default().and("CopyPartResult", more.into_iter().collect()).put(&mut response.extensions);
+    Ok(response)
 }
 
 #[cfg(test)]

@@ -233,7 +233,7 @@ pub(super) async fn list_objects_v2(
     };
     let mut response = S3Response::new(output);
     if described {
-        response.extensions.insert(Descriptions { of: "Contents", each: descriptions });
+        Descriptions::default().and("Contents", descriptions).put(&mut response.extensions);
     }
     Ok(response)
 }
@@ -323,7 +323,7 @@ pub(super) async fn list_object_versions(
     let mut response = S3Response::new(output);
     response.extensions.insert(order);
     if described {
-        response.extensions.insert(Descriptions { of: "Version", each: descriptions });
+        Descriptions::default().and("Version", descriptions).put(&mut response.extensions);
     }
     Ok(response)
 }

@@ -1,20 +1,20 @@
-//! CreateMultipartUpload, UploadPart, CompleteMultipartUpload, AbortMultipartUpload, ListParts.
+//! CreateMultipartUpload, UploadPart, AbortMultipartUpload, ListParts.
 
 use http::StatusCode;
 use s3s::dto::*;
 use s3s::{S3Request, S3Response, S3Result};
 
 use super::body::{expected, incoming};
-use super::error::{from_objects, invalid_argument, invalid_request, malformed_xml};
+use super::error::{from_objects, invalid_argument};
 use super::locking::lock_fields;
 use super::values::{
-    ChecksumFields, algorithm, check_key, checksum_type, etag, header_fields, page_limit, put_checksums, signed,
-    signed32, storage_class, take_checksums, timestamp, url_encode, version_id, write_condition,
+    algorithm, check_key, checksum_type, etag, header_fields, page_limit, put_checksum, put_checksum_header, signed,
+    signed32, storage_class, timestamp,
 };
-use super::{Api, acl, display_name, identity, noted, tagging};
+use super::{Api, acl, display_name, identity, tagging};
 use crate::metadata::{PartQuery, UploadId, UploadTemplate};
-use crate::objects::{CompletePart, CompleteRequest, PartRequest, StartUpload};
-use crate::server::OverTls;
+use crate::objects::{PartRequest, StartUpload};
+use crate::server::Descriptions;
 
 /// 1 to 10,000.
 pub(super) fn part_number(number: i32) -> S3Result<u32> {
@@ -68,82 +68,21 @@ pub(super) async fn upload_part(
     api: &Api,
     request: S3Request<UploadPartInput>,
 ) -> S3Result<S3Response<UploadPartOutput>> {
-    let S3Request { mut input, headers, trailing_headers, .. } = request;
+    let S3Request { input, headers, trailing_headers, .. } = request;
     check_key(&input.key)?;
-    let checksums = take_checksums!(input);
     let part = PartRequest {
         bucket: input.bucket,
         key: input.key,
         upload: UploadId(input.upload_id),
         number: part_number(input.part_number)?,
-        expected: expected(&headers, input.content_length, checksums, trailing_headers)?,
+        expected: expected(&headers, input.content_length, trailing_headers)?,
         body: incoming(input.body),
     };
     let part = api.store.put_part(part).await.map_err(from_objects)?;
-    let mut output = UploadPartOutput { e_tag: Some(etag(&part.etag)), ..Default::default() };
-    put_checksums!(output, ChecksumFields::from_checksum(part.checksum.as_ref()));
-    Ok(S3Response::new(output))
-}
-
-pub(super) async fn complete_multipart_upload(
-    api: &Api,
-    request: S3Request<CompleteMultipartUploadInput>,
-) -> S3Result<S3Response<CompleteMultipartUploadOutput>> {
-    let noted = noted(&request);
-    let S3Request { mut input, headers, extensions, .. } = request;
-    check_key(&input.key)?;
-    let named = input.multipart_upload.take().and_then(|upload| upload.parts).filter(|parts| !parts.is_empty());
-    let mut parts = Vec::new();
-    for mut part in named.ok_or_else(malformed_xml)? {
-        let (Some(tag), Some(number)) = (part.e_tag.take(), part.part_number) else { return Err(malformed_xml()) };
-        parts.push(CompletePart {
-            number: part_number(number)?,
-            etag: tag.into_value(),
-            checksums: take_checksums!(part).into_list(),
-        });
-    }
-    let location = location(OverTls::scheme(&extensions), &headers, &input.bucket, &input.key);
-    let complete = CompleteRequest {
-        bucket: input.bucket.clone(),
-        key: input.key.clone(),
-        upload: UploadId(input.upload_id.clone()),
-        parts,
-        checksum: take_checksums!(input).single()?,
-        kind: checksum_type(input.checksum_type.as_ref().map(ChecksumType::as_str))?,
-        size: match input.mpu_object_size {
-            None => None,
-            Some(size) => Some(u64::try_from(size).map_err(|_| {
-                invalid_request("Value for x-amz-mp-object-size header is less than zero or is not valid.")
-            })?),
-        },
-        condition: write_condition(&headers, input.if_match.as_ref(), input.if_none_match.as_ref())?,
-    };
-    let done = api.store.complete_upload(complete).await.map_err(from_objects)?;
-    if let Some(noted) = noted {
-        noted.object(&input.key, done.size);
-    }
-    let mut output = CompleteMultipartUploadOutput {
-        bucket: Some(input.bucket),
-        key: Some(input.key),
-        e_tag: Some(etag(&done.etag)),
-        location: Some(location),
-        checksum_type: done.checksum.as_ref().map(|c| c.kind.name().to_owned().into()),
-        version_id: version_id(done.version.as_ref()),
-        ..Default::default()
-    };
-    put_checksums!(output, ChecksumFields::from_checksum(done.checksum.as_ref()));
-    Ok(S3Response::new(output))
-}
-
-/// Where the completed object is, by the name under which the client reached us.
-fn location(scheme: &str, headers: &http::HeaderMap, bucket: &str, key: &str) -> String {
-    let host = headers.get(http::header::HOST).and_then(|host| host.to_str().ok()).unwrap_or("localhost");
-    let key = url_encode(key);
-    if host.starts_with(&format!("{bucket}.")) {
-        format!("{scheme}://{host}/{key}")
-    } else {
-        format!("{scheme}://{host}/{bucket}/{key}")
-    }
+    let output = UploadPartOutput { e_tag: Some(etag(&part.etag)), ..Default::default() };
+    let mut response = S3Response::new(output);
+    put_checksum_header(&mut response.headers, part.checksum.as_ref());
+    Ok(response)
 }
 
 pub(super) async fn abort_multipart_upload(
@@ -189,10 +128,11 @@ pub(super) async fn list_parts(api: &Api, request: S3Request<ListPartsInput>) ->
             ..Default::default()
         };
         // Only what the upload was announced with is the client's business.
-        let shown = part.checksum.as_ref().filter(|checksum| Some(checksum.algorithm) == algorithm);
-        put_checksums!(entry, ChecksumFields::from_checksum(shown));
-        entry
+        let shown = part.checksum.filter(|checksum| Some(checksum.algorithm) == algorithm);
+        let more = shown.map(|checksum| put_checksum!(entry, checksum.algorithm, checksum.value)).unwrap_or_default();
+        (entry, more)
     });
+    let (parts, more): (Vec<_>, Vec<_>) = parts.unzip();
     let output = ListPartsOutput {
         bucket: Some(input.bucket),
         key: Some(input.key),
@@ -205,9 +145,11 @@ pub(super) async fn list_parts(api: &Api, request: S3Request<ListPartsInput>) ->
         max_parts: Some(signed32(limit)),
         part_number_marker: Some(signed32(after)),
         next_part_number_marker: next,
-        parts: Some(parts.collect()),
+        parts: Some(parts),
         storage_class: Some(StorageClass::from_static(upload.template.storage_class.name())),
         ..Default::default()
     };
-    Ok(S3Response::new(output))
+    let mut response = S3Response::new(output);
+    Descriptions::default().and("Part", more).put(&mut response.extensions);
+    Ok(response)
 }

@@ -10,16 +10,17 @@ use super::error::{from_metadata, from_objects, invalid_argument, invalid_reques
 use super::locking::{lock_fields, put_lock};
 use super::rename::{Renames, rename_object};
 use super::values::{
-    self, ChecksumFields, check_key, etag, etag_list, header_fields, millis, page_limit, put_checksums, signed,
-    signed32, take_checksums, timestamp, version, version_id, write_condition,
+    self, check_key, etag, etag_list, header_fields, millis, page_limit, put_checksum, put_checksum_header, signed,
+    signed32, timestamp, version, version_id, write_condition,
 };
 use super::{Api, acl, identity, noted, snowball, tagging};
 use crate::events::EventName;
 use crate::metadata::{
     self, ChecksumType as Kind, DeleteKey, Deleted, PartQuery, ReadRange, VersionId, WriteCondition,
 };
+use crate::objects::digest::{combines, is_checksum};
 use crate::objects::{self, Attributes, DeleteRequest, GetRequest, Got, PutRequest, ReadConditions};
-use crate::server::NotedDelete;
+use crate::server::{Descriptions, NotedDelete};
 
 /// Keys that one DeleteObjects may name.
 const MAX_DELETE: usize = 1000;
@@ -39,7 +40,6 @@ pub(super) async fn put_object(api: &Api, request: S3Request<PutObjectInput>) ->
     let S3Request { mut input, headers, trailing_headers, .. } = request;
     check_key(&input.key)?;
     let storage_class = values::storage_class(input.storage_class.as_ref())?.unwrap_or_default();
-    let checksums = take_checksums!(input);
     let lock = lock_fields!(input, api.store.clock().now())?;
     let condition = write_condition(&headers, input.if_match.as_ref(), input.if_none_match.as_ref())?;
     let (owner, acl) = acl::of_new_object(api, &who, &input.bucket, &headers).await?;
@@ -54,7 +54,7 @@ pub(super) async fn put_object(api: &Api, request: S3Request<PutObjectInput>) ->
         lock,
         acl,
         storage_class,
-        expected: expected(&headers, input.content_length, checksums, trailing_headers)?,
+        expected: expected(&headers, input.content_length, trailing_headers)?,
         body: incoming(input.body),
     };
     let stored = match offset {
@@ -65,15 +65,15 @@ pub(super) async fn put_object(api: &Api, request: S3Request<PutObjectInput>) ->
     if let Some(noted) = noted {
         noted.object(&input.key, stored.size);
     }
-    let mut output = PutObjectOutput {
+    let mut response = S3Response::new(PutObjectOutput {
         e_tag: Some(etag(&stored.etag)),
         size: offset.map(|_| signed(stored.size)),
         version_id: version_id(stored.version.as_ref()),
+        checksum_type: stored.checksum.as_ref().map(|c| c.kind.name().to_owned().into()),
         ..Default::default()
-    };
-    output.checksum_type = stored.checksum.as_ref().map(|c| c.kind.name().to_owned().into());
-    put_checksums!(output, ChecksumFields::from_checksum(stored.checksum.as_ref()));
-    Ok(S3Response::new(output))
+    });
+    put_checksum_header(&mut response.headers, stored.checksum.as_ref());
+    Ok(response)
 }
 
 /// `x-amz-write-offset-bytes`
@@ -116,13 +116,15 @@ fn conditions(
     }
 }
 
-/// The checksum to show with what was read: the object's with all of it, the part's with a part, none with a range.
+/// The checksum to show with what was read: the object's with all of it, the part's with a part of those that it is composed of, none with a range.
 fn shown_checksum(got: &Got, mode: Option<&ChecksumMode>) -> Option<metadata::Checksum> {
     let checksum = got.object.checksum.clone().filter(|_| mode.is_some_and(|mode| mode.as_str() == "ENABLED"))?;
     match &got.part {
-        Some(part) if got.object.parts.is_some() => {
+        Some(part) if checksum.kind == Kind::Composite => {
             Some(metadata::Checksum { value: part.checksum.clone()?, ..checksum })
         }
+        // As at S3. A copy may have been given another algorithm than its parts.
+        Some(_) if got.object.parts.is_some_and(|count| count > 1) => None,
         None if got.partial => None,
         _ => Some(checksum),
     }
@@ -140,16 +142,16 @@ fn content_range(got: &Got) -> Option<String> {
 
 /// The fields that GetObject's and HeadObject's answers share.
 macro_rules! describe {
-    ($output:ident, $got:expr, $input:expr) => {{
+    ($output:ident, $got:expr, $input:expr, $checksum:expr) => {{
         let (got, input) = (&$got, &$input);
-        let checksum = shown_checksum(got, input.checksum_mode.as_ref());
+        let checksum: Option<&metadata::Checksum> = $checksum;
         let headers = &got.object.headers;
         let over = |asked: &Option<String>, stored: &Option<String>| asked.clone().or_else(|| stored.clone());
         let default_type = || Some(DEFAULT_TYPE.to_owned());
         let mut output = $output {
             accept_ranges: Some("bytes".into()),
             cache_control: over(&input.response_cache_control, &headers.cache_control),
-            checksum_type: checksum.as_ref().map(|c| c.kind.name().to_owned().into()),
+            checksum_type: checksum.map(|c| c.kind.name().to_owned().into()),
             content_disposition: over(&input.response_content_disposition, &headers.content_disposition),
             content_encoding: over(&input.response_content_encoding, &headers.content_encoding),
             content_language: over(&input.response_content_language, &headers.content_language),
@@ -167,7 +169,6 @@ macro_rules! describe {
             ..Default::default()
         };
         put_lock!(output, got.object.lock);
-        put_checksums!(output, ChecksumFields::from_checksum(checksum.as_ref()));
         output
     }};
 }
@@ -207,10 +208,13 @@ pub(super) async fn get_object(api: &Api, request: S3Request<GetObjectInput>) ->
     let size = got.object.size;
     api.store.tell_of_read(EventName::AccessedGet, &input.bucket, &input.key, size, got.version.as_ref());
     veil(authorize::authority(&request.extensions)?, &mut got);
-    let mut output = describe!(GetObjectOutput, got, input);
+    let checksum = shown_checksum(&got, input.checksum_mode.as_ref());
+    let mut output = describe!(GetObjectOutput, got, input, checksum.as_ref());
     output.tag_count = Some(signed32(got.object.tags.len())).filter(|count| *count > 0);
     output.body = Some(outgoing(got.body, got.range.end - got.range.start));
-    Ok(S3Response::new(output))
+    let mut response = S3Response::new(output);
+    put_checksum_header(&mut response.headers, checksum.as_ref());
+    Ok(response)
 }
 
 pub(super) async fn head_object(
@@ -237,9 +241,11 @@ pub(super) async fn head_object(
     let size = got.object.size;
     api.store.tell_of_read(EventName::AccessedHead, &input.bucket, &input.key, size, got.version.as_ref());
     veil(authorize::authority(&request.extensions)?, &mut got);
-    let output = describe!(HeadObjectOutput, got, input);
+    let checksum = shown_checksum(&got, input.checksum_mode.as_ref());
+    let output = describe!(HeadObjectOutput, got, input, checksum.as_ref());
     let partial = got.partial;
     let mut response = S3Response::new(output);
+    put_checksum_header(&mut response.headers, checksum.as_ref());
     if !got.object.tags.is_empty() {
         response.headers.insert("x-amz-tagging-count", HeaderValue::from(got.object.tags.len()));
     }
@@ -440,39 +446,48 @@ pub(super) async fn get_object_attributes(
     output.e_tag = wants("ETag").then(|| etag(&object.etag));
     output.object_size = wants("ObjectSize").then(|| signed(object.size));
     output.storage_class = wants("StorageClass").then(|| StorageClass::from_static(object.storage_class.name()));
+    let mut descriptions = Descriptions::default();
     if let Some(checksum) = object.checksum.as_ref().filter(|_| wants("Checksum")) {
         let mut shown = Checksum { checksum_type: Some(checksum.kind.name().to_owned().into()), ..Default::default() };
-        put_checksums!(shown, ChecksumFields::from_checksum(Some(checksum)));
+        // S3 leaves out of how many parts it is, which it shows everywhere else.
+        let value = checksum.value.split('-').next().unwrap_or_default().to_owned();
+        let more = put_checksum!(shown, checksum.algorithm, value);
+        descriptions = descriptions.and("Checksum", vec![more]);
         output.checksum = Some(shown);
     }
     if let Some(page) = parts {
         let mut shown =
             GetObjectAttributesParts { total_parts_count: Some(signed32(page.total)), ..Default::default() };
         // S3 lists the parts themselves only where each has a checksum of its own.
-        if object
-            .checksum
-            .as_ref()
-            .is_some_and(|c| c.kind == Kind::Composite || page.parts.iter().all(|p| p.checksum.is_some()))
-        {
+        if object.checksum.as_ref().is_some_and(|c| {
+            let has =
+                |part: &metadata::ObjectPart| part.checksum.as_ref().is_some_and(|sum| is_checksum(c.algorithm, sum));
+            c.kind == Kind::Composite || (combines(c.algorithm) && page.parts.iter().all(has))
+        }) {
             shown.is_truncated = Some(page.truncated);
             shown.max_parts = Some(signed32(limit));
             shown.part_number_marker = Some(signed32(after));
             shown.next_part_number_marker = page.parts.last().map(|part| signed32(part.number));
             let algorithm = object.checksum.as_ref().map(|c| c.algorithm);
             let parts = page.parts.into_iter().map(|part| {
+                let mut more = String::new();
                 let mut entry = ObjectPart {
                     part_number: Some(signed32(part.number)),
                     size: Some(signed(part.size)),
                     ..Default::default()
                 };
                 if let (Some(algorithm), Some(value)) = (algorithm, part.checksum) {
-                    put_checksums!(entry, ChecksumFields::of(algorithm, value));
+                    more = put_checksum!(entry, algorithm, value);
                 }
-                entry
+                (entry, more)
             });
-            shown.parts = Some(parts.collect());
+            let (parts, more) = parts.unzip();
+            descriptions = descriptions.and("Part", more);
+            shown.parts = Some(parts);
         }
         output.object_parts = Some(shown);
     }
-    Ok(S3Response::new(output))
+    let mut response = S3Response::new(output);
+    descriptions.put(&mut response.extensions);
+    Ok(response)
 }

@@ -17,9 +17,7 @@ use super::body::{expected, incoming};
 use super::error::{from_objects, invalid_argument, not_implemented, s3_error};
 use super::locking::lock_fields;
 use super::post::VerifiedForm;
-use super::values::{
-    ChecksumFields, HeaderFields, check_key, etag, put_checksums, storage_class, take_checksums, write_condition,
-};
+use super::values::{HeaderFields, check_key, etag, put_checksum_header, storage_class, write_condition};
 use super::{Api, acl, identity, noted};
 use crate::access::acl::Acl;
 use crate::metadata::{ChecksumAlgorithm, Headers, ObjectLock, StorageClass, Tags, WriteCondition};
@@ -111,8 +109,7 @@ pub(super) async fn extract(api: &Api, request: S3Request<PutObjectInput>) -> S3
         bucket: input.bucket,
     };
     api.store.bucket(&destination.bucket).await.map_err(from_objects)?;
-    let checksums = take_checksums!(input);
-    let expected = expected(&headers, input.content_length, checksums, trailing_headers)?;
+    let expected = expected(&headers, input.content_length, trailing_headers)?;
     expected.check_ahead().map_err(from_objects)?;
     let archive = Archive::open(expected.hold(incoming(input.body)), expected.hashes(None)).map_err(from_objects)?;
     let storing = Storing {
@@ -128,9 +125,10 @@ pub(super) async fn extract(api: &Api, request: S3Request<PutObjectInput>) -> S3
     if let Some(noted) = noted {
         noted.object(&input.key, sums.len);
     }
-    let mut output = PutObjectOutput { e_tag: Some(etag(&sums.etag())), ..Default::default() };
-    put_checksums!(output, ChecksumFields::from_checksum(checksum.as_ref()));
-    Ok(S3Response::new(output))
+    let output = PutObjectOutput { e_tag: Some(etag(&sums.etag())), ..Default::default() };
+    let mut response = S3Response::new(output);
+    put_checksum_header(&mut response.headers, checksum.as_ref());
+    Ok(response)
 }
 
 impl Storing {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use http::HeaderMap;
+use http::{HeaderMap, HeaderValue};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use s3s::dto::{ETag, ETagCondition, Timestamp, TimestampFormat};
 use s3s::{S3Error, S3Result};
@@ -177,11 +177,12 @@ pub(super) fn refuse_unbuilt_headers(headers: &HeaderMap, operation: &str) -> S3
         return Err(not_implemented(header));
     }
     // A checksum that nobody compares is worse than none.
-    const CHECKSUMS: [&str; 8] = ["algorithm", "crc32", "crc32c", "crc64nvme", "mode", "sha1", "sha256", "type"];
+    let known =
+        |name: &str| matches!(name, "algorithm" | "mode" | "type") || ChecksumAlgorithm::from_name(name).is_some();
     let trailer =
         headers.get("x-amz-trailer").and_then(|name| name.to_str().ok()).map(|name| name.trim().to_ascii_lowercase());
     let names = headers.keys().map(|name| name.as_str()).chain(trailer.as_deref());
-    if names.filter_map(|name| name.strip_prefix("x-amz-checksum-")).any(|name| !CHECKSUMS.contains(&name)) {
+    if names.filter_map(|name| name.strip_prefix("x-amz-checksum-")).any(|name| !known(name)) {
         return Err(invalid_request("The algorithm type you specified in x-amz-checksum- header is invalid."));
     }
     Ok(())
@@ -244,7 +245,7 @@ pub(super) fn force_delete(headers: &HeaderMap) -> S3Result<bool> {
 pub(super) fn algorithm(name: Option<&str>) -> S3Result<Option<ChecksumAlgorithm>> {
     let Some(name) = name else { return Ok(None) };
     ChecksumAlgorithm::from_name(name).map(Some).ok_or_else(|| {
-        invalid_request("Checksum algorithm provided is unsupported. Please try again with any of the valid types: [CRC32, CRC32C, CRC64NVME, SHA1, SHA256]")
+        invalid_request("Checksum algorithm provided is unsupported. Please try again with any of the valid types: [CRC32, CRC32C, CRC64NVME, MD5, SHA1, SHA256, SHA512, XXHASH128, XXHASH3, XXHASH64]")
     })
 }
 
@@ -256,82 +257,74 @@ pub(super) fn checksum_type(name: Option<&str>) -> S3Result<Option<ChecksumType>
         .ok_or_else(|| invalid_request("Value for x-amz-checksum-type header is invalid."))
 }
 
-/// The five checksum fields that so many of S3's structures have.
-#[derive(Debug, Default)]
-pub(super) struct ChecksumFields {
-    pub(super) crc32: Option<String>,
-    pub(super) crc32c: Option<String>,
-    pub(super) crc64nvme: Option<String>,
-    pub(super) sha1: Option<String>,
-    pub(super) sha256: Option<String>,
-}
-
-impl ChecksumFields {
-    /// A value under its algorithm's name.
-    pub(super) fn of(algorithm: ChecksumAlgorithm, value: String) -> Self {
-        let mut fields = Self::default();
-        *match algorithm {
-            ChecksumAlgorithm::Crc32 => &mut fields.crc32,
-            ChecksumAlgorithm::Crc32c => &mut fields.crc32c,
-            ChecksumAlgorithm::Crc64Nvme => &mut fields.crc64nvme,
-            ChecksumAlgorithm::Sha1 => &mut fields.sha1,
-            ChecksumAlgorithm::Sha256 => &mut fields.sha256,
-        } = Some(value);
-        fields
-    }
-
-    /// The same of an object's checksum, if it has one.
-    pub(super) fn from_checksum(checksum: Option<&Checksum>) -> Self {
-        checksum.map(|c| Self::of(c.algorithm, c.value.clone())).unwrap_or_default()
-    }
-
-    /// All that are set.
-    pub(super) fn into_list(self) -> Vec<(ChecksumAlgorithm, String)> {
-        let Self { crc32, crc32c, crc64nvme, sha1, sha256 } = self;
-        let all = [
-            (ChecksumAlgorithm::Crc32, crc32),
-            (ChecksumAlgorithm::Crc32c, crc32c),
-            (ChecksumAlgorithm::Crc64Nvme, crc64nvme),
-            (ChecksumAlgorithm::Sha1, sha1),
-            (ChecksumAlgorithm::Sha256, sha256),
-        ];
-        all.into_iter().filter_map(|(algorithm, value)| Some((algorithm, value?))).collect()
-    }
-
-    /// The only one; more than one in a request's headers is an error.
-    pub(super) fn single(self) -> S3Result<Option<(ChecksumAlgorithm, String)>> {
-        let mut all = self.into_list();
-        let one = all.pop();
-        if all.is_empty() {
-            Ok(one)
-        } else {
-            Err(invalid_request("Expecting a single x-amz-checksum- header. Multiple checksum Types are not allowed."))
+/// `x-amz-checksum-*` of a request, base64, from the headers themselves: s3s knows those of five algorithms, and to it an empty one is none.
+/// More than one is an error.
+pub(super) fn checksum_header(headers: &HeaderMap) -> S3Result<Option<(ChecksumAlgorithm, String)>> {
+    let mut found = None;
+    for algorithm in ChecksumAlgorithm::ALL {
+        for value in headers.get_all(checksum_name(algorithm)) {
+            let value = String::from_utf8_lossy(value.as_bytes()).into_owned();
+            if found.replace((algorithm, value)).is_some() {
+                return Err(several_checksums());
+            }
         }
     }
+    Ok(found)
 }
 
-/// Moves the five checksum fields out of any of s3s's structures.
-macro_rules! take_checksums {
-    ($from:expr) => {
-        $crate::s3::values::ChecksumFields {
-            crc32: $from.checksum_crc32.take(),
-            crc32c: $from.checksum_crc32c.take(),
-            crc64nvme: $from.checksum_crc64nvme.take(),
-            sha1: $from.checksum_sha1.take(),
-            sha256: $from.checksum_sha256.take(),
+/// What is wrong with a request that has more than one checksum.
+pub(super) fn several_checksums() -> S3Error {
+    invalid_request("Expecting a single x-amz-checksum- header. Multiple checksum Types are not allowed.")
+}
+
+/// Shows a checksum in an answer's header.
+pub(super) fn put_checksum_header(headers: &mut HeaderMap, checksum: Option<&Checksum>) {
+    if let Some(checksum) = checksum
+        && let Ok(value) = HeaderValue::from_str(&checksum.value)
+    {
+        headers.insert(checksum_name(checksum.algorithm), value);
+    }
+}
+
+fn checksum_name(algorithm: ChecksumAlgorithm) -> &'static str {
+    match algorithm {
+        ChecksumAlgorithm::Crc32 => "x-amz-checksum-crc32",
+        ChecksumAlgorithm::Crc32c => "x-amz-checksum-crc32c",
+        ChecksumAlgorithm::Crc64Nvme => "x-amz-checksum-crc64nvme",
+        ChecksumAlgorithm::Md5 => "x-amz-checksum-md5",
+        ChecksumAlgorithm::Sha1 => "x-amz-checksum-sha1",
+        ChecksumAlgorithm::Sha256 => "x-amz-checksum-sha256",
+        ChecksumAlgorithm::Sha512 => "x-amz-checksum-sha512",
+        ChecksumAlgorithm::Xxh128 => "x-amz-checksum-xxhash128",
+        ChecksumAlgorithm::Xxh3 => "x-amz-checksum-xxhash3",
+        ChecksumAlgorithm::Xxh64 => "x-amz-checksum-xxhash64",
+    }
+}
+
+/// The name of a checksum's element.
+pub(super) fn checksum_element(algorithm: ChecksumAlgorithm) -> String {
+    format!("Checksum{}", algorithm.name())
+}
+
+/// Puts the value of a checksum into any of s3s's structures that are elements; answers XML for what they have no field for, or nothing.
+macro_rules! put_checksum {
+    ($into:expr, $algorithm:expr, $value:expr) => {{
+        use $crate::metadata::ChecksumAlgorithm as Algorithm;
+        let (algorithm, value): (Algorithm, String) = ($algorithm, $value);
+        let field = match algorithm {
+            Algorithm::Crc32 => Some(&mut $into.checksum_crc32),
+            Algorithm::Crc32c => Some(&mut $into.checksum_crc32c),
+            Algorithm::Crc64Nvme => Some(&mut $into.checksum_crc64nvme),
+            Algorithm::Sha1 => Some(&mut $into.checksum_sha1),
+            Algorithm::Sha256 => Some(&mut $into.checksum_sha256),
+            Algorithm::Md5 | Algorithm::Sha512 | Algorithm::Xxh128 | Algorithm::Xxh3 | Algorithm::Xxh64 => None,
+        };
+        let mut xml = String::new();
+        match field {
+            Some(field) => *field = Some(value),
+            None => $crate::server::element(&mut xml, &$crate::s3::values::checksum_element(algorithm), &value),
         }
-    };
-}
-
-/// Puts [`ChecksumFields`] into any of s3s's structures.
-macro_rules! put_checksums {
-    ($into:expr, $fields:expr) => {{
-        let fields: $crate::s3::values::ChecksumFields = $fields;
-        $into.checksum_crc32 = fields.crc32;
-        $into.checksum_crc32c = fields.crc32c;
-        $into.checksum_crc64nvme = fields.crc64nvme;
-        $into.checksum_sha1 = fields.sha1;
-        $into.checksum_sha256 = fields.sha256;
+        xml
     }};
 }
 
@@ -351,7 +344,7 @@ macro_rules! header_fields {
     };
 }
 
-pub(super) use {header_fields, put_checksums, take_checksums};
+pub(super) use {header_fields, put_checksum};
 
 /// Keys and prefixes as `encoding-type=url` has them: percent-encoded, but not `/`.
 pub(super) fn url_encode(text: &str) -> String {

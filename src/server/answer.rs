@@ -45,17 +45,14 @@ pub(super) fn complete(
         *response.body_mut() = Body::from(xml);
         response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/xml"));
         response.extensions_mut().insert(ErrorCode(refusal.code));
-    } else if asked.attributes
-        && let Some(xml) = xml(&response)
-    {
-        *response.body_mut() = Body::from(bare_etag(&String::from_utf8_lossy(&xml)).into_owned());
-    } else if (descriptions.is_some() || order.is_some())
+    } else if (asked.attributes || descriptions.is_some() || order.is_some())
         && let Some(xml) = xml(&response)
     {
         let xml = String::from_utf8_lossy(&xml);
         let described = descriptions.map_or(Cow::Borrowed(&*xml), |descriptions| descriptions.apply(&xml));
-        let ordered = order.map_or(Cow::Borrowed(&*described), |order| order.apply(&described)).into_owned();
-        *response.body_mut() = Body::from(ordered);
+        let ordered = order.map_or(Cow::Borrowed(&*described), |order| order.apply(&described));
+        let bare = if asked.attributes { bare_etag(&ordered) } else { Cow::Borrowed(&*ordered) }.into_owned();
+        *response.body_mut() = Body::from(bare);
     }
     response
 }

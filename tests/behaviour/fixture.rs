@@ -18,6 +18,8 @@ use ninefold::objects::{PackConfig, Store};
 use ninefold::s3::Api;
 use ninefold::s3::auth::Auth;
 use ninefold::s3::guard::Guard;
+use ninefold::s3::host::Domains;
+use ninefold::s3::routes::Routes;
 use ninefold::volumes::IoConfig;
 use s3s::service::{S3Service, S3ServiceBuilder};
 use tempfile::TempDir;
@@ -166,9 +168,12 @@ impl Door {
         let root = RootCredentials { access_key: "ROOTUSER".into(), secret_key: Secret::new(SECRET) };
         let directory = Directory::new(&root, deployment);
         directory.replace(known);
-        let mut builder = S3ServiceBuilder::new(Api::new(store.clone(), "us-east-1", directory.clone()));
+        let api = Api::new(store.clone(), "us-east-1", directory.clone());
+        let guard = Guard::new(directory.clone(), "us-east-1", Arc::new(store.clone()));
+        let mut builder = S3ServiceBuilder::new(api.clone());
         builder.set_auth(Auth(directory.clone()));
-        builder.set_access(Guard::new(directory.clone(), "us-east-1", Arc::new(store.clone())));
+        builder.set_access(guard.clone());
+        builder.set_route(Routes::new(api, guard, Domains::default()));
         Self(builder.build(), directory)
     }
 

@@ -16,6 +16,7 @@ mod attacks;
 mod bucket_logs;
 mod buckets;
 mod check;
+mod checksums;
 mod copying;
 mod cors;
 mod faults;

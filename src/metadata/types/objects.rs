@@ -55,17 +55,43 @@ pub enum ChecksumAlgorithm {
     /// CRC-64/NVME.
     #[serde(rename = "CRC64NVME")]
     Crc64Nvme,
+    /// MD5.
+    #[serde(rename = "MD5")]
+    Md5,
     /// SHA-1.
     #[serde(rename = "SHA1")]
     Sha1,
     /// SHA-256.
     #[serde(rename = "SHA256")]
     Sha256,
+    /// SHA-512.
+    #[serde(rename = "SHA512")]
+    Sha512,
+    /// XXH3, 128 bits.
+    #[serde(rename = "XXHASH128")]
+    Xxh128,
+    /// XXH3, 64 bits.
+    #[serde(rename = "XXHASH3")]
+    Xxh3,
+    /// XXH64.
+    #[serde(rename = "XXHASH64")]
+    Xxh64,
 }
 
 impl ChecksumAlgorithm {
     /// All of them.
-    pub const ALL: [Self; 5] = [Self::Crc32, Self::Crc32c, Self::Crc64Nvme, Self::Sha1, Self::Sha256];
+    pub const ALL: [Self; 10] = [
+        Self::Crc32,
+        Self::Crc32c,
+        Self::Crc64Nvme,
+        Self::Md5,
+        Self::Sha1,
+        Self::Sha256,
+        Self::Sha512,
+        Self::Xxh128,
+        Self::Xxh3,
+        Self::Xxh64,
+    ];
 
     /// S3's name, as in `x-amz-checksum-algorithm` and in SQL.
     pub fn name(self) -> &'static str {
@@ -73,8 +99,13 @@ impl ChecksumAlgorithm {
             Self::Crc32 => "CRC32",
             Self::Crc32c => "CRC32C",
             Self::Crc64Nvme => "CRC64NVME",
+            Self::Md5 => "MD5",
             Self::Sha1 => "SHA1",
             Self::Sha256 => "SHA256",
+            Self::Sha512 => "SHA512",
+            Self::Xxh128 => "XXHASH128",
+            Self::Xxh3 => "XXHASH3",
+            Self::Xxh64 => "XXHASH64",
         }
     }
 
