@@ -25,6 +25,7 @@ use crate::access::query::Query;
 use crate::access::version2;
 use crate::access::{Directory, Identity, KeyError, Resources, Secret};
 use crate::clock::Clock;
+use crate::limits::Passage;
 use crate::s3::post::VerifiedForm;
 use crate::s3::rename::Renames;
 use crate::server::{HoistedHeaders, LengthUnknown, Noted, OverTls, Preflight, Refusal, Version2Verified, WebsiteRead};
@@ -467,6 +468,11 @@ impl Guard {
 
     async fn check_asked(&self, cx: &mut impl Asked) -> S3Result<()> {
         let Known { operation, who, query, claims, form } = self.examine(cx).map_err(|refusal| s3_error(&refusal))?;
+        // Only now is it more than a claim: whoever names a key that he does not have uses nothing of it up.
+        let passage = cx.extensions_mut().get::<Passage>().cloned();
+        if let Some(passage) = &passage {
+            passage.charge_key(&who.access_key).map_err(|over| s3_error(&over.into()))?;
+        }
         self.directory.note_use(&who.access_key);
         admit(cx, who.clone());
         let (peer, tls) = (cx.extensions_mut().get().copied(), cx.extensions_mut().get::<OverTls>().cloned());
@@ -482,6 +488,10 @@ impl Guard {
             now: Clock::system().now(),
         };
         let Allowed { authority, pending, concealed } = self.authorizer.authorize(&who, &lines).await?;
+        // Not by those whom the bucket does not let in.
+        if let (Some(passage), Some(bucket)) = (&passage, cx.s3_path().get_bucket_name()) {
+            passage.charge_bucket(bucket).map_err(|over| s3_error(&over.into()))?;
+        }
         if UPLOADS.contains(&&*operation) && cx.extensions_mut().get::<LengthUnknown>().is_some() {
             return Err(s3_error(&Refusal::new(StatusCode::LENGTH_REQUIRED, "MissingContentLength")));
         }
@@ -506,6 +516,7 @@ pub fn s3_error(refusal: &Refusal) -> S3Error {
     error.set_status_code(refusal.status);
     let mut headers = HeaderMap::new();
     refusal.details.put(&mut headers);
+    refusal.put_headers(&mut headers);
     error.set_headers(headers);
     error
 }

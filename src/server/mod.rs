@@ -3,10 +3,11 @@
 //! The way of a request through [`Gateway::call`]:
 //!
 //! ```text
-//! connection   accept, TLS, limits, time-outs                         serve, tls, connection
+//! connection   accept, TLS, limits, time-outs                         serve, tls, connection, streams
 //!  └ id, log   an id for log and client; one line at the end, and
 //!              one in the log of the bucket                           request_id, access_log, bucket_log
 //!     └ way      whose answer it is; S3's and pages' are counted      minio::count, target
+//!        ├ limits   503 for who goes too fast, and where too much runs   crate::limits
 //!        ├ health   /health, /minio/health, /minio/v2/metrics         health, minio
 //!        └ cors     preflights; headers for pages of other origins    cors, target, buckets
 //!           ├ website   under hosts of websites: pages for anybody,
@@ -40,6 +41,7 @@ mod request_id;
 mod screen;
 mod serve;
 mod spool;
+mod streams;
 mod target;
 mod tls;
 mod version_order;
@@ -69,6 +71,7 @@ use crate::access::version2;
 use crate::access::{Directory, Resources};
 use crate::bucket_logs::BucketLogs;
 use crate::clock::{Clock, random_bytes};
+use crate::limits::{Limit, Limiter, Over, Passage};
 use crate::s3::auth::Auth;
 use crate::s3::guard::Guard;
 use crate::s3::host::Domains;
@@ -96,6 +99,12 @@ pub use serve::{Limits, Listener, run};
 pub use tls::{PinnedCertificate, Tls, TlsError, TlsFiles};
 pub use version_order::VersionOrder;
 pub use website::WebsiteRead;
+
+/// Memory that a GET takes at most: stripes of 1 MiB that are read ahead, and the one that is sent.
+const READ_AHEAD: u64 = 4 << 20;
+
+/// Memory that a query takes, but for records with very many values.
+const QUERY: u64 = 4 << 20;
 
 /// Where a request comes from. In the extensions of every request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -162,6 +171,8 @@ pub struct GatewayConfig {
     pub silence: Duration,
     /// Whether signature version 2 counts.
     pub allow_sigv2: bool,
+    /// What lets requests in.
+    pub limiter: Limiter,
 }
 
 /// All of S3 over HTTP, less the connections. Cheap to clone.
@@ -178,6 +189,7 @@ struct Inner {
     buckets: Arc<dyn Buckets>,
     directory: Directory,
     counters: Arc<Counters>,
+    limiter: Limiter,
     region: Region,
     domains: Domains,
     websites: Domains,
@@ -207,7 +219,8 @@ impl Gateway {
             health,
             buckets,
             directory: directory.clone(),
-            counters: Arc::default(),
+            counters: Arc::new(Counters::new(config.limiter.clone())),
+            limiter: config.limiter,
             forms: FormAccess { directory, region: config.region.clone(), version2: config.allow_sigv2 },
             region: config.region,
             domains: config.domains,
@@ -235,10 +248,31 @@ impl Gateway {
     where
         B: Body<Data = Bytes> + Send + Unpin + 'static,
     {
+        self.call_unless(None, request, peer).await
+    }
+
+    /// Answers a request that came over a connection for which there is no room.
+    async fn turn_away<B>(&self, limit: Limit, request: Request<B>, peer: SocketAddr) -> Response<LoggedBody>
+    where
+        B: Body<Data = Bytes> + Send + Unpin + 'static,
+    {
+        let over = self.inner.limiter.refuse(limit, Duration::from_secs(1));
+        let version = request.version();
+        let mut response = self.call_unless(Some(over), request, peer).await;
+        if version < Version::HTTP_2 {
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        response
+    }
+
+    /// Answers one request; where there is something `over` its limit already, with that.
+    async fn call_unless<B>(&self, over: Option<Over>, request: Request<B>, peer: SocketAddr) -> Response<LoggedBody>
+    where
+        B: Body<Data = Bytes> + Send + Unpin + 'static,
+    {
         let started = Instant::now();
         let inner = &*self.inner;
         let id = inner.ids.next();
-        let watch = BodyWatch::default();
         let (mut parts, body) = request.into_parts();
         let has_body = !body.is_end_stream();
         let version = parts.version;
@@ -254,6 +288,13 @@ impl Gateway {
         let path = parts.uri.path().to_owned();
         let way = inner.way(&parts, self.websites_only);
         let counting = way.count(&parts, &inner.counters);
+        // Who asks how we are is told so, however much there is to do.
+        let admitted = match (over, &way) {
+            (Some(over), _) => Err(over),
+            (None, Way::Health(_) | Way::Minio(_)) => Ok(None),
+            (None, Way::Website(..) | Way::S3(_)) => inner.limiter.admit(peer.ip()).map(Some),
+        };
+        let watch = BodyWatch::charging(admitted.as_ref().ok().cloned().flatten());
         let draft = self.logs.as_ref().filter(|logs| Draft::may_be_of(logs, &parts)).and_then(|logs| {
             let is_site = matches!(way, Way::Website(..));
             Draft::of(logs, &parts, way.target()?, is_site, peer, (id, started))
@@ -275,7 +316,7 @@ impl Gateway {
         if let Some(draft) = &draft {
             parts.extensions.insert(draft.noted());
         }
-        let response = inner.respond(&way, parts, body, &asked, &watch).instrument(span.clone()).await;
+        let response = inner.respond(&way, admitted, parts, body, &asked, &watch).instrument(span.clone()).await;
         let mut response = answer::seal(response, &asked, &inner.host_id);
         // What is left of a body that nobody wanted lies in the way of the next request: a client that does not know would send that
         // in vain.
@@ -299,7 +340,8 @@ impl Inner {
     async fn respond<B>(
         &self,
         way: &Way,
-        parts: Parts,
+        admitted: Result<Option<Passage>, Over>,
+        mut parts: Parts,
         body: B,
         asked: &Asked,
         watch: &BodyWatch,
@@ -307,7 +349,17 @@ impl Inner {
     where
         B: Body<Data = Bytes> + Send + Unpin + 'static,
     {
+        let refuse = |refusal: &Refusal| match way {
+            Way::Website(..) => self.error_page(refusal, asked),
+            _ => answer::refuse(refusal, asked, &self.host_id),
+        };
+        match admitted {
+            // Nobody is asked about it.
+            Err(over) => return refuse(&over.into()),
+            Ok(passage) => passage.map(|passage| parts.extensions.insert(passage)),
+        };
         let is_preflight = parts.method == Method::OPTIONS;
+        let reads = parts.method == Method::GET;
         // A preflight's headers are part of its answer.
         let cross_origin = CrossOrigin::of(&parts).filter(|_| !is_preflight);
         let granted = async {
@@ -328,12 +380,13 @@ impl Inner {
             }
         };
         let answered = AssertUnwindSafe(answered).catch_unwind();
-        let refuse = |refusal: &Refusal| match way {
-            Way::Website(..) => self.error_page(refusal, asked),
-            _ => answer::refuse(refusal, asked, &self.host_id),
-        };
         let (answered, granted) = tokio::join!(answered, granted);
         let mut response = match answered {
+            // What has been done is said. What is only read can be asked for again.
+            Ok(Ok(response)) if reads => match watch.hold(response.body().size_hint().lower().min(READ_AHEAD)) {
+                Ok(()) => response,
+                Err(over) => refuse(&over.into()),
+            },
             Ok(Ok(response)) => response,
             Ok(Err(refusal)) => refuse(&refusal),
             Err(_) => {
@@ -374,7 +427,9 @@ impl Inner {
         screen::hoist(&mut parts, &query, claims.as_ref())?;
         let exact = body.size_hint().exact();
         let plan = lengths::plan(&mut parts, target.of_object, &query, claims.as_ref(), exact)?;
-        let body = Watching::new(body, watch.clone(), self.silence, plan.announced);
+        let of_query = if query.has("select") { QUERY } else { 0 };
+        watch.hold(plan.memory(plan.len).saturating_add(of_query))?;
+        let body = Watching::new(body, watch.clone(), self.silence, plan.announced.clone());
         let body = match plan.framing {
             Framing::AwsChunked { signed, decoded } => {
                 s3s::Body::http_body_unsync(Reframed::new(body, watch.clone(), signed, decoded))
@@ -383,7 +438,9 @@ impl Inner {
             Framing::Uncounted => match self.refused(&parts).await {
                 Some(response) => return Ok(answer::complete(response, asked, watch, &self.host_id)),
                 None => {
+                    watch.hold(spool::IN_MEMORY as u64)?;
                     let (body, len) = self.spool.keep(body, plan.limit, watch).await?;
+                    watch.hold(plan.memory(len))?;
                     parts.headers.remove(header::TRANSFER_ENCODING);
                     parts.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(len));
                     body

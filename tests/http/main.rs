@@ -7,10 +7,12 @@ mod command;
 mod cors;
 mod forms;
 mod guards;
+mod limits;
 mod minio;
 mod recording;
 mod serving;
 #[path = "../support/signing.rs"]
 mod signing;
+mod slow;
 mod tls;
 mod websites;

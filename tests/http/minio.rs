@@ -45,7 +45,7 @@ fn token(access_key: &str, secret: &str) -> String {
 }
 
 /// A page of metrics, by name and labels. Every line must be one that Prometheus reads.
-async fn metrics(server: &Server, page: &str) -> BTreeMap<String, f64> {
+pub async fn metrics(server: &Server, page: &str) -> BTreeMap<String, f64> {
     let path = format!("/minio/v2/metrics/{page}");
     let answer = ask(server, Method::GET, &path, &[("authorization", &token(ACCESS_KEY, SECRET))]).await;
     assert_eq!(answer.status, 200, "{}", answer.body);
