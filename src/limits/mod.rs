@@ -14,7 +14,7 @@ mod table;
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -164,6 +164,7 @@ impl Limiter {
             address: account,
             key: OnceLock::new(),
             bucket: OnceLock::new(),
+            running: AtomicBool::new(true),
             held: AtomicU64::new(0),
         };
         let passage = Passage(Arc::new(passing));
@@ -200,6 +201,8 @@ struct Passing {
     address: Option<Arc<Account>>,
     key: OnceLock<Arc<Account>>,
     bucket: OnceLock<Arc<Account>>,
+    /// Whether it still is one of the requests that run.
+    running: AtomicBool,
     held: AtomicU64,
 }
 
@@ -268,13 +271,36 @@ impl Passage {
         self.0.held.fetch_add(bytes, Ordering::Relaxed);
         Ok(())
     }
+
+    /// The answer is there: what was held so far is free again. If it is `whole` nothing more is done for the request, and it runs no longer,
+    /// however long its client takes to take the answer: somebody whom nothing is done for must not keep others out by that.
+    pub fn answered(&self, whole: bool) {
+        self.0.free(if whole { 0 } else { OF_ANY });
+        if whole {
+            self.0.stop();
+        }
+    }
+}
+
+impl Passing {
+    /// Gives back what is held above this.
+    fn free(&self, kept: u64) {
+        let surplus = self.held.load(Ordering::Relaxed).saturating_sub(kept);
+        self.held.fetch_sub(surplus, Ordering::Relaxed);
+        self.limiter.0.memory.give_back(surplus);
+    }
+
+    fn stop(&self) {
+        if self.running.swap(false, Ordering::Relaxed) {
+            self.limiter.0.running.give_back(1);
+        }
+    }
 }
 
 impl Drop for Passing {
     fn drop(&mut self) {
-        let inner = &self.limiter.0;
-        inner.running.give_back(1);
-        inner.memory.give_back(*self.held.get_mut());
+        self.stop();
+        self.free(0);
     }
 }
 
@@ -397,6 +423,14 @@ mod tests {
         drop(clone);
         assert_eq!(second.hold(1), Ok(()));
         drop(second);
+        assert_eq!((limiter.memory(), limiter.0.running.taken()), (0, 0));
+        let third = limiter.admit(here()).unwrap();
+        third.hold(2 * OF_ANY).unwrap();
+        third.answered(false);
+        assert_eq!((limiter.memory(), limiter.0.running.taken()), (OF_ANY, 1), "its answer streams");
+        third.answered(true);
+        assert_eq!((limiter.memory(), limiter.0.running.taken()), (0, 0), "its client has to take it");
+        drop(third);
         assert_eq!((limiter.memory(), limiter.0.running.taken()), (0, 0));
     }
 }

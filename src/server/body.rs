@@ -163,6 +163,13 @@ impl BodyWatch {
         self.0.passage.as_ref().map_or(Ok(()), |passage| passage.hold(bytes))
     }
 
+    /// The answer is there, and as a `whole` or to be made as it goes.
+    pub(super) fn answered(&self, whole: bool) {
+        if let Some(passage) = &self.0.passage {
+            passage.answered(whole);
+        }
+    }
+
     fn receive(&self, bytes: u64) {
         self.0.received.fetch_add(bytes, Ordering::Relaxed);
         if let Some(passage) = &self.0.passage {

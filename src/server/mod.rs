@@ -359,7 +359,7 @@ impl Inner {
             Ok(passage) => passage.map(|passage| parts.extensions.insert(passage)),
         };
         let is_preflight = parts.method == Method::OPTIONS;
-        let reads = parts.method == Method::GET;
+        let (reads, queries) = (parts.method == Method::GET, is_query(&parts));
         // A preflight's headers are part of its answer.
         let cross_origin = CrossOrigin::of(&parts).filter(|_| !is_preflight);
         let granted = async {
@@ -382,14 +382,31 @@ impl Inner {
         let answered = AssertUnwindSafe(answered).catch_unwind();
         let (answered, granted) = tokio::join!(answered, granted);
         let mut response = match answered {
-            // What has been done is said. What is only read can be asked for again.
-            Ok(Ok(response)) if reads => match watch.hold(response.body().size_hint().lower().min(READ_AHEAD)) {
-                Ok(()) => response,
-                Err(over) => refuse(&over.into()),
-            },
-            Ok(Ok(response)) => response,
-            Ok(Err(refusal)) => refuse(&refusal),
+            Ok(Ok(response)) => {
+                let (size, whole) = (response.body().size_hint(), is_whole(response.body()));
+                watch.answered(whole);
+                let ahead = if whole {
+                    Ok(())
+                } else if reads {
+                    watch.hold(size.lower().min(READ_AHEAD))
+                } else if queries {
+                    watch.hold(QUERY)
+                } else {
+                    // What has been done is said.
+                    Ok(())
+                };
+                match ahead {
+                    Ok(()) => response,
+                    // It was only to be read, and can be asked for again.
+                    Err(over) => refuse(&over.into()),
+                }
+            }
+            Ok(Err(refusal)) => {
+                watch.answered(true);
+                refuse(&refusal)
+            }
             Err(_) => {
+                watch.answered(true);
                 // The panic's own message has gone to standard error by the panic hook.
                 tracing::error!("an operation panicked");
                 refuse(&Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "InternalError"))
@@ -427,8 +444,9 @@ impl Inner {
         screen::hoist(&mut parts, &query, claims.as_ref())?;
         let exact = body.size_hint().exact();
         let plan = lengths::plan(&mut parts, target.of_object, &query, claims.as_ref(), exact)?;
-        let of_query = if query.has("select") { QUERY } else { 0 };
-        watch.hold(plan.memory(plan.len).saturating_add(of_query))?;
+        // A copy that is written anew takes what an upload does.
+        let copied = if parts.headers.contains_key("x-amz-copy-source") { lengths::UPLOAD } else { 0 };
+        watch.hold(plan.memory(plan.len).saturating_add(copied))?;
         let body = Watching::new(body, watch.clone(), self.silence, plan.announced.clone());
         let body = match plan.framing {
             Framing::AwsChunked { signed, decoded } => {
@@ -529,6 +547,17 @@ impl Way {
 /// The code of an error, in the extensions of its answer until it is counted and written down.
 #[derive(Debug, Clone)]
 struct ErrorCode(Cow<'static, str>);
+
+/// Whether a request is for a query's answer, which is made as it goes.
+fn is_query(parts: &Parts) -> bool {
+    let mut pieces = parts.uri.query().unwrap_or_default().split('&');
+    parts.method == Method::POST && pieces.any(|piece| piece.split('=').next() == Some("select"))
+}
+
+/// Whether all of an answer is there.
+fn is_whole(body: &s3s::Body) -> bool {
+    body.is_end_stream() || body.bytes().is_some()
+}
 
 /// Whether a request has a signature of S3, of either version, whatever it is worth.
 fn is_signed_for_s3(headers: &HeaderMap, query: Option<&str>) -> bool {

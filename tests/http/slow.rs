@@ -4,11 +4,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Method, Request};
-use http_body_util::{BodyExt as _, Full};
+use http_body::Frame;
+use http_body_util::{BodyExt as _, Full, StreamBody};
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use ninefold::limits::Rules;
 use ninefold::server::Limits;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 
 use crate::recording::Server;
 use crate::signing::Call;
@@ -54,6 +56,17 @@ fn kinds(mut bytes: &[u8]) -> Vec<u8> {
         bytes = rest.get(len..).unwrap_or_default();
     }
     kinds
+}
+
+/// The same with small buffers, so that little is on its way.
+async fn http2_with_little_room(server: &Server) -> TcpStream {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4096).unwrap();
+    socket.set_send_buffer_size(4096).unwrap();
+    let mut stream = socket.connect(server.address).await.unwrap();
+    stream.write_all(PREFACE).await.unwrap();
+    stream.write_all(&frame(SETTINGS, 0, 0, b"")).await.unwrap();
+    stream
 }
 
 /// All that a server sends until it ends the connection, in whatever way.
@@ -149,6 +162,26 @@ async fn a_stream_whose_answer_is_not_taken_is_reset_and_the_others_go_on() {
 }
 
 #[tokio::test]
+async fn who_takes_no_refusal_keeps_nobody_out() {
+    let server = Server::with_rules(Rules { requests: 2, memory: 8 << 20, ..Rules::default() }).await;
+    let stream = TcpStream::connect(server.address).await.unwrap();
+    let mut builder = hyper::client::conn::http2::Builder::new(TokioExecutor::new());
+    builder.initial_stream_window_size(0);
+    let (mut sender, connection) = builder.handshake(TokioIo::new(stream)).await.unwrap();
+    tokio::spawn(connection);
+    let mut untaken = Vec::new();
+    for _ in 0..10 {
+        let uri = format!("http://{}/bkt/key", server.address);
+        let put = Request::put(uri).header("content-length", "100000000");
+        let endless = futures_util::stream::pending::<std::io::Result<Frame<Bytes>>>();
+        let answer = sender.send_request(put.body(StreamBody::new(endless)).unwrap()).await.unwrap();
+        assert_eq!(answer.status(), 403);
+        untaken.push(answer);
+    }
+    assert_eq!(server.send(get(&server, "/bkt/key")).await.status, 200);
+}
+
+#[tokio::test]
 async fn an_http1_answer_that_is_not_taken_is_given_up() {
     let server = Server::with(Limits { silence: SHORT, ..Limits::default() }).await;
     let request = get(&server, "/bkt/large");
@@ -174,9 +207,9 @@ async fn floods_are_ended_or_held_off() {
     stream.write_all(&frame(HEADERS, END_STREAM, 1, REQUEST)).await.unwrap();
     assert!(flood(&mut stream, &frame(CONTINUATION, 0, 1, b""), most).await, "CONTINUATION");
     // Their answers are not taken, so no more of them are.
-    let mut stream = http2(&server).await;
+    let mut stream = http2_with_little_room(&server).await;
     assert!(flood(&mut stream, &frame(PING, 0, 0, b"answer!!"), most).await, "PING");
-    let mut stream = http2(&server).await;
+    let mut stream = http2_with_little_room(&server).await;
     assert!(flood(&mut stream, &frame(SETTINGS, 0, 0, b""), most).await, "SETTINGS");
     // Requests that are taken back at once.
     let mut stream = http2(&server).await;
