@@ -16,6 +16,7 @@ use crate::access::acl::Ownership;
 use crate::access::claims::is_region;
 use crate::access::seal::Place;
 use crate::access::{PublicAccessBlock, Secret};
+use crate::audit::{AuditConfig, Bounds, Target};
 use crate::limits::Rules;
 use crate::maintenance::{MaintenanceConfig, MoverConfig, SweepConfig};
 use crate::metadata::{DatabaseConfig, VolumeSpec};
@@ -212,6 +213,24 @@ pub struct Settings {
     /// How often the access logs of buckets are delivered [default: 5m]
     #[arg(long, value_name = "TIME")]
     pub access_log_interval: Option<Span>,
+    /// Where every request is written down: file:PATH, stdout, or an https:// address. Repeatable [default: nowhere]
+    #[arg(long, value_name = "TARGET")]
+    pub audit_log: Vec<Target>,
+    /// Records that may wait for each target of the audit log; further ones are dropped, and that is told there [default: 10000]
+    #[arg(long, value_name = "NUMBER")]
+    pub audit_queue: Option<usize>,
+    /// Bytes of records that may wait for each target of the audit log [default: 16MiB]
+    #[arg(long, value_name = "SIZE")]
+    pub audit_queue_bytes: Option<Size>,
+    /// Size from which a file of the audit log is put aside and another begun; 0: never, but SIGHUP opens it anew [default: 0]
+    #[arg(long, value_name = "SIZE")]
+    pub audit_file_size: Option<Size>,
+    /// File that holds the token that webhooks of the audit log are sent
+    #[arg(long, value_name = "FILE")]
+    pub audit_webhook_token_file: Option<PathBuf>,
+    /// Send the audit log to webhooks of other machines without TLS, too [default: false]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub audit_webhook_plain_http: Option<bool>,
     /// Days without a part after which a multipart upload is aborted [default: 7]
     #[arg(long, value_name = "DAYS")]
     pub upload_expiry_days: Option<u32>,
@@ -268,6 +287,8 @@ pub struct Config {
     pub maintenance: MaintenanceConfig,
     /// How often the access logs of buckets are delivered.
     pub access_log_interval: Duration,
+    /// Where requests are written down.
+    pub audit: AuditConfig,
     /// How logs are written.
     pub log_format: LogFormat,
     /// What is logged.
@@ -282,6 +303,14 @@ pub struct Config {
 
 /// The environment, as a function so that tests need not change the process's.
 pub type Environment<'a> = &'a dyn Fn(&str) -> Option<OsString>;
+
+/// What is not among the settings, so that no file or list of processes shows it.
+struct Secrets {
+    root_user: Option<String>,
+    root_password: Option<Secret>,
+    master_key: Option<Secret>,
+    audit_token: Option<Secret>,
+}
 
 impl Config {
     /// Puts the configuration together. `file` names the configuration file where the environment
@@ -303,15 +332,16 @@ impl Config {
         let user = environment.secret(&["NINEFOLD_ROOT_USER", "MINIO_ROOT_USER"])?;
         let password = environment.secret(&["NINEFOLD_ROOT_PASSWORD", "MINIO_ROOT_PASSWORD"])?;
         let master_key = environment.text("NINEFOLD_MASTER_KEY")?.map(Secret::new);
-        Self::resolve(settings, user.map(|user| user.expose().to_owned()), password, master_key)
+        let token = environment.text("NINEFOLD_AUDIT_WEBHOOK_TOKEN")?.map(Secret::new);
+        let user = user.map(|user| user.expose().to_owned());
+        Self::resolve(settings, Secrets { root_user: user, root_password: password, master_key, audit_token: token })
     }
 
     fn resolve(
         settings: Settings,
-        root_user: Option<String>,
-        root_password: Option<Secret>,
-        master_key: Option<Secret>,
+        Secrets { root_user, root_password, master_key, audit_token }: Secrets,
     ) -> Result<Self, ConfigError> {
+        let audit = audit(&settings, audit_token)?;
         let data = settings.data.unwrap_or_else(|| PathBuf::from("data"));
         let data = std::path::absolute(&data).map_err(|error| wrong("data", error))?;
         let listen = address("listen", settings.listen.unwrap_or_else(|| "127.0.0.1:9000".to_owned()))?;
@@ -426,6 +456,7 @@ impl Config {
                 settings.access_log_interval,
                 Duration::from_secs(300),
             )?,
+            audit,
             log_format: settings.log_format.unwrap_or_else(LogFormat::suited),
             log: settings.log,
             root_user,
@@ -510,6 +541,12 @@ impl Settings {
             snapshot_keep: self.snapshot_keep.or(others.snapshot_keep),
             change_log: self.change_log.or(others.change_log),
             access_log_interval: self.access_log_interval.or(others.access_log_interval),
+            audit_log: list(self.audit_log, others.audit_log),
+            audit_queue: self.audit_queue.or(others.audit_queue),
+            audit_queue_bytes: self.audit_queue_bytes.or(others.audit_queue_bytes),
+            audit_file_size: self.audit_file_size.or(others.audit_file_size),
+            audit_webhook_token_file: self.audit_webhook_token_file.or(others.audit_webhook_token_file),
+            audit_webhook_plain_http: self.audit_webhook_plain_http.or(others.audit_webhook_plain_http),
             upload_expiry_days: self.upload_expiry_days.or(others.upload_expiry_days),
             log_format: self.log_format.or(others.log_format),
             log: self.log.or(others.log),
@@ -558,6 +595,36 @@ fn rules(requests: Option<usize>, memory: Option<Size>, rates: &[RateLimit]) -> 
     let mut rules = Rules { requests, memory, ..usual };
     rates::resolve(rates, &mut rules)?;
     Ok(rules)
+}
+
+/// The audit log. Reads the token's file, so it blocks.
+fn audit(settings: &Settings, token: Option<Secret>) -> Result<AuditConfig, ConfigError> {
+    let token = match (token, &settings.audit_webhook_token_file) {
+        (Some(_), Some(_)) => {
+            return Err(wrong("NINEFOLD_AUDIT_WEBHOOK_TOKEN", "audit_webhook_token_file is set as well"));
+        }
+        (token, None) => token,
+        (None, Some(file)) => Some(Secret::new(read_text(file)?)),
+    };
+    let plain_http = settings.audit_webhook_plain_http.unwrap_or(false);
+    let targets = settings.audit_log.clone();
+    for (number, target) in targets.iter().enumerate() {
+        if target.is_exposed() && !plain_http {
+            let reason =
+                format!("{target} would be sent without TLS; use https, or allow it by audit_webhook_plain_http");
+            return Err(wrong("audit_log", reason));
+        }
+        if targets.iter().take(number).any(|other| other == target) {
+            return Err(wrong("audit_log", format!("{target} is there twice")));
+        }
+    }
+    let bytes = settings.audit_queue_bytes.map_or(16 << 20, |size| size.0);
+    let bounds = Bounds {
+        records: positive("audit_queue", settings.audit_queue, 10_000)?,
+        bytes: positive("audit_queue_bytes", usize::try_from(bytes).ok(), usize::MAX)?,
+    };
+    let rotate = settings.audit_file_size.map_or(0, |size| size.0);
+    Ok(AuditConfig { targets, bounds, rotate, token })
 }
 
 fn positive(setting: &str, given: Option<usize>, usual: usize) -> Result<usize, ConfigError> {

@@ -15,6 +15,8 @@
 //! metadata on the volumes as well and brings them back from there.
 
 pub mod access;
+pub mod admin;
+pub mod audit;
 pub mod bucket_logs;
 pub mod chunks;
 pub mod cli;

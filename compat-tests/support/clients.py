@@ -150,6 +150,20 @@ def session(access_key, secret_key):
     return boto3.session.Session(aws_access_key_id=access_key, aws_secret_access_key=secret_key, region_name=REGION)
 
 
+def service(server, name, keys=None, token=None):
+    """A boto3 client of IAM or STS, or of S3, for this server; `keys` are an access key and its secret, and root's if there are none."""
+    access_key, secret_key = keys or (server.access_key, server.secret_key)
+    return boto3.session.Session().client(
+        name,
+        region_name=REGION,
+        endpoint_url=server.endpoint,
+        aws_access_key_id=access_key,
+        aws_secret_access_key=secret_key,
+        aws_session_token=token,
+        config=Config(signature_version="s3v4" if name == "s3" else None, retries={"total_max_attempts": 1}),
+    )
+
+
 def boto(server, *, access_key=None, secret_key=None, endpoint=None, region=REGION, style="path", **config):
     """A boto3 client for this server. It tries once: a test wants to see the first answer."""
     settings = {

@@ -312,6 +312,12 @@ fn is_amz_date(text: &str) -> bool {
         })
 }
 
+/// The token of a session that came with a request. What is no text is no token.
+pub fn token<'a>(headers: &'a HeaderMap, query: &'a Query) -> Option<&'a str> {
+    let header = headers.get("x-amz-security-token").map(|value| value.to_str().unwrap_or_default());
+    header.or_else(|| query.get("X-Amz-Security-Token"))
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]

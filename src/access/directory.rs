@@ -1,6 +1,7 @@
 //! The identities of the deployment, in memory: no request asks the database for them.
 
 mod load;
+mod sessions;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -12,11 +13,13 @@ use sha2::{Digest as _, Sha256};
 use tokio::sync::{Mutex, watch};
 use tokio::time::MissedTickBehavior;
 
+use super::policy::Policy;
 use super::seal::{Keyring, SealError};
 use super::{Account, Identity, PublicAccessBlock, RootCredentials, Secret};
 use crate::clock::{Clock, Millis};
-use crate::metadata::{self, AccountRow, Metadata};
+use crate::metadata::{self, AccountRow, Identities, Metadata};
 use load::Loaded;
+pub use sessions::{Holder, NewSession, SESSION_POLICIES, Session, SessionError};
 
 /// How often the database is asked whether anybody has changed identities.
 const POLL: Duration = Duration::from_millis(250);
@@ -32,8 +35,8 @@ pub struct Key {
     pub identity: Identity,
     /// What it is signed with.
     pub secret: Secret,
-    /// The token that must come with it: it is one of a session.
-    pub token: Option<Secret>,
+    /// Whether it is a session's.
+    pub temporary: bool,
     /// Whether it is switched on.
     pub active: bool,
     /// When it ends, in milliseconds since 1970.
@@ -45,7 +48,7 @@ pub struct Key {
 impl Key {
     /// A key that is switched on and never ends.
     pub fn new(identity: Identity, secret: Secret) -> Self {
-        Self { identity, secret, token: None, active: true, expires: None, used: LastUse::default() }
+        Self { identity, secret, temporary: false, active: true, expires: None, used: LastUse::default() }
     }
 
     /// Whether anybody may sign with it now.
@@ -55,7 +58,7 @@ impl Key {
     fn check(&self, now: Millis) -> Result<(), KeyError> {
         match self.expires {
             _ if !self.active => Err(KeyError::Unknown),
-            Some(end) if end <= now && self.token.is_some() => Err(KeyError::Expired),
+            Some(end) if end <= now && self.temporary => Err(KeyError::Expired),
             Some(end) if end <= now => Err(KeyError::Unknown),
             _ => Ok(()),
         }
@@ -89,9 +92,12 @@ pub enum KeyError {
     /// Nobody has it, or it is switched off, or one that was to end has.
     #[error("The AWS Access Key Id you provided does not exist in our records.")]
     Unknown,
-    /// It was a session's, which is over.
+    /// It is a session's, which is over.
     #[error("The provided token has expired.")]
     Expired,
+    /// The token is not the session's, or it is no session's key, or whoever the session was of is no more.
+    #[error("The provided token is malformed or otherwise invalid.")]
+    Token,
 }
 
 impl KeyError {
@@ -100,6 +106,7 @@ impl KeyError {
         match self {
             Self::Unknown => "InvalidAccessKeyId",
             Self::Expired => "ExpiredToken",
+            Self::Token => "InvalidToken",
         }
     }
 
@@ -107,7 +114,7 @@ impl KeyError {
     pub fn status(self) -> StatusCode {
         match self {
             Self::Unknown => StatusCode::FORBIDDEN,
-            Self::Expired => StatusCode::BAD_REQUEST,
+            Self::Expired | Self::Token => StatusCode::BAD_REQUEST,
         }
     }
 }
@@ -119,6 +126,11 @@ pub struct Known {
     /// By canonical id: every request asks for its bucket's owner.
     accounts: HashMap<Arc<str>, Arc<Account>>,
     own: Option<Arc<Account>>,
+    /// Users and roles by their ids, without access keys; the names of roles' sessions are empty.
+    principals: HashMap<Arc<str>, Identity>,
+    /// Policies by their ids.
+    policies: HashMap<Arc<str>, Arc<Policy>>,
+    rows: Arc<Identities>,
 }
 
 impl Known {
@@ -148,6 +160,8 @@ struct Shared {
     known: RwLock<(Arc<Key>, Arc<Known>)>,
     clock: Clock,
     source: Option<Source>,
+    /// Policies of sessions that were read lately, by their texts.
+    of_sessions: std::sync::Mutex<HashMap<String, Arc<Policy>>>,
 }
 
 /// Where identities come from.
@@ -224,10 +238,17 @@ impl Directory {
         Ok(directory)
     }
 
+    /// The root user alone, at a time of its own.
+    #[cfg(test)]
+    pub(crate) fn at(root: &RootCredentials, deployment: &str, clock: Clock) -> Self {
+        Self::with(root, deployment, clock, None)
+    }
+
     fn with(root: &RootCredentials, deployment: &str, clock: Clock, source: Option<Source>) -> Self {
         let identity = Identity::root(Arc::new(own_account(deployment)), root.access_key.as_str());
         let root = Arc::new(Key::new(identity, root.secret_key.clone()));
-        Self(Arc::new(Shared { known: RwLock::new((root, Arc::default())), clock, source }))
+        let known = RwLock::new((root, Arc::default()));
+        Self(Arc::new(Shared { known, clock, source, of_sessions: std::sync::Mutex::default() }))
     }
 
     fn known(&self) -> (Arc<Key>, Arc<Known>) {
@@ -261,6 +282,49 @@ impl Directory {
         Ok(Arc::clone(key))
     }
 
+    /// The secret that a key signs with, be it a session's. What it signs counts once [`Self::signer`] has seen the token, too.
+    ///
+    /// # Errors
+    /// [`KeyError`]
+    pub fn secret(&self, access_key: &str) -> Result<Secret, KeyError> {
+        match self.find(access_key) {
+            Err(KeyError::Unknown) => self.session_secret(access_key),
+            found => Ok(found?.secret.clone()),
+        }
+    }
+
+    /// The access key that signed a request, with the session's token that came with it.
+    ///
+    /// # Errors
+    /// [`KeyError`]
+    pub fn signer(&self, access_key: &str, token: Option<&str>) -> Result<Arc<Key>, KeyError> {
+        match (self.find(access_key), token) {
+            (Ok(_), Some(_)) => Err(KeyError::Token),
+            (Err(KeyError::Unknown), Some(token)) => self.session(access_key, token).map(Arc::new),
+            (found, None) => found,
+            (Err(error), Some(_)) => Err(error),
+        }
+    }
+
+    /// The rows that what is known was read from.
+    ///
+    /// # Errors
+    /// [`DirectoryError`]: they could not be read anew.
+    pub async fn rows(&self) -> Result<Arc<Identities>, DirectoryError> {
+        self.refresh().await?;
+        Ok(Arc::clone(&self.known().1.rows))
+    }
+
+    /// Where identities are kept, and what their secrets are sealed with; `None` where there is root alone.
+    pub fn store(&self) -> Option<(&Metadata, &Keyring)> {
+        self.0.source.as_ref().map(|source| (&source.metadata, &source.keyring))
+    }
+
+    /// The present, as the ends of keys are judged by.
+    pub fn now(&self) -> Millis {
+        self.0.clock.now()
+    }
+
     /// The root user.
     pub fn root(&self) -> Identity {
         self.known().0.identity.clone()
@@ -277,9 +341,12 @@ impl Directory {
 
     /// The account with this e-mail address, in any case.
     pub fn account_by_email(&self, email: &str) -> Option<Arc<Account>> {
+        self.account_with(|account| account.email.as_ref().is_some_and(|own| own.eq_ignore_ascii_case(email)))
+    }
+
+    fn account_with(&self, is_it: impl Fn(&Account) -> bool) -> Option<Arc<Account>> {
         let (root, known) = self.known();
-        let has = |account: &&Arc<Account>| account.email.as_ref().is_some_and(|own| own.eq_ignore_ascii_case(email));
-        std::iter::once(&root.identity.account).chain(known.accounts.values()).find(has).cloned()
+        std::iter::once(&root.identity.account).chain(known.accounts.values()).find(|account| is_it(account)).cloned()
     }
 
     /// Notes that somebody has signed with a key; the database learns of it within minutes.
@@ -404,7 +471,7 @@ mod tests {
         known.add_key(key("on"));
         known.add_key(Key { active: false, ..key("off") });
         known.add_key(Key { expires: Some(2000), ..key("ending") });
-        known.add_key(Key { expires: Some(2000), token: Some(Secret::new("token")), ..key("session") });
+        known.add_key(Key { expires: Some(2000), temporary: true, ..key("session") });
         directory.replace(known);
         assert_eq!(directory.find("off").unwrap_err(), KeyError::Unknown);
         for name in ["on", "ending", "session"] {

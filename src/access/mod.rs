@@ -13,9 +13,13 @@ mod resources;
 mod root;
 pub mod seal;
 mod secret;
+pub mod sigv4;
 pub mod version2;
 
-pub use directory::{Directory, DirectoryError, Key, KeyError, Known, LastUse};
+pub use directory::{
+    Directory, DirectoryError, Holder, Key, KeyError, Known, LastUse, NewSession, SESSION_POLICIES, Session,
+    SessionError,
+};
 pub use identity::{Account, Identity, Kind, PublicAccessBlock};
 pub use private_file::PrivateFileError;
 pub use resources::{BucketRules, ObjectRules, Resources, UploadRules};

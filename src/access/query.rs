@@ -29,13 +29,22 @@ impl Query {
     /// # Errors
     /// [`QueryError`] says what is wrong with it.
     pub fn parse(raw: Option<&str>) -> Result<Self, QueryError> {
+        let Self(pairs) = Self::parse_lists(raw)?;
+        let is_twice = |(at, (name, _)): (usize, &(String, String))| {
+            name != REPEATED && pairs.iter().take(at).any(|(known, _)| known == name)
+        };
+        if pairs.iter().enumerate().any(is_twice) { Err(QueryError::Duplicate) } else { Ok(Self(pairs)) }
+    }
+
+    /// The same where a parameter may be there more than once, as in MinIO's administrative API.
+    ///
+    /// # Errors
+    /// [`QueryError`], but for [`QueryError::Duplicate`].
+    pub fn parse_lists(raw: Option<&str>) -> Result<Self, QueryError> {
         let mut pairs: Vec<(String, String)> = Vec::new();
         for piece in raw.unwrap_or_default().split('&').filter(|piece| !piece.is_empty()) {
             let (name, value) = piece.split_once('=').unwrap_or((piece, ""));
             let (name, value) = (decode(name)?, decode(value)?);
-            if name != REPEATED && pairs.iter().any(|(known, _)| *known == name) {
-                return Err(QueryError::Duplicate);
-            }
             pairs.push((name, value));
         }
         Ok(Self(pairs))
@@ -60,6 +69,14 @@ impl Query {
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
     }
+}
+
+/// Whether the value of a parameter of this name, in any case, lets whoever reads it do what its sender could: signatures, tokens, passwords,
+/// secret keys. Where a listing goes on is none.
+pub fn is_secret(name: &str) -> bool {
+    const PARTS: [&str; 6] = ["signature", "token", "password", "secret", "customer-key", "assertion"];
+    let name = name.to_ascii_lowercase();
+    name != "continuation-token" && PARTS.iter().any(|part| name.contains(part))
 }
 
 fn decode(raw: &str) -> Result<String, QueryError> {

@@ -12,8 +12,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use base64::Engine as _;
-use base64::prelude::BASE64_STANDARD;
+use base64::prelude::{BASE64_STANDARD, BASE64_STANDARD_NO_PAD};
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
+use ring::hmac;
 use rustix::fs::{FlockOperation, flock};
 use sha2::{Digest as _, Sha256};
 
@@ -27,6 +28,8 @@ use crate::metadata::{self, AccessKeyRow, Metadata, SealRow};
 const FILE: &str = "master.key";
 /// What the text that tells the master key is authenticated with; no access key is like it.
 const CHECK: &str = "ninefold master key check/";
+/// What the secret keys of sessions are made of, before the access key; no other text is derived.
+const OF_SESSIONS: &str = "ninefold session secret/";
 /// The format of what is sealed.
 const FORMAT: &str = "1";
 
@@ -171,6 +174,12 @@ impl MasterKey {
         Ok(Secret::new(std::str::from_utf8(opened).map_err(|_| broken())?))
     }
 
+    /// What nobody can know who has not got the key, about something.
+    fn derive(&self, about: &str) -> Secret {
+        let key = hmac::Key::new(hmac::HMAC_SHA256, self.text.expose().as_bytes());
+        Secret::new(BASE64_STANDARD_NO_PAD.encode(hmac::sign(&key, about.as_bytes())))
+    }
+
     fn row(&self) -> Result<SealRow, SealError> {
         Ok(SealRow { key: self.id.clone(), check: self.seal(&self.id, CHECK)? })
     }
@@ -289,6 +298,15 @@ impl Keyring {
     pub fn seal(&self, secret: &Secret, access_key: &str) -> Result<Sealed, SealError> {
         let key = self.key(&self.state().current)?;
         Ok(Sealed { text: key.seal(secret.expose(), access_key)?, key: key.id })
+    }
+
+    /// The secret key of a session's access key. It is made of the master key in use, so that every server knows it and none has to be
+    /// told; with another master key all sessions are over.
+    ///
+    /// # Errors
+    /// [`SealError::Other`] if the key in use is not there.
+    pub(super) fn session_secret(&self, access_key: &str) -> Result<Secret, SealError> {
+        Ok(self.key(&self.state().current)?.derive(&format!("{OF_SESSIONS}{access_key}")))
     }
 
     /// Opens the sealed secret of an access key.

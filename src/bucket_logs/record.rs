@@ -2,12 +2,14 @@
 //!
 //! Source: "Amazon S3 server access log format" in the Amazon S3 user guide; the fields are in its order.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
 use percent_encoding::{AsciiSet, CONTROLS, NON_ALPHANUMERIC, utf8_percent_encode};
 use time::OffsetDateTime;
 
+use crate::access::query::is_secret;
 use crate::clock::Millis;
 
 /// What a request was and what came of it. What is `None`, and a number that is 0 where S3 says so, is written as `-`.
@@ -152,25 +154,16 @@ fn number(line: &mut String, number: Option<u64>) {
     }
 }
 
-/// Parameters that let whoever reads the log do again what the request did.
-const SECRET: [&str; 3] = ["X-Amz-Signature", "X-Amz-Security-Token", "Signature"];
-
 /// A path with its query, without the values of signatures and tokens.
 pub fn without_secrets(target: &str) -> String {
     let Some((path, query)) = target.split_once('?') else { return target.to_owned() };
-    let pieces: Vec<&str> = query
+    let pieces: Vec<Cow<'_, str>> = query
         .split('&')
         .map(|piece| match piece.split_once('=') {
-            Some((name, _)) => {
-                let decoded = percent_encoding::percent_decode_str(name).decode_utf8_lossy();
-                match SECRET.iter().find(|secret| **secret == decoded) {
-                    Some(&"X-Amz-Signature") => "X-Amz-Signature=REDACTED",
-                    Some(&"X-Amz-Security-Token") => "X-Amz-Security-Token=REDACTED",
-                    Some(_) => "Signature=REDACTED",
-                    None => piece,
-                }
+            Some((name, _)) if is_secret(&percent_encoding::percent_decode_str(name).decode_utf8_lossy()) => {
+                format!("{name}=REDACTED").into()
             }
-            None => piece,
+            _ => piece.into(),
         })
         .collect();
     format!("{path}?{}", pieces.join("&"))
@@ -230,7 +223,8 @@ mod tests {
             ("/b/k", "/b/k"),
             ("/b/k?", "/b/k?"),
             ("/b/k?a=b&X-Amz-Signature=cafe&c", "/b/k?a=b&X-Amz-Signature=REDACTED&c"),
-            ("/b/k?X%2DAmz-Signature=cafe", "/b/k?X-Amz-Signature=REDACTED"),
+            ("/b/k?X%2DAmz-Signature=cafe", "/b/k?X%2DAmz-Signature=REDACTED"),
+            ("/b?continuation-token=t", "/b?continuation-token=t"),
             ("/b?X-Amz-Security-Token=t&Signature=s", "/b?X-Amz-Security-Token=REDACTED&Signature=REDACTED"),
         ] {
             assert_eq!(without_secrets(target), expected);

@@ -19,6 +19,7 @@ use super::welcome::Welcome;
 use crate::access::claims::Region;
 use crate::access::seal::Keyring;
 use crate::access::{Directory, DirectoryError, Identity, RootCredentials, RootError, RootSource};
+use crate::audit::{Audit, AuditError, Opened, Target};
 use crate::bucket_logs::BucketLogs;
 use crate::chunks::ChunkConfig;
 use crate::clock::{Clock, Stopwatch};
@@ -68,6 +69,9 @@ pub enum StartError {
     /// The master key cannot be used, or the identities not be read.
     #[error(transparent)]
     Identities(#[from] DirectoryError),
+    /// The audit log cannot be written.
+    #[error("audit_log: {0}")]
+    Audit(#[from] AuditError),
     /// The log filter cannot be read.
     #[error("log: {0}")]
     Log(Box<dyn std::error::Error + Send + Sync>),
@@ -107,6 +111,7 @@ struct Ground {
     source: RootSource,
     spool: PathBuf,
     tls: Option<Tls>,
+    audit: Option<Opened>,
 }
 
 pub(super) fn run(arguments: Arguments) -> Result<(), StartError> {
@@ -125,7 +130,8 @@ pub(super) fn run(arguments: Arguments) -> Result<(), StartError> {
     let data = DataDirectory::open(&config.data)?;
     let (root, source) = RootCredentials::load(config.root_user.clone(), config.root_password.clone(), data.path())?;
     let tls = config.tls.clone().map(Tls::load).transpose()?;
-    let ground = Ground { spool: data.spool()?, data, root, source, tls };
+    let audit = Opened::open(&config.audit)?;
+    let ground = Ground { spool: data.spool()?, data, root, source, tls, audit };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .thread_name("ninefold")
@@ -173,6 +179,13 @@ async fn serve(config: &Config, ground: Ground) -> Result<(), StartError> {
         async move { directory.run(ended).await }
     });
 
+    let audit = match ground.audit.map(|opened| start_audit(opened, &deployment)).transpose() {
+        Ok(audit) => audit,
+        Err(error) => {
+            instance.close().await;
+            return Err(error);
+        }
+    };
     let region = Region::from(&config.region).or_any(config.any_region);
     let gateway_config = GatewayConfig {
         region: region.clone(),
@@ -182,6 +195,7 @@ async fn serve(config: &Config, ground: Ground) -> Result<(), StartError> {
         silence: config.limits.silence,
         allow_sigv2: config.allow_sigv2,
         limiter: Limiter::new(&config.rules, Stopwatch::system()),
+        audit: audit.clone(),
     };
     let api = Api::new(instance.store().clone(), region.clone(), directory.clone());
     let api = api.with_bucket_defaults(config.bucket_defaults);
@@ -203,9 +217,11 @@ async fn serve(config: &Config, ground: Ground) -> Result<(), StartError> {
     let secure = ground.tls.is_some();
     let welcome =
         Welcome { address, websites: website_address, secure, region: &config.region, root, source, bucket }.text();
-    let mut out = io::stdout();
-    // A closed standard output is no reason not to serve.
+    // Where standard output has records, they are all it has. That it is closed is no reason not to serve.
+    let mut out: Box<dyn io::Write + Send> =
+        if config.audit.targets.contains(&Target::Stdout) { Box::new(io::stderr()) } else { Box::new(io::stdout()) };
     let _ = out.write_all(welcome.as_bytes()).and_then(|()| out.flush());
+    drop(out);
 
     let stop = stop.shared();
     let tls = ground.tls.map(Arc::new);
@@ -229,6 +245,9 @@ async fn serve(config: &Config, ground: Ground) -> Result<(), StartError> {
     };
     let (cut, websites_cut, ()) = tokio::join!(run(listener, gateway.clone()), for_websites, hush);
     logs.close().await;
+    if let Some(audit) = audit {
+        audit.close().await;
+    }
     end.send_replace(true);
     if let Err(error) = following.await {
         tracing::warn!(%error, "identities were not followed to the end");
@@ -254,6 +273,20 @@ fn raise_open_files() {
     {
         tracing::warn!(%error, current = ?limit.current, "the limit of open files could not be raised");
     }
+}
+
+/// Begins to write the audit log; files are opened anew at each SIGHUP.
+fn start_audit(opened: Opened, deployment: &str) -> Result<Audit, StartError> {
+    let audit = opened.start(deployment)?;
+    let mut hangup =
+        signal(SignalKind::hangup()).map_err(|source| StartError::System { operation: "catch signals", source })?;
+    let follower = audit.clone();
+    tokio::spawn(async move {
+        while hangup.recv().await.is_some() {
+            follower.reopen();
+        }
+    });
+    Ok(audit)
 }
 
 async fn listen(address: &str) -> Result<(TcpListener, SocketAddr), StartError> {

@@ -55,6 +55,12 @@ impl Variables<'_> {
             snapshot_keep: self.value("NINEFOLD_SNAPSHOT_KEEP")?,
             change_log: self.value("NINEFOLD_CHANGE_LOG")?,
             access_log_interval: self.value("NINEFOLD_ACCESS_LOG_INTERVAL")?,
+            audit_log: self.list(&["NINEFOLD_AUDIT_LOG"], |c| c == ',')?,
+            audit_queue: self.value("NINEFOLD_AUDIT_QUEUE")?,
+            audit_queue_bytes: self.value("NINEFOLD_AUDIT_QUEUE_BYTES")?,
+            audit_file_size: self.value("NINEFOLD_AUDIT_FILE_SIZE")?,
+            audit_webhook_token_file: self.text("NINEFOLD_AUDIT_WEBHOOK_TOKEN_FILE")?.map(PathBuf::from),
+            audit_webhook_plain_http: self.value("NINEFOLD_AUDIT_WEBHOOK_PLAIN_HTTP")?,
             upload_expiry_days: self.value("NINEFOLD_UPLOAD_EXPIRY_DAYS")?,
             log_format: self.value("NINEFOLD_LOG_FORMAT")?,
             log: match self.text("NINEFOLD_LOG")? {

@@ -111,6 +111,22 @@ fn secrets_come_from_variables_or_files_and_never_show() {
 }
 
 #[test]
+fn an_audit_log_is_off_and_has_targets() {
+    assert_eq!(load("", &[], Settings::default()).unwrap().audit.targets, []);
+    let file = "audit_log = [\"file:/a\", \"https://siem.example/in?key=hush\"]\naudit_file_size = \"1GiB\"\n";
+    let config = load(file, &[("NINEFOLD_AUDIT_WEBHOOK_TOKEN", "hush")], Settings::default()).unwrap();
+    let targets: Vec<String> = config.audit.targets.iter().map(ToString::to_string).collect();
+    assert_eq!(targets, ["file:/a", "https://siem.example/in"]);
+    assert_eq!((config.audit.rotate, config.audit.token.as_ref().map(Secret::expose)), (1 << 30, Some("hush")));
+    assert!(!format!("{config:?}").contains("hush"));
+    let allowed =
+        [("NINEFOLD_AUDIT_LOG", "stdout, http://siem.example/"), ("NINEFOLD_AUDIT_WEBHOOK_PLAIN_HTTP", "true")];
+    assert_eq!(load("", &allowed, Settings::default()).unwrap().audit.targets.len(), 2);
+    let twice = [("NINEFOLD_AUDIT_WEBHOOK_TOKEN", "hush"), ("NINEFOLD_AUDIT_WEBHOOK_TOKEN_FILE", "/token")];
+    assert!(refused("", &twice).contains("audit_webhook_token_file"));
+}
+
+#[test]
 fn websites_are_nowhere_where_s3_is() {
     let environment = [
         ("NINEFOLD_DOMAINS", "s3.test"),
@@ -158,6 +174,13 @@ fn what_is_wrong_is_named() {
         ("NINEFOLD_SCRUB_INTERVAL", "0s"),
         ("NINEFOLD_LOG_FORMAT", "xml"),
         ("NINEFOLD_UPLOAD_EXPIRY_DAYS", "0"),
+        ("NINEFOLD_AUDIT_LOG", "/var/log/audit"),
+        ("NINEFOLD_AUDIT_LOG", "http://siem.example/"),
+        ("NINEFOLD_AUDIT_LOG", "stdout,stdout"),
+        ("NINEFOLD_AUDIT_QUEUE", "0"),
+        ("NINEFOLD_AUDIT_QUEUE_BYTES", "0"),
+        ("NINEFOLD_AUDIT_FILE_SIZE", "long"),
+        ("NINEFOLD_AUDIT_WEBHOOK_TOKEN_FILE", "/nowhere/at/all"),
         ("NINEFOLD_VOLUMES", "/d{1...5}"),
         ("NINEFOLD_VOLUMES", "path=/d{1...9},x=y"),
         ("NINEFOLD_ROOT_PASSWORD_FILE", "/nowhere/at/all"),

@@ -204,7 +204,7 @@ pub enum Error {
         name: String,
     },
     /// There is one already.
-    #[error("there is a{} {kind} {name} already", if kind.to_string().starts_with(['a', 'e', 'i', 'o', 'u']) { "n" } else { "" })]
+    #[error("there is a{} {kind} {name} already", if kind.to_string().starts_with(['a', 'e', 'i', 'o']) { "n" } else { "" })]
     IdentityExists {
         /// What it is.
         kind: IdentityKind,

@@ -14,8 +14,8 @@ pub struct Auth(pub Directory);
 #[async_trait::async_trait]
 impl S3Auth for Auth {
     async fn get_secret_key(&self, access_key: &str) -> S3Result<SecretKey> {
-        match self.0.find(access_key) {
-            Ok(key) => Ok(SecretKey::from(key.secret.expose())),
+        match self.0.secret(access_key) {
+            Ok(secret) => Ok(SecretKey::from(secret.expose())),
             Err(error) => Err(s3_error(&Refusal::of_key(error, access_key))),
         }
     }

@@ -8,7 +8,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use http::{Extensions, HeaderMap, HeaderValue, Method, StatusCode, Uri};
+use http::{Extensions, HeaderMap, Method, StatusCode, Uri};
 use s3s::access::{S3Access, S3AccessContext};
 use s3s::auth::Credentials;
 use s3s::dto::{
@@ -16,14 +16,13 @@ use s3s::dto::{
 };
 use s3s::path::S3Path;
 use s3s::{Body, S3Error, S3ErrorCode, S3Request, S3Result};
-use subtle::ConstantTimeEq as _;
 
 use super::authorize::{self, Allowed, Authorizer, Lines};
-use crate::access::claims::{ClaimError, Claims, Mechanism, Region};
+use crate::access::claims::{self, ClaimError, Claims, Mechanism, Region};
 use crate::access::policy::Context;
 use crate::access::query::Query;
 use crate::access::version2;
-use crate::access::{Directory, Identity, KeyError, Resources, Secret};
+use crate::access::{Directory, Identity, KeyError, Resources};
 use crate::clock::Clock;
 use crate::limits::Passage;
 use crate::s3::post::VerifiedForm;
@@ -229,6 +228,9 @@ const SUB_RESOURCES: &[(&str, &str, &str)] = &[
     ("website", "GET PUT DELETE", ""),
 ];
 
+/// Parameters of reads that mean something to clients of other stores, and are not built: MinIO's transformations.
+const OF_OTHERS: &[&str] = &["lambdaArn"];
+
 /// Operations that take a body of bytes, which must have a length.
 const UPLOADS: &[&str] = &["PutObject", "UploadPart"];
 
@@ -303,12 +305,11 @@ impl Guard {
             return Err(ClaimError::Version2.into());
         }
         claims.check_scope(&self.region)?;
-        let key = match self.directory.find(access_key) {
+        let key = match self.directory.signer(access_key, claims::token(cx.headers(), query)) {
             Ok(key) if claims.access_key == access_key => key,
             Ok(_) => return Err(Refusal::of_key(KeyError::Unknown, access_key)),
             Err(error) => return Err(Refusal::of_key(error, access_key)),
         };
-        check_token(cx.headers(), query, key.token.as_ref())?;
         if !claims.version2 {
             let hoisted = cx.extensions_mut().get::<HoistedHeaders>().cloned().unwrap_or_default();
             check_signed(claims, cx.headers(), &hoisted)?;
@@ -332,10 +333,8 @@ fn anonymous(cx: &impl Asked, query: &Query) -> Result<Identity, Refusal> {
 
 /// Lets a request through as one of `identity`.
 fn admit(cx: &mut impl Asked, identity: Identity) {
-    if let Some(noted) = cx.extensions_mut().get::<Noted>()
-        && !identity.is_anonymous()
-    {
-        noted.requester(&identity.account.canonical_id);
+    if let Some(noted) = cx.extensions_mut().get::<Noted>() {
+        noted.requester(&identity);
     }
     cx.extensions_mut().insert(identity);
 }
@@ -468,14 +467,18 @@ impl Guard {
 
     async fn check_asked(&self, cx: &mut impl Asked) -> S3Result<()> {
         let Known { operation, who, query, claims, form } = self.examine(cx).map_err(|refusal| s3_error(&refusal))?;
+        self.directory.note_use(&who.access_key);
+        admit(cx, who.clone());
+        let (peer, tls) = (cx.extensions_mut().get().copied(), cx.extensions_mut().get::<OverTls>().cloned());
+        let noted = cx.extensions_mut().get::<Noted>().cloned();
+        if let Some(noted) = &noted {
+            noted.operation(&operation);
+        }
         // Only now is it more than a claim: whoever names a key that he does not have uses nothing of it up.
         let passage = cx.extensions_mut().get::<Passage>().cloned();
         if let Some(passage) = &passage {
             passage.charge_key(&who.access_key).map_err(|over| s3_error(&over.into()))?;
         }
-        self.directory.note_use(&who.access_key);
-        admit(cx, who.clone());
-        let (peer, tls) = (cx.extensions_mut().get().copied(), cx.extensions_mut().get::<OverTls>().cloned());
         let lines = Lines {
             operation: &operation,
             path: cx.s3_path(),
@@ -486,6 +489,7 @@ impl Guard {
             peer,
             tls: tls.as_ref(),
             now: Clock::system().now(),
+            noted: noted.as_ref(),
         };
         let Allowed { authority, pending, concealed } = self.authorizer.authorize(&who, &lines).await?;
         // Not by those whom the bucket does not let in.
@@ -519,19 +523,6 @@ pub fn s3_error(refusal: &Refusal) -> S3Error {
     refusal.put_headers(&mut headers);
     error.set_headers(headers);
     error
-}
-
-/// A temporary key comes with its token, another with none.
-fn check_token(headers: &HeaderMap, query: &Query, token: Option<&Secret>) -> Result<(), Refusal> {
-    let header = headers.get("x-amz-security-token").map(HeaderValue::as_bytes);
-    let sent = header.or_else(|| query.get("X-Amz-Security-Token").map(str::as_bytes));
-    let good = match (sent, token) {
-        (None, None) => true,
-        // As long whatever the bytes are.
-        (Some(sent), Some(token)) => bool::from(sent.ct_eq(token.expose().as_bytes())),
-        (Some(_), None) | (None, Some(_)) => false,
-    };
-    if good { Ok(()) } else { Err(Refusal::new(StatusCode::BAD_REQUEST, "InvalidToken")) }
 }
 
 /// The host and every `x-amz-*` and `x-minio-*` header must be covered by the signature: they say what is done to what.
@@ -576,11 +567,22 @@ fn check_parameters(
             && !version2
             && name.get(..6).is_some_and(|start| start.eq_ignore_ascii_case("x-amz-"))
     };
-    match query.iter().map(|(name, _)| name).find(|name| !taken(name) && !header(name)) {
-        Some(name) => Err(not_taken(name, method, of_object)),
+    let refused = |(name, value): &(&str, &str)| !taken(name) && !header(name) && !is_ignored(name, value, method);
+    match query.iter().find(refused) {
+        Some((name, _)) => Err(not_taken(name, method, of_object)),
         None if known.is_none() => Err(not_implemented(operation)),
         None => Ok(()),
     }
+}
+
+/// Whether S3 would not even look at a parameter: on reads those with a value that no operation has, as browsers bring them along when a
+/// form has sent them back to a bucket. A name alone may be a sub-resource that is newer than this.
+fn is_ignored(name: &str, value: &str, method: &Method) -> bool {
+    let means_something = OPERATIONS.iter().any(|(_, taken)| taken.contains(&name))
+        || SUB_RESOURCES.iter().any(|(known, ..)| *known == name)
+        || OF_OTHERS.contains(&name)
+        || name.to_ascii_lowercase().starts_with("x-amz-");
+    matches!(*method, Method::GET | Method::HEAD) && !value.is_empty() && !means_something
 }
 
 fn not_taken(name: &str, method: &Method, of_object: bool) -> Refusal {
@@ -651,6 +653,10 @@ mod tests {
             ("DeleteBucket", Method::DELETE, false, "foo", "501"),
             ("DeleteBucketPolicy", Method::DELETE, false, "policy", "ok"),
             ("ListObjects", Method::GET, false, "foo", "501"),
+            ("ListObjects", Method::GET, false, "bucket=b&key=k&etag=%22e%22", "ok"),
+            ("ListObjects", Method::GET, false, "partNumber=1", "501"),
+            ("GetObject", Method::GET, true, "lambdaArn=x", "501"),
+            ("PutObject", Method::PUT, true, "foo=1", "501"),
             ("ListObjects", Method::GET, false, "list-type=3", "501"),
             ("ListObjectsV2", Method::GET, false, "list-type=2&prefix=a&delimiter=/", "ok"),
             ("GetBucketLocation", Method::GET, false, "location", "ok"),

@@ -23,10 +23,11 @@ use super::guard::{self, Guard};
 use super::host::Domains;
 use crate::access::query::Query;
 use crate::access::{BucketRules, Directory, Identity, Resources as _};
+use crate::audit::Decided;
 use crate::events::{EventNames, Filter, Listener, NameError, message};
 use crate::metadata;
 use crate::objects::{self, Store};
-use crate::server::Refusal;
+use crate::server::{Noted, Refusal};
 
 /// A blank is sent this often, if the client asks for nothing else: it finds out who has left.
 const BLANK: Duration = Duration::from_millis(500);
@@ -89,7 +90,14 @@ impl S3Route for Listen {
                 let own = Arc::clone(&self.api.directory.root().account.id);
                 match request.extensions.get::<Identity>() {
                     Some(who) if who.account.id == own => Ok(()),
-                    _ => Err(denied()),
+                    _ => {
+                        if let Some(noted) = request.extensions.get::<Noted>() {
+                            noted.decided(|| {
+                                Decided::refused("s3:ListenNotification", "arn:aws:s3:::*", "deploymentsOwnAccount")
+                            });
+                        }
+                        Err(denied())
+                    }
                 }
             }
         }

@@ -38,6 +38,7 @@ mod values;
 mod versioning;
 mod website;
 
+pub(crate) use authorize::add_general;
 use s3s::dto::*;
 use s3s::{S3, S3Error, S3Request, S3Response, S3Result};
 

@@ -57,7 +57,8 @@ const HEADER_PREFIXES: [&str; 5] =
 const RENAMED: [(&str, &str); 2] = [("acl", "x-amz-acl"), ("x-amz-checksum-algorithm", "x-amz-sdk-checksum-algorithm")];
 
 /// `x-amz-` fields that are about the form itself.
-const OF_THE_FORM: [&str; 4] = ["x-amz-algorithm", "x-amz-credential", "x-amz-date", "x-amz-signature"];
+const OF_THE_FORM: [&str; 5] =
+    ["x-amz-algorithm", "x-amz-credential", "x-amz-date", "x-amz-security-token", "x-amz-signature"];
 
 /// As S3 writes keys in the addresses that it answers: everything else is escaped, `/` too.
 const KEY: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
@@ -301,6 +302,7 @@ mod tests {
             ("x-amz-checksum-crc32", "AAAAAA=="),
             ("tagging", "<Tagging><TagSet><Tag><Key>a b</Key><Value>1&amp;2</Value></Tag></TagSet></Tagging>"),
             ("x-amz-date", "20151229T000000Z"),
+            ("x-amz-security-token", "x"),
             ("submit", "x"),
             ("Authorization", "x"),
             ("x-ignore-this", "x"),
@@ -326,7 +328,6 @@ mod tests {
     fn what_cannot_be_or_would_do_nothing_is_refused() {
         for (name, value, code) in [
             ("x-amz-copy-source", "/a/b", "NotImplemented"),
-            ("x-amz-security-token", "x", "NotImplemented"),
             ("x-amz-meta-a", "line\nline", "InvalidArgument"),
             ("x-amz-meta-a b", "x", "InvalidArgument"),
             ("tagging", "not xml", "MalformedXML"),

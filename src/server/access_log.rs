@@ -11,6 +11,7 @@ use http_body::{Body, Frame, SizeHint};
 use tracing::Span;
 
 use super::RequestId;
+use super::audit::AuditDraft;
 use super::body::BodyWatch;
 use super::bucket_log::Draft;
 use super::minio::Counting;
@@ -29,6 +30,8 @@ pub(super) struct Entry {
     pub(super) watch: BodyWatch,
     /// What goes into the log of its bucket.
     pub(super) draft: Option<Draft>,
+    /// What goes into the audit log.
+    pub(super) audit: Option<AuditDraft>,
     /// Where it is counted, if it is.
     pub(super) counting: Option<Counting>,
 }
@@ -84,6 +87,10 @@ impl Body for LoggedBody {
 
 impl Drop for LoggedBody {
     fn drop(&mut self) {
+        // It leaves what was noted for the log of the bucket.
+        if let Some(audit) = self.entry.audit.take() {
+            audit.sent(self.sent, self.whole);
+        }
         if let Some(draft) = self.entry.draft.take() {
             draft.sent(self.sent);
         }

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Instant;
 
 use http::request::Parts;
@@ -10,72 +10,12 @@ use http::{HeaderMap, HeaderName, Method, Response, StatusCode, header};
 use percent_encoding::percent_decode_str;
 
 use super::body::BodyWatch;
+use super::noted::{Noted, NotedDelete};
 use super::target::{self, Target};
 use super::{ErrorCode, OverTls, RequestId};
 use crate::access::query::Query;
 use crate::bucket_logs::{BucketLogs, Record, without_secrets};
 use crate::objects::LoggedBucket;
-
-/// What operations tell the log that cannot be seen from outside. In the extensions of a request that is logged.
-#[derive(Debug, Clone, Default)]
-pub struct Noted(Arc<Mutex<Notes>>);
-
-#[derive(Debug, Default)]
-struct Notes {
-    requester: Option<String>,
-    key: Option<String>,
-    size: Option<u64>,
-    deleted: Vec<NotedDelete>,
-    source: Option<NotedSource>,
-}
-
-/// One key of a DeleteObjects.
-#[derive(Debug, Clone)]
-pub struct NotedDelete {
-    /// The key.
-    pub key: String,
-    /// The version that was asked for.
-    pub version: Option<String>,
-    /// S3's name of what went wrong, and its status.
-    pub error: Option<(String, StatusCode)>,
-}
-
-/// What was copied.
-#[derive(Debug, Clone)]
-pub struct NotedSource {
-    /// Its bucket.
-    pub bucket: String,
-    /// Its key.
-    pub key: String,
-    /// The version that was asked for.
-    pub version: Option<String>,
-}
-
-impl Noted {
-    fn with<T>(&self, change: impl FnOnce(&mut Notes) -> T) -> T {
-        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    /// Who was found to have asked: canonical id.
-    pub fn requester(&self, id: &str) {
-        self.with(|notes| notes.requester = Some(id.to_owned()));
-    }
-
-    /// The object that was written, and its length.
-    pub fn object(&self, key: &str, size: u64) {
-        self.with(|notes| (notes.key, notes.size) = (Some(key.to_owned()), Some(size)));
-    }
-
-    /// What was deleted, one by one.
-    pub fn deleted(&self, key: NotedDelete) {
-        self.with(|notes| notes.deleted.push(key));
-    }
-
-    /// What was copied.
-    pub fn source(&self, source: NotedSource) {
-        self.with(|notes| notes.source = Some(source));
-    }
-}
 
 /// A request of which something may have to be written down.
 #[derive(Debug)]
@@ -109,6 +49,7 @@ impl Draft {
         is_site: bool,
         peer: SocketAddr,
         (id, started): (RequestId, Instant),
+        noted: &Noted,
     ) -> Option<Self> {
         let raw = parts.uri.query().unwrap_or_default();
         let has = |name: &str| raw.split('&').any(|piece| piece.split('=').next() == Some(name));
@@ -151,13 +92,8 @@ impl Draft {
         let writes = matches!(parts.method, Method::PUT) && (of_object || operation.ends_with(".PART")) && !copies;
         let decoded = header(HeaderName::from_static("x-amz-decoded-content-length")).and_then(|len| len.parse().ok());
         let record = Record { operation, ..record };
-        let (logs, noted) = (logs.clone(), Noted::default());
+        let (logs, noted) = (logs.clone(), noted.clone());
         Some(Self { logs, bucket, noted, record, changes, reads, writes, decoded, started })
-    }
-
-    /// What operations may write into.
-    pub(super) fn noted(&self) -> Noted {
-        self.noted.clone()
     }
 
     /// The answer is there, and about to be sent.
@@ -192,7 +128,8 @@ impl Draft {
         record.sent = bytes;
         record.total_ms = millis_since(started);
         let (deleted, source) = noted.with(|notes| {
-            record.requester = notes.requester.take();
+            let who = notes.requester.take().filter(|who| !who.is_anonymous());
+            record.requester = who.map(|who| who.account.canonical_id.to_string());
             record.key = notes.key.take().or(record.key.take());
             record.size = notes.size.or(record.size);
             (std::mem::take(&mut notes.deleted), notes.source.take())
@@ -236,12 +173,12 @@ fn millis_since(then: Instant) -> u64 {
 }
 
 /// A header's text. What is not UTF-8 is shown as far as it is.
-fn text(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
+pub(super) fn text(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
     headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
 }
 
 /// The key that a request names.
-fn key(parts: &Parts, target: &Target) -> Option<String> {
+pub(super) fn key(parts: &Parts, target: &Target) -> Option<String> {
     let path = percent_decode_str(parts.uri.path()).decode_utf8_lossy();
     let path = path.strip_prefix('/').unwrap_or(&path);
     let key = if target.by_host { path } else { path.split_once('/').map_or("", |(_, key)| key) };
@@ -249,7 +186,7 @@ fn key(parts: &Parts, target: &Target) -> Option<String> {
 }
 
 /// Which version of signatures a request has, and where. Whether it is right is another matter.
-fn signature(headers: &HeaderMap, query: &Query) -> (Option<&'static str>, Option<&'static str>) {
+pub(super) fn signature(headers: &HeaderMap, query: &Query) -> (Option<&'static str>, Option<&'static str>) {
     let authorization = headers.get(header::AUTHORIZATION).map(|value| value.as_bytes());
     match authorization {
         Some(value) if value.starts_with(b"AWS4-") => (Some("SigV4"), Some("AuthHeader")),
@@ -261,7 +198,7 @@ fn signature(headers: &HeaderMap, query: &Query) -> (Option<&'static str>, Optio
 }
 
 /// What S3's logs call what was asked for.
-fn operation(method: &Method, of_object: bool, is_site: bool, query: &Query, copies: bool) -> String {
+pub(super) fn operation(method: &Method, of_object: bool, is_site: bool, query: &Query, copies: bool) -> String {
     if is_site {
         return format!("WEBSITE.{method}.OBJECT");
     }

@@ -4,11 +4,12 @@
 //!
 //! ```text
 //! connection   accept, TLS, limits, time-outs                         serve, tls, connection, streams
-//!  └ id, log   an id for log and client; one line at the end, and
-//!              one in the log of the bucket                           request_id, access_log, bucket_log
+//!  └ id, log   an id for log and client; one line at the end, one in
+//!              the log of the bucket, and one in the audit log        request_id, access_log, bucket_log, audit, noted
 //!     └ way      whose answer it is; S3's and pages' are counted      minio::count, target
 //!        ├ limits   503 for who goes too fast, and where too much runs   crate::limits
 //!        ├ health   /health, /minio/health, /minio/v2/metrics         health, minio
+//!        ├ admin    IAM and STS at /, /minio/admin                    admin, access::sigv4
 //!        └ cors     preflights; headers for pages of other origins    cors, target, buckets
 //!           ├ website   under hosts of websites: pages for anybody,
 //!           │           which it reads from s3s                      website
@@ -22,7 +23,9 @@
 //! ```
 
 mod access_log;
+mod admin;
 mod answer;
+mod audit;
 mod aws_chunked;
 mod body;
 mod bucket_log;
@@ -35,6 +38,7 @@ mod form;
 mod health;
 mod lengths;
 mod minio;
+mod noted;
 mod post;
 mod refusal;
 mod request_id;
@@ -69,6 +73,8 @@ use crate::access::claims::Region;
 use crate::access::form::FormAccess;
 use crate::access::version2;
 use crate::access::{Directory, Resources};
+use crate::admin::Admin;
+use crate::audit::Audit;
 use crate::bucket_logs::BucketLogs;
 use crate::clock::{Clock, random_bytes};
 use crate::limits::{Limit, Limiter, Over, Passage};
@@ -77,6 +83,7 @@ use crate::s3::guard::Guard;
 use crate::s3::host::Domains;
 use access_log::Entry;
 use answer::Asked;
+use audit::AuditDraft;
 use aws_chunked::Reframed;
 use body::Watching;
 use bucket_log::Draft;
@@ -89,10 +96,10 @@ use target::Target;
 
 pub use access_log::{LoggedBody, TARGET as ACCESS_LOG};
 pub use body::{BodyFault, BodyWatch, BrokenBody};
-pub use bucket_log::{Noted, NotedDelete, NotedSource};
 pub use buckets::Buckets;
 pub use described::Descriptions;
 pub use health::{ClusterState, Drive, Health, Readiness, Spare, Usage};
+pub use noted::{Noted, NotedDelete, NotedSource};
 pub use refusal::{ErrorDetails, Refusal, StatusOverride, element};
 pub use request_id::RequestId;
 pub use serve::{Limits, Listener, run};
@@ -173,6 +180,8 @@ pub struct GatewayConfig {
     pub allow_sigv2: bool,
     /// What lets requests in.
     pub limiter: Limiter,
+    /// Where every request is written down, if it is.
+    pub audit: Option<Audit>,
 }
 
 /// All of S3 over HTTP, less the connections. Cheap to clone.
@@ -188,6 +197,7 @@ struct Inner {
     health: Arc<dyn Health>,
     buckets: Arc<dyn Buckets>,
     directory: Directory,
+    admin: Admin,
     counters: Arc<Counters>,
     limiter: Limiter,
     region: Region,
@@ -196,6 +206,7 @@ struct Inner {
     forms: FormAccess,
     spool: Spool,
     silence: Duration,
+    audit: Option<Audit>,
     ids: RequestIds,
     /// `x-amz-id-2`: which process answered.
     host_id: HeaderValue,
@@ -219,6 +230,7 @@ impl Gateway {
             health,
             buckets,
             directory: directory.clone(),
+            admin: Admin::new(directory.clone()),
             counters: Arc::new(Counters::new(config.limiter.clone())),
             limiter: config.limiter,
             forms: FormAccess { directory, region: config.region.clone(), version2: config.allow_sigv2 },
@@ -227,6 +239,7 @@ impl Gateway {
             websites: config.websites,
             spool: Spool::new(config.spool),
             silence: config.silence,
+            audit: config.audit,
             ids: RequestIds::new(),
             host_id: HeaderValue::try_from(host_id).unwrap_or_else(|_| HeaderValue::from_static("ninefold")),
         });
@@ -292,13 +305,16 @@ impl Gateway {
         let admitted = match (over, &way) {
             (Some(over), _) => Err(over),
             (None, Way::Health(_) | Way::Minio(_)) => Ok(None),
-            (None, Way::Website(..) | Way::S3(_)) => inner.limiter.admit(peer.ip()).map(Some),
+            (None, Way::Admin(_) | Way::Website(..) | Way::S3(_)) => inner.limiter.admit(peer.ip()).map(Some),
         };
         let watch = BodyWatch::charging(admitted.as_ref().ok().cloned().flatten());
+        let noted = Noted::new(inner.audit.is_some());
         let draft = self.logs.as_ref().filter(|logs| Draft::may_be_of(logs, &parts)).and_then(|logs| {
             let is_site = matches!(way, Way::Website(..));
-            Draft::of(logs, &parts, way.target()?, is_site, peer, (id, started))
+            Draft::of(logs, &parts, way.target()?, is_site, peer, (id, started), &noted)
         });
+        let audit = inner.audit.as_ref();
+        let audit = audit.and_then(|audit| AuditDraft::of(audit, &parts, &way, peer, (id, started), (&noted, &watch)));
         let mut entry = Entry {
             id,
             method: parts.method.clone(),
@@ -307,14 +323,15 @@ impl Gateway {
             started,
             watch: watch.clone(),
             draft: None,
+            audit,
             counting,
         };
         parts.extensions.insert(id);
         parts.extensions.insert(Peer(peer));
         parts.extensions.insert(watch.clone());
         let span = tracing::info_span!("request", request_id = %id);
-        if let Some(draft) = &draft {
-            parts.extensions.insert(draft.noted());
+        if draft.is_some() || entry.audit.is_some() {
+            parts.extensions.insert(noted);
         }
         let response = inner.respond(&way, admitted, parts, body, &asked, &watch).instrument(span.clone()).await;
         let mut response = answer::seal(response, &asked, &inner.host_id);
@@ -325,6 +342,9 @@ impl Gateway {
         }
         if let Some(draft) = draft {
             entry.draft = Some(draft.answered(&response, &watch).await);
+        }
+        if let Some(audit) = &mut entry.audit {
+            audit.answered(&response);
         }
         let status = response.status();
         if let Some(counting) = &entry.counting {
@@ -370,8 +390,10 @@ impl Inner {
             match way {
                 Way::Health(ask) => Ok(health::answer(*ask, &*self.health).await),
                 Way::Minio(ask) => {
-                    minio::answer(*ask, &parts.headers, &*self.health, &self.directory, &self.counters).await
+                    let audit = self.audit.as_ref();
+                    minio::answer(*ask, &parts.headers, &*self.health, &self.directory, &self.counters, audit).await
                 }
+                Way::Admin(ask) => self.administer(ask, &parts, body, asked, watch).await,
                 Way::Website(_, target) | Way::S3(target) if is_preflight => {
                     cors::preflight(&parts, target, &*self.buckets).await
                 }
@@ -507,7 +529,10 @@ impl Inner {
                 return Way::Minio(ask);
             }
         }
-        Way::S3(target)
+        match admin::Ask::of(parts).filter(|_| !target.by_host) {
+            Some(ask) => Way::Admin(ask),
+            None => Way::S3(target),
+        }
     }
 }
 
@@ -516,6 +541,7 @@ impl Inner {
 enum Way {
     Health(health::Ask),
     Minio(minio::Ask),
+    Admin(admin::Ask),
     /// The website's of this bucket.
     Website(String, Target),
     S3(Target),
@@ -525,7 +551,7 @@ impl Way {
     /// What it is about, for S3 and websites.
     fn target(&self) -> Option<&Target> {
         match self {
-            Self::Health(_) | Self::Minio(_) => None,
+            Self::Health(_) | Self::Minio(_) | Self::Admin(_) => None,
             Self::Website(_, target) | Self::S3(target) => Some(target),
         }
     }
@@ -533,7 +559,7 @@ impl Way {
     /// Begins to count the request. Who asks how we are is not one of those whom we serve.
     fn count(&self, parts: &Parts, counters: &Arc<Counters>) -> Option<Counting> {
         let api = match self {
-            Self::Health(_) | Self::Minio(_) => return None,
+            Self::Health(_) | Self::Minio(_) | Self::Admin(_) => return None,
             Self::Website(..) => Api::of_page(&parts.method),
             Self::S3(target) => {
                 let query = parts.uri.query().unwrap_or_default();

@@ -232,7 +232,9 @@ on_both! {
         open(&people.root, ObjectOwnership::BucketOwnerEnforced).await;
         allow(&people.root, &format!(r#"
             {{"Effect":"Allow","Principal":"*","Action":"s3:ListBucket","Resource":"arn:aws:s3:::{BUCKET}",
-              "Condition":{{"StringEquals":{{"s3:prefix":"open/"}}}}}},
+              "Condition":{{"StringLike":{{"s3:prefix":"open/*"}}}}}},
+            {{"Effect":"Allow","Principal":"*","Action":"s3:GetObject",
+              "Resource":["arn:aws:s3:::{BUCKET}/open/*","arn:aws:s3:::{BUCKET}/closed/*"]}},
             {{"Effect":"Allow","Principal":"*","Action":"s3:GetObject","Resource":"arn:aws:s3:::{BUCKET}/*",
               "Condition":{{"StringEquals":{{"s3:ExistingObjectTag/open":"yes"}}}}}},
             {{"Effect":"Allow","Principal":{{"AWS":"{OTHER_ID}"}},"Action":["s3:PutObject","s3:PutObjectTagging"],
@@ -247,6 +249,8 @@ on_both! {
         assert_eq!(read(&people.nobody, "c").await, Err(denied()));
         let listed = people.nobody.list_objects_v2().bucket(BUCKET).prefix("open/").send().await.unwrap();
         assert_eq!(listed.key_count(), Some(0));
+        assert_eq!(read(&people.nobody, "open/absent").await, Err((404, "NoSuchKey".into())), "as he may list it");
+        assert_eq!(read(&people.nobody, "closed/absent").await, Err(denied()));
         assert_eq!(list(&people.nobody).await, Err(denied()));
         let put = |tags: &str| people.other.put_object().bucket(BUCKET).key("t").tagging(tags).send();
         put("team=blue").await.unwrap();

@@ -2,6 +2,7 @@
 
 use http::Method;
 
+use crate::audit::{audited, records};
 use crate::recording::{ACCESS_KEY, Server};
 use crate::signing::Call;
 
@@ -112,17 +113,24 @@ async fn requests_are_logged_once_and_without_secrets() {
         .with_writer(move || writer.clone())
         .finish();
     tracing::subscriber::set_global_default(subscriber).unwrap();
-    let mut server = Server::start().await;
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("audit");
+    let (server, audit) = audited(&path).await;
     let signer = server.signer();
+    let customer_key = "x-amz-server-side-encryption-customer-key";
     let get = call(&server, Method::GET, "/logged/key").header("x-amz-meta-token", "hush-hush");
+    let get = get.header(customer_key, "hush-hush").header("referer", "http://a/?X-Amz-Signature=hush-hush");
     let answer = server.send(signer.header(get, None)).await;
     let id = answer.header("x-amz-request-id").unwrap();
     let presigned = signer.presign(&call(&server, Method::GET, "/logged/absent"), "60");
     let signature = presigned.uri().query().unwrap().rsplit_once("X-Amz-Signature=").unwrap().1[..64].to_owned();
     server.send(presigned).await;
+    let call = call(&server, Method::GET, "/elsewhere").query("X-Amz-Security-Token", "hush-hush");
+    server.send(signer.presign(&call.query(customer_key, "hush-hush"), "60")).await;
+    let unsigned = "/elsewhere?signature=hush-hush&WebIdentityToken=hush-hush&LDAPPassword=hush-hush&x=%26Signature=";
+    server.send(http::Request::get(unsigned).body(http_body_util::Full::default()).unwrap()).await;
     // An entry is written when the server is done with the answer, which may be after the client is.
-    server.stop.take().unwrap().send(()).unwrap();
-    (&mut server.running).await.unwrap();
+    assert_eq!(records(server, &audit, &path).await.len(), 4);
     let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
     let entries: Vec<serde_json::Value> = text
         .lines()
@@ -140,6 +148,12 @@ async fn requests_are_logged_once_and_without_secrets() {
     );
     assert_eq!(entries[1]["status"], 404);
     for secret in ["hush-hush", &signature, ACCESS_KEY, crate::recording::SECRET] {
+        assert!(!text.contains(secret), "{secret} in {text}");
+    }
+    // Whose key it was is what it is for.
+    let text = std::fs::read_to_string(&path).unwrap();
+    assert!(text.contains(ACCESS_KEY));
+    for secret in ["hush-hush", &signature, crate::recording::SECRET, "SignedHeaders=", "Credential="] {
         assert!(!text.contains(secret), "{secret} in {text}");
     }
 }

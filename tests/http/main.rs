@@ -1,7 +1,9 @@
 //! The server over real sockets, with operations that only remember that they were reached.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
+mod admin;
 mod answers;
+mod audit;
 mod bodies;
 mod command;
 mod cors;

@@ -17,6 +17,7 @@ use ninefold::access::acl::{Acl, Grant, Grantee, Group, Ownership, Permission};
 use ninefold::access::{
     BucketRules, Directory, Identity, ObjectRules, PublicAccessBlock, Resources, RootCredentials, Secret, UploadRules,
 };
+use ninefold::audit::Audit;
 use ninefold::clock::Stopwatch;
 use ninefold::limits::{Limiter, Rules};
 use ninefold::metadata::{self, BucketUsage};
@@ -390,6 +391,14 @@ pub struct Server {
     serving_websites: tokio::task::JoinHandle<usize>,
 }
 
+/// What not every server has.
+#[derive(Default)]
+struct Extra {
+    allow_sigv2: bool,
+    rules: Rules,
+    audit: Option<Audit>,
+}
+
 /// An answer, read to its end.
 #[derive(Debug)]
 pub struct Answer {
@@ -436,26 +445,33 @@ impl Server {
     }
 
     pub async fn with(limits: Limits) -> Self {
-        Self::listening(limits, false, Rules::default(), Listener::from).await
+        Self::listening(limits, Extra::default(), Listener::from).await
     }
 
     /// One that limits what requests may take. Its time stands still.
     pub async fn with_rules(rules: Rules) -> Self {
-        Self::listening(Limits::default(), false, rules, Listener::from).await
+        Self::listening(Limits::default(), Extra { rules, ..Extra::default() }, Listener::from).await
+    }
+
+    /// One whose requests are written down.
+    pub async fn audited(audit: Audit) -> Self {
+        let extra = Extra { audit: Some(audit), ..Extra::default() };
+        Self::listening(Limits::default(), extra, Listener::from).await
     }
 
     /// One that accepts signature version 2.
     pub async fn with_sigv2() -> Self {
-        Self::listening(Limits::default(), true, Rules::default(), Listener::from).await
+        Self::listening(Limits::default(), Extra { allow_sigv2: true, ..Extra::default() }, Listener::from).await
     }
 
     pub async fn over_tls(limits: Limits, tls: Tls) -> Self {
         let tls = Arc::new(tls);
         let how = |listener| Listener::encrypted(listener, Arc::clone(&tls));
-        Self::listening(limits, false, Rules::default(), how).await
+        Self::listening(limits, Extra::default(), how).await
     }
 
-    async fn listening(limits: Limits, allow_sigv2: bool, rules: Rules, how: impl Fn(TcpListener) -> Listener) -> Self {
+    async fn listening(limits: Limits, extra: Extra, how: impl Fn(TcpListener) -> Listener) -> Self {
+        let Extra { allow_sigv2, rules, audit } = extra;
         let time = Stopwatch::fixed();
         let recording = Arc::new(Recording::default());
         let vitals = Arc::new(Vitals {
@@ -475,6 +491,7 @@ impl Server {
             silence: limits.silence,
             allow_sigv2,
             limiter: Limiter::new(&rules, time.clone()),
+            audit,
         };
         let gateway = Gateway::new(
             S3ServiceBuilder::new(Operations(Arc::clone(&recording))),

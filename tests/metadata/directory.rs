@@ -2,7 +2,7 @@
 
 use ninefold::access::policy::{AclGrant, Asked, Context, Layers, decide};
 use ninefold::access::seal::{Keyring, Place, SealError};
-use ninefold::access::{Directory, KeyError, Kind, RootCredentials, Secret};
+use ninefold::access::{Directory, Holder, KeyError, Kind, NewSession, RootCredentials, Secret};
 use ninefold::clock::Clock;
 use ninefold::metadata::*;
 use tempfile::TempDir;
@@ -18,6 +18,7 @@ on_both!(
     a_server_without_the_new_master_key_follows_what_it_can,
     a_lost_master_key_takes_the_access_keys_with_it,
     what_was_known_stays_while_the_database_is_away,
+    sessions_last_as_long_as_they_may,
 );
 
 /// One process's view, with a data directory of its own.
@@ -310,4 +311,47 @@ async fn what_was_known_stays_while_the_database_is_away(f: &Fixture) {
     meta.close().await;
     view.directory.refresh().await.unwrap_err();
     assert_eq!(view.secret("AK").unwrap(), "secret of AK");
+}
+
+async fn sessions_last_as_long_as_they_may(f: &Fixture) {
+    let data = tempfile::tempdir().unwrap();
+    let keyring = Keyring::open(&f.meta, place(&data), true).await.unwrap();
+    let clock = Clock::fixed(NOW);
+    let directory =
+        Directory::open(&root(), "deployment", f.meta.clone(), keyring.clone(), clock.clone()).await.unwrap();
+    // Another server: it is told nothing, and knows the session.
+    let other = Directory::open(&root(), "deployment", f.meta.clone(), keyring.clone(), clock.clone()).await.unwrap();
+    let view = View { directory: directory.clone(), keyring, data };
+    view.add_principal(f, PrincipalKind::User, "AIDAONE").await;
+    view.add_key(f, "KEY-OF-ONE", Some("AIDAONE")).await;
+    other.refresh().await.unwrap();
+
+    let new = |expires| NewSession {
+        holder: Holder::User { id: "AIDAONE".into(), by: "KEY-OF-ONE".into() },
+        policy: None,
+        policies: Vec::new(),
+        expires,
+    };
+    let session = directory.open_session(new(NOW + 1000)).unwrap();
+    let (access_key, token) = (session.access_key.as_str(), Some(session.token.expose()));
+    for directory in [&directory, &other] {
+        assert_eq!(directory.secret(access_key).unwrap(), session.secret);
+        let key = directory.signer(access_key, token).unwrap();
+        assert!(key.temporary && matches!(&key.identity.kind, Kind::User { id, .. } if **id == *"AIDAONE"));
+        assert_eq!(directory.signer(access_key, None).unwrap_err(), KeyError::Unknown);
+        assert_eq!(directory.signer(access_key, Some("token")).unwrap_err(), KeyError::Token);
+        assert_eq!(directory.signer("KEY-OF-ONE", token).unwrap_err(), KeyError::Token);
+    }
+    let second = directory.open_session(new(NOW + 1000)).unwrap();
+    assert_ne!(second.secret, session.secret);
+    assert_eq!(directory.signer(&second.access_key, token).unwrap_err(), KeyError::Token);
+    clock.advance(std::time::Duration::from_secs(1));
+    assert_eq!(other.signer(access_key, token).unwrap_err(), KeyError::Expired);
+
+    let session = directory.open_session(new(NOW + 100_000)).unwrap();
+    let (access_key, token) = (session.access_key.as_str(), Some(session.token.expose()));
+    other.signer(access_key, token).unwrap();
+    f.meta.remove_access_key("KEY-OF-ONE").await.unwrap();
+    other.refresh().await.unwrap();
+    assert_eq!(other.signer(access_key, token).unwrap_err(), KeyError::Token);
 }

@@ -53,19 +53,26 @@ impl Loaded {
             if row.own { known.set_own(account) } else { known.add_account(account) }
         }
         let of_principals = Owned::new(&rows);
-        let principals: HashMap<&str, &PrincipalRow> =
-            rows.principals.iter().map(|row| (row.id.as_str(), row)).collect();
-        let mut users: HashMap<&str, Option<Identity>> = HashMap::new();
+        let mut reader = Reader { from: &self.policies, to: &mut policies };
+        for row in rows.principals.iter().filter(|row| row.kind != PrincipalKind::Group) {
+            let account = accounts.get(row.account.as_str());
+            if let Some(identity) = account.and_then(|account| principal(account, row, &of_principals, &mut reader)) {
+                known.principals.insert(row.id.as_str().into(), identity);
+            }
+        }
+        for (id, (what, text)) in &of_principals.policies {
+            if let Some(policy) = reader.read(text, what) {
+                known.policies.insert((*id).into(), policy);
+            }
+        }
         for row in &rows.keys {
             let Some(account) = accounts.get(row.account.as_str()) else { continue };
-            let mut reader = Reader { from: &self.policies, to: &mut policies };
             let identity = match row.user.as_deref() {
                 None => Some(Identity::root(Arc::clone(account), row.access_key.as_str())),
-                Some(id) => users
-                    .entry(id)
-                    .or_insert_with(|| user(account, principals.get(id)?, &of_principals, &mut reader))
-                    .clone()
-                    .map(|user| Identity { access_key: row.access_key.as_str().into(), ..user }),
+                Some(id) => {
+                    let user = known.principals.get(id).filter(|who| matches!(who.kind, Kind::User { .. })).cloned();
+                    user.map(|user| Identity { access_key: row.access_key.as_str().into(), ..user })
+                }
             };
             let secret = self.secret(row, keyring);
             let key = identity.zip(secret).and_then(|(identity, secret)| key(row, identity, secret, &mut reader));
@@ -79,7 +86,9 @@ impl Loaded {
             }
             known.add_key(key);
         }
-        (Self { generation: Some(rows.generation), wanted, policies, secrets }, known)
+        let generation = Some(rows.generation);
+        known.rows = Arc::new(rows);
+        (Self { generation, wanted, policies, secrets }, known)
     }
 
     /// The secret of an access key, opened, or as it was known before if that cannot be done now.
@@ -112,9 +121,23 @@ fn account(row: &AccountRow) -> Account {
     }
 }
 
-/// Policies by their text.
+/// Policies by their text, and by the names that decisions know them by: of one text all share what it says.
 #[derive(Debug, Default)]
-struct Policies(HashMap<String, Arc<Policy>>);
+struct Policies(HashMap<String, HashMap<String, Arc<Policy>>>);
+
+impl Policies {
+    fn find(&self, text: &str, name: &str) -> Option<&Arc<Policy>> {
+        self.0.get(text)?.get(name)
+    }
+
+    fn of_text(&self, text: &str) -> Option<&Policy> {
+        Some(self.0.get(text)?.values().next()?)
+    }
+
+    fn add(&mut self, text: &str, name: String, policy: &Arc<Policy>) {
+        self.0.entry(text.to_owned()).or_default().insert(name, Arc::clone(policy));
+    }
+}
 
 /// Reads policies, but for those that were read before.
 struct Reader<'a> {
@@ -125,20 +148,22 @@ struct Reader<'a> {
 impl Reader<'_> {
     /// A policy; one that cannot be read denies everything. `None` if not even that can be said.
     fn read(&mut self, text: &str, what: &dyn std::fmt::Display) -> Option<Arc<Policy>> {
-        if let Some(policy) = self.to.0.get(text).or_else(|| self.from.0.get(text)) {
+        let name = what.to_string();
+        if let Some(policy) = self.to.find(text, &name).or_else(|| self.from.find(text, &name)) {
             let policy = Arc::clone(policy);
-            self.to.0.insert(text.to_owned(), Arc::clone(&policy));
+            self.to.add(text, name, &policy);
             return Some(policy);
         }
-        match Policy::parse(text, PolicyKind::Identity) {
+        let known = self.to.of_text(text).or_else(|| self.from.of_text(text));
+        match known.map_or_else(|| Policy::parse(text, PolicyKind::Identity), |known| Ok(known.clone())) {
             Ok(policy) => {
-                let policy = Arc::new(policy);
-                self.to.0.insert(text.to_owned(), Arc::clone(&policy));
+                let policy = Arc::new(policy.named(name.as_str()));
+                self.to.add(text, name, &policy);
                 Some(policy)
             }
             Err(error) => {
                 tracing::error!(%what, %error, "this policy cannot be read and denies everything");
-                DENY_ALL.as_ref().ok().cloned()
+                Some(Arc::new(DENY_ALL.as_ref().ok()?.named(name)))
             }
         }
     }
@@ -184,11 +209,15 @@ impl<'a> Owned<'a> {
     }
 }
 
-/// A user, without an access key; `None` if it cannot be said what it may do.
-fn user(account: &Arc<Account>, row: &PrincipalRow, all: &Owned<'_>, reader: &mut Reader<'_>) -> Option<Identity> {
-    if row.kind != PrincipalKind::User {
-        return None;
-    }
+/// A user or role, without an access key; `None` if it cannot be said what it may do.
+fn principal(account: &Arc<Account>, row: &PrincipalRow, all: &Owned<'_>, reader: &mut Reader<'_>) -> Option<Identity> {
+    let (id, name, path): (Arc<str>, Arc<str>, Arc<str>) =
+        (row.id.as_str().into(), row.name.as_str().into(), row.path.as_str().into());
+    let kind = match row.kind {
+        PrincipalKind::User => Kind::User { id, name, path },
+        PrincipalKind::Role => Kind::Role { id, name, path, session: "".into() },
+        PrincipalKind::Group => return None,
+    };
     let groups = all.groups.get(row.id.as_str()).into_iter().flatten().copied();
     let documents = std::iter::once(row.id.as_str()).chain(groups).filter_map(|id| all.documents.get(id)).flatten();
     let policies = documents.map(|(what, text)| reader.read(text, what)).collect::<Option<Vec<_>>>()?;
@@ -201,7 +230,7 @@ fn user(account: &Arc<Account>, row: &PrincipalRow, all: &Owned<'_>, reader: &mu
     };
     Some(Identity {
         account: Arc::clone(account),
-        kind: Kind::User { id: row.id.as_str().into(), name: row.name.as_str().into(), path: row.path.as_str().into() },
+        kind,
         access_key: "".into(),
         policies: policies.into(),
         boundary,

@@ -15,12 +15,12 @@ use base64::prelude::BASE64_STANDARD;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use http::StatusCode;
 use sha1::Sha1;
-use sha2::Sha256;
 use time::PrimitiveDateTime;
 use time::macros::format_description;
 
 use super::claims::{ALGORITHM, ClaimError, MAX_EXPIRES, Region};
-use super::{Directory, Identity, Key, KeyError, Secret};
+use super::sigv4::{hmac_sha256, signing_key};
+use super::{Directory, Identity, Key, KeyError};
 use crate::clock::Millis;
 use policy::{Policy, PolicyError};
 
@@ -106,9 +106,6 @@ pub enum FormError {
         /// The region that would be right, if that is what is wrong.
         region: Option<String>,
     },
-    /// There are no temporary keys, so no token can belong to one.
-    #[error("The provided token is malformed or otherwise invalid.")]
-    Token,
     /// Nobody may sign with the access key.
     #[error("{0}")]
     Key(KeyError, String),
@@ -138,7 +135,6 @@ impl FormError {
         match self {
             Self::Mechanism(error) => error.code(),
             Self::Missing(_) | Self::Malformed { .. } => "InvalidArgument",
-            Self::Token => "InvalidToken",
             Self::Key(error, _) => error.code(),
             Self::Mismatch { .. } => "SignatureDoesNotMatch",
             Self::Policy(PolicyError::Document(_)) => "InvalidPolicyDocument",
@@ -150,7 +146,7 @@ impl FormError {
     pub fn status(&self) -> StatusCode {
         match self {
             Self::Mechanism(error) => error.status(),
-            Self::Missing(_) | Self::Malformed { .. } | Self::Token | Self::Policy(PolicyError::Document(_)) => {
+            Self::Missing(_) | Self::Malformed { .. } | Self::Policy(PolicyError::Document(_)) => {
                 StatusCode::BAD_REQUEST
             }
             Self::Key(error, _) => error.status(),
@@ -210,9 +206,6 @@ impl FormAccess {
             (false, true) if self.version2 => self.version2(fields)?,
             (false, true) => return Err(ClaimError::Version2.into()),
         };
-        if fields.get("x-amz-security-token").is_some() {
-            return Err(FormError::Token);
-        }
         let document = BASE64_STANDARD.decode(required(fields, "Policy")?);
         let document = document.map_err(|_| PolicyError::Document("invalid Base64 encoding.".to_owned()))?;
         Ok((identity, Some(Policy::parse(&document)?)))
@@ -263,7 +256,7 @@ impl FormAccess {
                 region: Some(self.region.name().to_owned()),
             });
         }
-        let key = self.find(access_key)?;
+        let key = self.signer(access_key, fields)?;
         let sent = hex::decode(signature).unwrap_or_default();
         // `verify_slice` takes as long whatever the bytes are.
         let mac = signing_key(&key.secret, [day, region, service]).and_then(|key| hmac_sha256(&key, policy));
@@ -282,7 +275,7 @@ impl FormAccess {
         let [access_key, signature] = VERSION_2.map(|name| required(fields, name));
         let (access_key, signature) = (access_key?, signature?);
         let policy = required(fields, "Policy")?;
-        let key = self.find(access_key)?;
+        let key = self.signer(access_key, fields)?;
         let sent = BASE64_STANDARD.decode(signature).unwrap_or_default();
         let mac = Hmac::<Sha1>::new_from_slice(key.secret.expose().as_bytes()).ok();
         let good = mac.is_some_and(|mac| mac.chain_update(policy.as_bytes()).verify_slice(&sent).is_ok());
@@ -292,8 +285,9 @@ impl FormAccess {
         Ok(key.identity.clone())
     }
 
-    fn find(&self, access_key: &str) -> Result<Arc<Key>, FormError> {
-        self.directory.find(access_key).map_err(|error| FormError::Key(error, access_key.to_owned()))
+    fn signer(&self, access_key: &str, fields: &Fields) -> Result<Arc<Key>, FormError> {
+        let token = fields.get("x-amz-security-token");
+        self.directory.signer(access_key, token).map_err(|error| FormError::Key(error, access_key.to_owned()))
     }
 }
 
@@ -307,18 +301,6 @@ fn mismatch(access_key: &str, policy: &str, signature: &str) -> FormError {
         policy: policy.to_owned(),
         signature: signature.to_owned(),
     }
-}
-
-/// The key that a scope's signatures are made with.
-fn signing_key(secret: &Secret, scope: [&str; 3]) -> Option<Vec<u8>> {
-    let first = format!("AWS4{}", secret.expose()).into_bytes();
-    let mut steps = scope.into_iter().chain(["aws4_request"]);
-    steps.try_fold(first, |key, step| Some(hmac_sha256(&key, step)?.finalize().into_bytes().to_vec()))
-}
-
-/// The HMAC of a text; `None` only if a key could not be one, and any can.
-fn hmac_sha256(key: &[u8], text: &str) -> Option<Hmac<Sha256>> {
-    Some(Hmac::<Sha256>::new_from_slice(key).ok()?.chain_update(text.as_bytes()))
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
-use crate::access::RootCredentials;
+use crate::access::{RootCredentials, Secret};
 
 /// AWS's own example, "Example: Browser-Based Upload using HTTP POST" in the Amazon S3 API reference.
 const POLICY: &str = concat!(
@@ -132,7 +132,10 @@ fn what_is_missing_is_named() {
     let nobody =
         form(&[("X-Amz-Algorithm", ""), ("X-Amz-Credential", ""), ("X-Amz-Date", ""), ("X-Amz-Signature", "")]);
     assert_eq!(access(false).verify(SIGNED_AT, &nobody).unwrap_err(), FormError::Unsigned);
-    assert_eq!(refused(&[("x-amz-security-token", "token")]), FormError::Token);
+    assert_eq!(
+        refused(&[("x-amz-security-token", "token")]),
+        FormError::Key(KeyError::Token, "AKIAIOSFODNN7EXAMPLE".into())
+    );
 }
 
 #[test]

@@ -4,6 +4,7 @@
 //! policy of a bucket is nowhere documented; the messages are as S3's answers are quoted in public.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use super::condition::{Condition, Operator};
 use super::json::Json;
@@ -35,7 +36,7 @@ pub(super) struct Listed<T> {
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Statement {
     /// Its `Sid`, or its number from 1.
-    pub(super) label: Box<str>,
+    pub(super) label: Arc<str>,
     pub(super) effect: Effect,
     pub(super) principals: Principals,
     /// In lower case.
@@ -158,7 +159,8 @@ impl Reader<'_> {
             PolicyKind::Identity => Of::Identity,
             PolicyKind::Trust => Of::Trust,
         };
-        Ok(Policy { of, statements: statements.into_iter().map(|(_, statement)| statement).collect() })
+        let statements = statements.into_iter().map(|(_, statement)| statement).collect();
+        Ok(Policy { of, statements, name: None })
     }
 
     /// Answers its `Sid`, too.

@@ -19,7 +19,7 @@
 use super::document::{Of, Statement};
 use super::principal::Reach;
 use super::variables::{Facts, Matched};
-use super::{AclGrant, Asked, Decision, Effect, Layers, Policy};
+use super::{AclGrant, Asked, Decision, Effect, Layer, Layers, Policy, Reason};
 use crate::access::Kind;
 
 /// What the owner's root may do whatever the bucket's policy denies: it is the way out of one that denies everybody.
@@ -43,13 +43,15 @@ struct Verdict<'a> {
 /// Which statement of which policy.
 #[derive(Clone, Copy)]
 struct Label<'a> {
-    layer: &'static str,
-    statement: &'a str,
+    layer: Layer,
+    policy: &'a Policy,
+    statement: &'a Statement,
 }
 
 impl Label<'_> {
-    fn text(self) -> String {
-        format!("{}: statement {}", self.layer, self.statement)
+    fn reason(self) -> Reason {
+        let (policy, statement) = (self.policy.name.clone(), self.statement.label.clone());
+        Reason::Statement { layer: self.layer, policy, statement }
     }
 }
 
@@ -61,7 +63,7 @@ struct Grant<'a> {
 }
 
 enum By<'a> {
-    Rule(&'static str),
+    Rule(Reason),
     Statement(Label<'a>),
 }
 
@@ -89,14 +91,11 @@ impl Statement {
     }
 }
 
-fn judge<'a>(
-    policies: impl IntoIterator<Item = &'a Policy>,
-    layer: &'static str,
-    question: &Question<'_>,
-) -> Verdict<'a> {
+fn judge<'a>(policies: impl IntoIterator<Item = &'a Policy>, layer: Layer, question: &Question<'_>) -> Verdict<'a> {
     let mut verdict = Verdict::default();
-    for statement in policies.into_iter().flat_map(|policy| &policy.statements) {
-        let label = Label { layer, statement: &statement.label };
+    let each = |policy: &'a Policy| policy.statements.iter().map(move |statement| (policy, statement));
+    for (policy, statement) in policies.into_iter().flat_map(each) {
+        let label = Label { layer, policy, statement };
         let Some(reach) = statement.applies(question) else { continue };
         match statement.effect {
             Effect::Deny => return Verdict { denied: Some(label), allowed: None },
@@ -116,34 +115,34 @@ pub(super) fn decide(asked: &Asked<'_>, layers: &Layers<'_>) -> Decision {
     let trust = layers.resource.is_some_and(|policy| policy.of == Of::Trust);
     let own = !who.is_anonymous() && layers.owner.is_none_or(|owner| *owner == *who.account.id);
 
-    let resource = judge(layers.resource, if trust { "trust policy" } else { "bucket policy" }, &question);
+    let resource = judge(layers.resource, if trust { Layer::Trust } else { Layer::Bucket }, &question);
     let (mut identity, mut boundary) = (Verdict::default(), None);
     if !who.is_root() {
-        identity = judge(who.policies.iter().map(|policy| &**policy), "identity policy", &question);
-        boundary = who.boundary.as_deref().map(|policy| judge([policy], "permissions boundary", &question));
+        identity = judge(who.policies.iter().map(|policy| &**policy), Layer::Identity, &question);
+        boundary = who.boundary.as_deref().map(|policy| judge([policy], Layer::Boundary, &question));
     }
     let session = who.session.as_ref();
-    let session = session.map(|session| judge(session.iter().map(|policy| &**policy), "session policy", &question));
+    let session = session.map(|session| judge(session.iter().map(|policy| &**policy), Layer::Session, &question));
 
     let rescued = own && who.is_root() && !trust && OF_THE_OWNER.contains(&&*question.action);
     let denied = if rescued { None } else { resource.denied };
     let limits = [boundary.as_ref(), session.as_ref()].into_iter().flatten();
     if let Some(label) = denied.or(identity.denied).or_else(|| limits.filter_map(|limit| limit.denied).next()) {
-        return Decision { allowed: false, because: label.text() };
+        return Decision { allowed: false, because: label.reason() };
     }
 
     let allows = |limit: &Option<Verdict<'_>>| limit.as_ref().is_none_or(|limit| limit.allowed.is_some());
     let (within_boundary, within_session) = (allows(&boundary), allows(&session));
-    let mut because = "nothing allows it".to_owned();
+    let mut because = Reason::Nothing;
     for grant in grants(asked, layers, &identity, &resource, own, trust) {
         if grant.boundary && !within_boundary {
-            because = "the permissions boundary does not allow it".to_owned();
+            because = Reason::Limit(Layer::Boundary);
         } else if grant.session && !within_session {
-            because = "the session's policy does not allow it".to_owned();
+            because = Reason::Limit(Layer::Session);
         } else {
             let because = match grant.by {
-                By::Rule(rule) => rule.to_owned(),
-                By::Statement(label) => label.text(),
+                By::Rule(rule) => rule,
+                By::Statement(label) => label.reason(),
             };
             return Decision { allowed: true, because };
         }
@@ -166,15 +165,15 @@ fn grants<'a>(
     let root = is_root && own && !trust;
     let mut grants = Vec::new();
     if root {
-        grants.push(Grant { by: By::Rule("root of the account"), boundary: false, session: true });
+        grants.push(Grant { by: By::Rule(Reason::OwnersRoot), boundary: false, session: true });
     }
     if let Some((_, label)) = identity.allowed.filter(|_| own && !trust) {
         grants.push(Grant { by: By::Statement(label), boundary: true, session: true });
     }
     let acl = match layers.acl {
         AclGrant::Nobody => None,
-        AclGrant::Account => Some((if is_root { Reach::Whole } else { Reach::Account }, By::Rule("ACL"))),
-        AclGrant::Everybody => Some((Reach::Whole, By::Rule("ACL"))),
+        AclGrant::Account => Some((if is_root { Reach::Whole } else { Reach::Account }, By::Rule(Reason::Acl))),
+        AclGrant::Everybody => Some((Reach::Whole, By::Rule(Reason::Acl))),
     };
     let policy = resource.allowed.map(|(reach, label)| (reach, By::Statement(label)));
     // Nothing that nobody owns has a policy or an ACL.

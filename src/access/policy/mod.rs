@@ -16,6 +16,8 @@ mod tests;
 mod variables;
 
 use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
 
 use super::Identity;
 pub use builtin::{BUILTIN, builtin};
@@ -40,7 +42,9 @@ pub struct PolicyError(pub String);
 #[derive(Debug, Clone, PartialEq)]
 pub struct Policy {
     of: document::Of,
-    statements: Vec<document::Statement>,
+    statements: Arc<[document::Statement]>,
+    /// By which decisions name it, where there are several that may decide.
+    name: Option<Arc<str>>,
 }
 
 /// The condition keys of a request, in lower case, with their values. Those that say who asks (`aws:PrincipalArn`,
@@ -114,8 +118,75 @@ pub struct Layers<'a> {
 pub struct Decision {
     /// Whether it is allowed.
     pub allowed: bool,
-    /// What decided: a statement's layer and `Sid` (or number, from 1), or which rule. For the audit log.
-    pub because: String,
+    /// What decided.
+    pub because: Reason,
+}
+
+/// What decided a question. Cheap to make: nothing is written out before somebody wants to read it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reason {
+    /// A statement.
+    Statement {
+        /// What its policy is for.
+        layer: Layer,
+        /// The policy's name, if it has one: a bucket has one policy, without.
+        policy: Option<Arc<str>>,
+        /// Its `Sid`, or its number, from 1. One line, of bounded length.
+        statement: Arc<str>,
+    },
+    /// It is the root of the account that owns what is asked for.
+    OwnersRoot,
+    /// An ACL allows it.
+    Acl,
+    /// Its policy makes a bucket public, and that counts for its own account alone.
+    PublicAccessBlock,
+    /// Something would allow it, and a limit does not: [`Layer::Boundary`] or [`Layer::Session`].
+    Limit(Layer),
+    /// Nothing allows it.
+    Nothing,
+}
+
+/// What a policy is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Layer {
+    /// It says what a user, group or role may do.
+    Identity,
+    /// It is a bucket's.
+    Bucket,
+    /// It says who may take a role.
+    Trust,
+    /// It says what somebody may do at most.
+    Boundary,
+    /// It says what a key may do at most: a session's, or the key's own.
+    Session,
+}
+
+impl fmt::Display for Layer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Identity => "identity policy",
+            Self::Bucket => "bucket policy",
+            Self::Trust => "trust policy",
+            Self::Boundary => "permissions boundary",
+            Self::Session => "session policy",
+        })
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Statement { layer, policy: None, statement } => write!(f, "{layer}: statement {statement}"),
+            Self::Statement { layer, policy: Some(name), statement } => {
+                write!(f, "{layer} {name}: statement {statement}")
+            }
+            Self::OwnersRoot => f.write_str("root of the account"),
+            Self::Acl => f.write_str("ACL"),
+            Self::PublicAccessBlock => f.write_str("public access block"),
+            Self::Limit(layer) => write!(f, "the {layer} does not allow it"),
+            Self::Nothing => f.write_str("nothing allows it"),
+        }
+    }
 }
 
 impl Policy {
@@ -125,6 +196,12 @@ impl Policy {
     /// [`PolicyError`]: it is none, or none of this kind.
     pub fn parse(text: &str, kind: PolicyKind<'_>) -> Result<Self, PolicyError> {
         document::parse(text, kind)
+    }
+
+    /// The same under a name, by which decisions tell it from others.
+    #[must_use]
+    pub fn named(&self, name: impl Into<Arc<str>>) -> Self {
+        Self { name: Some(name.into()), ..self.clone() }
     }
 
     /// Whether it gives anybody access: <https://docs.aws.amazon.com/AmazonS3/latest/userguide/access-control-block-public-access.html#access-control-block-public-access-policy-status>.

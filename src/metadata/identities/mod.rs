@@ -31,6 +31,7 @@ macro_rules! change {
 }
 
 mod keys;
+mod login;
 mod principals;
 mod types;
 

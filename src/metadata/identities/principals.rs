@@ -19,30 +19,7 @@ impl Metadata {
     /// # Errors
     /// [`Error::IdentityExists`]; [`Error::NoSuchIdentity`] if its account, or what bounds it, is not there.
     pub fn create_principal<'a>(&'a self, new: &'a PrincipalRow) -> Answer<'a, ()> {
-        change!(self, tx, {
-            account_by_id(tx, &new.account).await?;
-            check_principal(tx, new).await?;
-            let sql = "INSERT INTO principals (principal_id, account_id, kind, name, folded, path, boundary, tags, trust, \
-                           max_session, description, created) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)";
-            let (trust, boundary) = (new.trust.as_ref(), new.boundary.as_deref());
-            let (document, session) = (trust.map(|t| t.document.as_str()), trust.map(|t| t.max_session));
-            let (folded, tags) = (folded(&new.name), to_json(&new.tags)?);
-            let row = values![
-                &new.id,
-                &new.account,
-                new.kind.name(),
-                &new.name,
-                &folded,
-                &new.path,
-                boundary,
-                &tags,
-                document,
-                session,
-                &new.description,
-                new.created
-            ];
-            tx.execute(sql, row).await.map(|_| ())
-        })
+        change!(self, tx, { insert(tx, new).await })
     }
 
     /// Changes a user, group or role, by its id.
@@ -243,19 +220,14 @@ impl Metadata {
     /// [`Error::NoSuchIdentity`], also of a policy that was not attached.
     pub fn set_attachment<'a>(&'a self, principal: &'a str, policy: &'a str, attached: bool) -> Answer<'a, ()> {
         change!(self, tx, {
-            let who = principal_by_id(tx, principal).await?;
-            let what = policy_by_id(tx, policy).await?;
-            if who.account != what.account {
-                return Err(none(IdentityKind::Policy, what.name));
+            if attached {
+                return attach(tx, principal, policy).await;
             }
-            let sql = if attached {
-                "INSERT INTO attachments (principal_id, policy_id) VALUES ($1, $2) \
-                     ON CONFLICT (principal_id, policy_id) DO NOTHING"
-            } else {
-                "DELETE FROM attachments WHERE principal_id = $1 AND policy_id = $2"
-            };
+            principal_by_id(tx, principal).await?;
+            let what = policy_by_id(tx, policy).await?;
+            let sql = "DELETE FROM attachments WHERE principal_id = $1 AND policy_id = $2";
             match tx.execute(sql, values![principal, policy]).await? {
-                0 if !attached => Err(none(IdentityKind::Policy, what.name)),
+                0 => Err(none(IdentityKind::Policy, what.name)),
                 _ => Ok(()),
             }
         })
@@ -288,6 +260,43 @@ impl Metadata {
             }
         })
     }
+}
+
+/// Makes a user, group or role.
+pub(super) async fn insert(tx: &mut Tx, new: &PrincipalRow) -> Result<()> {
+    account_by_id(tx, &new.account).await?;
+    check_principal(tx, new).await?;
+    let sql = "INSERT INTO principals (principal_id, account_id, kind, name, folded, path, boundary, tags, trust, \
+                   max_session, description, created) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)";
+    let (trust, boundary) = (new.trust.as_ref(), new.boundary.as_deref());
+    let (document, session) = (trust.map(|t| t.document.as_str()), trust.map(|t| t.max_session));
+    let (folded, tags) = (folded(&new.name), to_json(&new.tags)?);
+    let row = values![
+        &new.id,
+        &new.account,
+        new.kind.name(),
+        &new.name,
+        &folded,
+        &new.path,
+        boundary,
+        &tags,
+        document,
+        session,
+        &new.description,
+        new.created
+    ];
+    tx.execute(sql, row).await.map(|_| ())
+}
+
+/// Attaches a policy to a user, group or role of its account.
+pub(super) async fn attach(tx: &mut Tx, principal: &str, policy: &str) -> Result<()> {
+    let (who, what) = (principal_by_id(tx, principal).await?, policy_by_id(tx, policy).await?);
+    if who.account != what.account {
+        return Err(none(IdentityKind::Policy, what.name));
+    }
+    let sql = "INSERT INTO attachments (principal_id, policy_id) VALUES ($1, $2) \
+                   ON CONFLICT (principal_id, policy_id) DO NOTHING";
+    tx.execute(sql, values![principal, policy]).await.map(|_| ())
 }
 
 async fn principal_by_id(tx: &mut Tx, id: &str) -> Result<PrincipalRow> {

@@ -13,7 +13,7 @@ use crate::access::claims::Mechanism;
 use crate::access::policy::Context;
 use crate::clock::Millis;
 use crate::s3::post::signing_time;
-use crate::server::Peer;
+use crate::server::{OverTls, Peer};
 
 /// Headers that are condition keys of the same name, behind `s3:`.
 const HEADERS: [&str; 16] = [
@@ -38,18 +38,9 @@ const HEADERS: [&str; 16] = [
 /// The condition keys of a request, but for those of its principal, which the evaluator knows, and of its body.
 pub(super) fn of(lines: &Lines<'_>) -> Context {
     let mut context = Context::default();
-    if let Some(Peer(address)) = lines.peer {
-        context.add("aws:SourceIp", address.ip().to_canonical().to_string());
-    }
-    context.add("aws:SecureTransport", lines.tls.is_some().to_string());
+    add_general(&mut context, lines.headers, lines.peer, lines.tls, lines.now);
     if let Some(tls) = lines.tls {
         context.add("s3:TlsVersion", tls.version.trim_start_matches("TLSv"));
-    }
-    add_time(&mut context, lines.now);
-    for (key, name) in [("aws:UserAgent", header::USER_AGENT), ("aws:Referer", header::REFERER)] {
-        if let Some(value) = text(lines.headers, name.as_str()) {
-            context.add(key, value);
-        }
     }
     add_signature(&mut context, lines);
     for name in HEADERS {
@@ -80,6 +71,26 @@ pub(super) fn of(lines: &Lines<'_>) -> Context {
         context.add("s3:VersionId", version);
     }
     context
+}
+
+/// The keys that requests to whatever service have.
+pub(crate) fn add_general(
+    context: &mut Context,
+    headers: &HeaderMap,
+    peer: Option<Peer>,
+    tls: Option<&OverTls>,
+    now: Millis,
+) {
+    if let Some(Peer(address)) = peer {
+        context.add("aws:SourceIp", address.ip().to_canonical().to_string());
+    }
+    context.add("aws:SecureTransport", tls.is_some().to_string());
+    add_time(context, now);
+    for (key, name) in [("aws:UserAgent", header::USER_AGENT), ("aws:Referer", header::REFERER)] {
+        if let Some(value) = text(headers, name.as_str()) {
+            context.add(key, value);
+        }
+    }
 }
 
 /// A tag that the request sets.
@@ -208,6 +219,7 @@ mod tests {
             peer: None,
             tls: None,
             now: 10_000,
+            noted: None,
         })
     }
 

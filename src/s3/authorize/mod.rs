@@ -14,22 +14,24 @@ use std::sync::Arc;
 use http::{HeaderMap, StatusCode};
 use s3s::dto::CopySource;
 use s3s::path::S3Path;
-use s3s::{S3Error, S3Result};
+use s3s::{S3Error, S3ErrorCode, S3Result};
 use time::OffsetDateTime;
 
 use super::error::{from_objects, s3_error};
 use crate::access::acl::{Acl, Ownership, Permission};
 use crate::access::claims::Claims;
-use crate::access::policy::{self, AclGrant, Asked, Context, Layers, Policy};
+use crate::access::policy::{self, AclGrant, Asked, Context, Decision, Layers, Policy, Reason};
 use crate::access::query::Query;
 use crate::access::{
     Account, BucketRules, Directory, Identity, ObjectRules, PublicAccessBlock, Resources, UploadRules,
 };
+use crate::audit::Decided;
 use crate::clock::Millis;
 use crate::metadata::Object;
 use crate::s3::post::VerifiedForm;
-use crate::server::{OverTls, Peer};
+use crate::server::{Noted, OverTls, Peer};
 use actions::{About, ByAcl};
+pub(crate) use context::add_general;
 
 /// Decides about requests.
 #[derive(Clone)]
@@ -89,6 +91,14 @@ pub(super) struct Authority {
     place: Option<Arc<Place>>,
     context: Arc<Context>,
     now: Millis,
+    /// Where what is decided is noted.
+    noted: Option<Noted>,
+}
+
+/// How a demand was decided, and what a client is told of it.
+struct Judged {
+    decision: Decision,
+    outcome: S3Result<()>,
 }
 
 /// In the extensions of a request for an object by somebody who may not list the bucket: that there is none must not be told.
@@ -112,6 +122,24 @@ pub(super) struct Lines<'a> {
     /// How, if it came over TLS.
     pub(super) tls: Option<&'a OverTls>,
     pub(super) now: Millis,
+    /// Where what is decided is noted.
+    pub(super) noted: Option<&'a Noted>,
+}
+
+impl Lines<'_> {
+    /// Notes a refusal that no policy is the reason of; other errors are none.
+    fn refused_by<T>(&self, rule: &'static str, resource: &str, outcome: S3Result<T>) -> S3Result<T> {
+        if let (Some(noted), Err(error)) = (self.noted, &outcome)
+            && *error.code() == S3ErrorCode::AccessDenied
+        {
+            noted.decided(|| Decided::refused(&format!("s3:{}", self.operation), arn(resource), rule));
+        }
+        outcome
+    }
+}
+
+fn arn(resource: &str) -> String {
+    format!("arn:aws:s3:::{resource}")
 }
 
 /// What is to be put into the extensions of a request that was let through.
@@ -164,14 +192,14 @@ impl Authorizer {
             Some(bucket) if !matches!(about, About::Service | About::NewBucket) => Some(self.place(bucket).await?),
             _ => None,
         };
-        check_expected_owner(lines.headers, "x-amz-expected-bucket-owner", place.as_deref())?;
-
         let version = lines.query.get("versionId").filter(|version| !version.is_empty());
         let resource = match (bucket, key) {
             (None, _) => "*".to_owned(),
             (Some(bucket), None) => bucket.to_owned(),
             (Some(bucket), Some(key)) => format!("{bucket}/{key}"),
         };
+        let expected = check_expected_owner(lines.headers, "x-amz-expected-bucket-owner", place.as_deref());
+        lines.refused_by("expectedBucketOwner", &resource, expected)?;
         let demand = |action| Demand::new(action, place.clone(), resource.clone());
         let of_rules = actions::rules(lines.operation).map(|rule| rule.action(version.is_some()));
         let mut demands: Vec<Demand> = of_rules
@@ -191,17 +219,23 @@ impl Authorizer {
         } else {
             context::of(lines)
         };
-        let authority =
-            Authority { who: who.clone(), place: place.clone(), context: Arc::new(context), now: lines.now };
+        let authority = Authority {
+            who: who.clone(),
+            place: place.clone(),
+            context: Arc::new(context),
+            now: lines.now,
+            noted: lines.noted.cloned(),
+        };
         let mut concealed = false;
         if let (About::Object, Some(place), Some(key)) = (about, &authority.place, key) {
             let object = self.object(place, key, version, who).await?;
-            concealed = authority.must_not_learn(object.as_ref());
+            concealed = authority.must_not_learn(key, object.as_ref());
             let object = object.flatten().map(Arc::new);
             demands.iter_mut().for_each(|demand| demand.object.clone_from(&object));
         }
         if let (Some(place), Some(key), Some(upload)) = (&authority.place, key, lines.query.get("uploadId")) {
-            let own = self.is_of_upload(place, key, upload, who, &demands).await?;
+            let own = self.is_of_upload(place, key, upload, who, &demands).await;
+            let own = lines.refused_by("uploadOwner", &resource, own)?;
             for demand in demands.iter_mut().filter(|demand| actions::is_of_initiator(demand.action)) {
                 demand.of_initiator = own;
             }
@@ -293,7 +327,8 @@ impl Authorizer {
             return Ok((OfSource::default(), false));
         }
         let place = self.place(&bucket).await?;
-        check_expected_owner(lines.headers, "x-amz-source-expected-bucket-owner", Some(&place))?;
+        let expected = check_expected_owner(lines.headers, "x-amz-source-expected-bucket-owner", Some(&place));
+        lines.refused_by("expectedBucketOwner", &format!("{bucket}/{key}"), expected)?;
         let version = version_id.as_deref();
         let plain = |place: &Arc<Place>| place.is_plainly_of(&authority.who);
         let replaces = lines.headers.get("x-amz-tagging-directive").is_some_and(|directive| directive == "REPLACE");
@@ -305,7 +340,7 @@ impl Authorizer {
             self.object(&place, &key, version, &authority.who).await?
         };
         let at_source = Authority { place: Some(Arc::clone(&place)), ..authority.clone() };
-        let concealed = at_source.must_not_learn(object.as_ref());
+        let concealed = at_source.must_not_learn(&key, object.as_ref());
         let object = object.flatten().map(Arc::new);
         let context = version.map(|version| authority.with(|context| context.add("s3:VersionId", version)));
         let demand = |action| Demand {
@@ -374,11 +409,19 @@ impl Authority {
 
     /// Whether something may be done to a key of the bucket that the request is about, of which only the bucket's own rules are known.
     pub(super) fn may(&self, action: &'static str, key: &str, version: Option<&str>) -> bool {
-        let Some(place) = &self.place else { return false };
+        self.demand(action, key, version).is_some_and(|demand| self.ask_noting(&demand).is_ok())
+    }
+
+    fn demand(&self, action: &'static str, key: &str, version: Option<&str>) -> Option<Demand> {
+        let place = self.place.as_ref()?;
         let context = version.map(|version| self.with(|context| context.add("s3:VersionId", version)));
         let resource = format!("{}/{key}", place.name);
-        let demand = Demand { context, ..Demand::new(action, Some(Arc::clone(place)), resource) };
-        self.decide(&demand).is_ok()
+        Some(Demand { context, ..Demand::new(action, Some(Arc::clone(place)), resource) })
+    }
+
+    /// The same of what is not asked for, but what an answer depends upon.
+    fn would(&self, demand: &Demand) -> bool {
+        self.decide(demand).decision.allowed
     }
 
     /// Whether something may be done to the object that the request is about, which is `object`.
@@ -391,12 +434,12 @@ impl Authority {
         };
         let resource = format!("{}/{}", place.name, object.key);
         let demand = Demand::new(action, Some(Arc::clone(place)), resource);
-        self.decide(&Demand { object: Some(Arc::new(rules)), ..demand }).is_ok()
+        self.would(&Demand { object: Some(Arc::new(rules)), ..demand })
     }
 
     /// Whether it must not be told that there is no such object.
-    fn must_not_learn(&self, object: Option<&Option<ObjectRules>>) -> bool {
-        !matches!(object, Some(Some(_))) && !self.may_list()
+    fn must_not_learn(&self, key: &str, object: Option<&Option<ObjectRules>>) -> bool {
+        !matches!(object, Some(Some(_))) && !self.may_list(key)
     }
 
     /// Whether everything in the bucket is the requester's without a question: he is the root of the account that owns it, and it has no
@@ -410,39 +453,46 @@ impl Authority {
         let enforced = self.place.as_ref().is_some_and(|place| {
             place.rules.ownership == Ownership::BucketOwnerEnforced && !asks_for_tags(place, &self.who)
         });
-        enforced && self.may("s3:GetObject", key, None) && self.may("s3:GetObjectTagging", key, None)
+        let may = |action| self.demand(action, key, None).is_some_and(|demand| self.would(&demand));
+        enforced && may("s3:GetObject") && may("s3:GetObjectTagging")
     }
 
     /// Whether its policy, in place of the one that it has, would allow something on the bucket that the request is about.
     pub(super) fn may_under(&self, policy: &Policy, action: &'static str) -> bool {
         let Some(place) = &self.place else { return false };
-        let resource = format!("arn:aws:s3:::{}", place.name);
+        let resource = arn(&place.name);
         let asked = Asked { who: &self.who, action, resource: &resource, context: &self.context };
         let owner = place.owner.as_ref().map_or("", |owner| &owner.id);
         let layers = Layers { resource: Some(policy), acl: AclGrant::Nobody, owner: Some(owner) };
         policy::decide(&asked, &layers).allowed
     }
 
-    fn may_list(&self) -> bool {
+    /// Whether a listing may show a key: who may list by some prefixes alone learns of keys behind these.
+    fn may_list(&self, key: &str) -> bool {
         let Some(place) = &self.place else { return false };
-        let demand = Demand::new("s3:ListBucket", Some(Arc::clone(place)), place.name.clone());
-        self.decide(&demand).is_ok()
+        let context = Some(self.with(|context| context.add("s3:prefix", key)));
+        let demand = Demand { context, ..Demand::new("s3:ListBucket", Some(Arc::clone(place)), place.name.clone()) };
+        place.is_plainly_of(&self.who) || self.would(&demand)
     }
 
     fn all(&self, demands: &[Demand]) -> S3Result<()> {
-        demands.iter().try_for_each(|demand| self.decide(demand))
+        demands.iter().try_for_each(|demand| self.ask_noting(demand))
     }
 
-    fn decide(&self, demand: &Demand) -> S3Result<()> {
-        let resource = format!("arn:aws:s3:::{}", demand.resource);
+    /// Decides what the request asks for, and has it noted.
+    fn ask_noting(&self, demand: &Demand) -> S3Result<()> {
+        let Judged { decision, outcome } = self.decide(demand);
+        if let Some(noted) = &self.noted {
+            noted.decided(|| Decided::new(demand.action, arn(&demand.resource), &decision));
+        }
+        outcome
+    }
+
+    fn decide(&self, demand: &Demand) -> Judged {
         let own_context = demand.context.as_ref().unwrap_or(&self.context);
         let Some(place) = &demand.place else {
-            return self.ask(
-                demand,
-                &resource,
-                own_context,
-                Layers { resource: None, acl: AclGrant::Nobody, owner: None },
-            );
+            let nobody_s = Layers { resource: None, acl: AclGrant::Nobody, owner: None };
+            return self.ask(demand, &arn(&demand.resource), own_context, nobody_s);
         };
         let who = &self.who;
         let own = place.owner.as_ref().is_some_and(|owner| owner.id == who.account.id);
@@ -450,13 +500,15 @@ impl Authority {
         let policy = place.rules.policy.as_deref();
         // A bucket that its policy makes public is its own account's alone where that is blocked.
         if !own && place.block.restrict_public_buckets && policy.is_some_and(Policy::is_public) {
-            return Err(denied());
+            let decision = Decision { allowed: false, because: Reason::PublicAccessBlock };
+            return Judged { decision, outcome: Err(denied()) };
         }
         let object = demand.object.as_deref();
         // The usual case, for which nothing needs to be put together.
         if place.is_plainly_of(who) {
-            return Ok(());
+            return Judged { decision: Decision { allowed: true, because: Reason::OwnersRoot }, outcome: Ok(()) };
         }
+        let resource = arn(&demand.resource);
         let mut context = Cow::Borrowed(&**own_context);
         if let Some(owner) = &place.owner {
             context.to_mut().add("s3:ResourceAccount", &*owner.id);
@@ -492,7 +544,10 @@ impl Authority {
             None => self.ask(demand, &resource, &context, Layers { resource: policy, acl, owner: Some(owner) }),
             Some(another) => {
                 let deny_only = Layers { resource: policy, acl: AclGrant::Everybody, owner: Some(owner) };
-                self.ask(demand, &resource, &context, deny_only)?;
+                let denied = self.ask(demand, &resource, &context, deny_only);
+                if denied.outcome.is_err() {
+                    return denied;
+                }
                 self.ask(demand, &resource, &context, Layers { resource: None, acl, owner: Some(&another) })
             }
         }
@@ -508,13 +563,19 @@ impl Authority {
         }
     }
 
-    fn ask(&self, demand: &Demand, resource: &str, context: &Context, layers: Layers<'_>) -> S3Result<()> {
+    fn ask(&self, demand: &Demand, resource: &str, context: &Context, layers: Layers<'_>) -> Judged {
         let asked = Asked { who: &self.who, action: demand.action, resource, context };
         let decision = policy::decide(&asked, &layers);
-        if decision.allowed {
-            return Ok(());
-        }
-        tracing::debug!(action = %demand.action, resource, because = decision.because, "denied");
+        let outcome = if decision.allowed {
+            Ok(())
+        } else {
+            tracing::debug!(action = %demand.action, resource, because = %decision.because, "denied");
+            Err(self.refusal(demand, resource, &layers))
+        };
+        Judged { decision, outcome }
+    }
+
+    fn refusal(&self, demand: &Demand, resource: &str, layers: &Layers<'_>) -> S3Error {
         let same_account = layers.owner.is_none_or(|owner| owner == &*self.who.account.id);
         // Only one's own account is told who could not do what.
         if same_account && !self.who.is_anonymous() && !self.who.is_root() {
@@ -523,9 +584,9 @@ impl Authority {
                 self.who.arn(),
                 demand.action
             );
-            return Err(s3_error("AccessDenied", StatusCode::FORBIDDEN, message));
+            return s3_error("AccessDenied", StatusCode::FORBIDDEN, message);
         }
-        Err(denied())
+        denied()
     }
 }
 

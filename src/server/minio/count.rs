@@ -19,7 +19,7 @@ pub(in crate::server) struct Counters {
     /// Which knows how often it refused.
     pub(super) limiter: Limiter,
     pub(super) began: SystemTime,
-    pub(super) since: Instant,
+    pub(in crate::server) since: Instant,
     /// Requests under way.
     pub(super) running: AtomicU64,
     /// Bytes of bodies.

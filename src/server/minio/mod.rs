@@ -18,6 +18,7 @@ use s3s::Body;
 use super::health::{Drive, PATIENCE, Readiness};
 use super::{Health, Refusal};
 use crate::access::Directory;
+use crate::audit::{Audit, Counts};
 use crate::layout::{DATA_SHARDS, SHARDS};
 use crate::metadata::BucketUsage;
 
@@ -86,6 +87,7 @@ pub(super) async fn answer(
     health: &dyn Health,
     directory: &Directory,
     counters: &Counters,
+    audit: Option<&Audit>,
 ) -> Result<Response<Body>, Refusal> {
     let unwell = StatusCode::SERVICE_UNAVAILABLE;
     let found = match ask {
@@ -98,7 +100,7 @@ pub(super) async fn answer(
                     refusal.saying("Metrics are shown to who brings a token signed with the root user's secret key.")
                 );
             }
-            return Ok(page(metrics, health, counters).await);
+            return Ok(page(metrics, health, counters, audit).await);
         }
         Ask::Ready | Ask::Cluster { .. } | Ask::ClusterRead => Readiness::within(PATIENCE, health).await,
     };
@@ -144,14 +146,14 @@ fn may_read_metrics(headers: &HeaderMap, directory: &Directory, now: u64) -> boo
         .is_some_and(|(authorization, key)| token::is_valid(authorization, &root, &key.secret, now))
 }
 
-async fn page(metrics: Metrics, health: &dyn Health, counters: &Counters) -> Response<Body> {
+async fn page(metrics: Metrics, health: &dyn Health, counters: &Counters, audit: Option<&Audit>) -> Response<Body> {
     let mut page = Page::new(health.server());
     match metrics {
         Metrics::Cluster => {
             cluster(&mut page, health).await;
-            node(&mut page, health, counters);
+            node(&mut page, health, counters, audit);
         }
-        Metrics::Node => node(&mut page, health, counters),
+        Metrics::Node => node(&mut page, health, counters, audit),
         Metrics::Bucket => buckets(&mut page, health).await,
         Metrics::Resource => resource(&mut page, health),
     }
@@ -237,8 +239,11 @@ fn last_count(page: &mut Page, age: Duration) {
     page.gauge("minio_usage_last_activity_nano_seconds", help, age.as_nanos());
 }
 
-fn node(page: &mut Page, health: &dyn Health, counters: &Counters) {
+fn node(page: &mut Page, health: &dyn Health, counters: &Counters, audit: Option<&Audit>) {
     requests(page, counters);
+    if let Some(audit) = audit {
+        records(page, &audit.counts());
+    }
     drives(page, &health.drives());
     let process = Process::of_self();
     let optional = |page: &mut Page, name, help, value: Option<u64>| {
@@ -271,6 +276,21 @@ fn node(page: &mut Page, health: &dyn Health, counters: &Counters) {
     }
     let mut family = page.family("minio_software_version_info", Kind::Gauge, "The program's version.");
     family.sample(&[("version", concat!("ninefold ", env!("CARGO_PKG_VERSION")))], 1);
+}
+
+fn records(page: &mut Page, counts: &[Counts]) {
+    let mut by_target = |name, kind, help, number: &dyn Fn(&Counts) -> u64| {
+        let mut family = page.family(name, kind, help);
+        for of in counts {
+            family.sample(&[("target_id", &of.target)], number(of));
+        }
+    };
+    let help = "Records that were written to the audit log.";
+    by_target("minio_audit_total_messages", Kind::Counter, help, &|of| of.written);
+    let help = "Records of the audit log that were lost.";
+    by_target("minio_audit_failed_messages", Kind::Counter, help, &|of| of.lost);
+    let help = "Records of the audit log that wait.";
+    by_target("minio_audit_target_queue_length", Kind::Gauge, help, &|of| of.queued as u64);
 }
 
 fn requests(page: &mut Page, counters: &Counters) {

@@ -1,0 +1,69 @@
+//! Policies of one user, group or role.
+
+use super::{Desk, checked, escaped, parameter};
+use crate::access::names;
+use crate::admin::{Problem, Result};
+use crate::metadata::{InlinePolicy, PrincipalKind};
+
+/// Characters of all of them together, at most, white space aside.
+fn quota(kind: PrincipalKind) -> usize {
+    match kind {
+        PrincipalKind::User => 2048,
+        PrincipalKind::Group => 5120,
+        PrincipalKind::Role => 10_240,
+    }
+}
+
+fn size(document: &str) -> usize {
+    document.chars().filter(|c| !c.is_whitespace()).count()
+}
+
+impl Desk<'_> {
+    fn policy_name(&self) -> Result<&str> {
+        let name = self.params.need("PolicyName")?;
+        names::policy(name).map_err(|error| Problem::bad("ValidationError", error.to_string()))?;
+        Ok(name)
+    }
+
+    pub(super) async fn put_inline(&mut self, kind: PrincipalKind) -> Result<()> {
+        let row = self.principal(kind)?;
+        let (name, document) = (self.policy_name()?, self.params.need("PolicyDocument")?);
+        let others = self.register.inline(&row.id).filter(|policy| policy.name != name);
+        let others: usize = others.map(|policy| size(&policy.document)).sum();
+        if others + size(document) > quota(kind) {
+            let message = format!("Maximum policy size of {} bytes exceeded for {kind} {}", quota(kind), row.name);
+            return Err(Problem::conflict("LimitExceeded", message));
+        }
+        checked(document, quota(kind))?;
+        let new = InlinePolicy { principal: row.id, name: name.to_owned(), document: document.to_owned() };
+        self.metadata()?.put_inline_policy(&new).await?;
+        self.changed().await
+    }
+
+    pub(super) fn get_inline(&mut self, kind: PrincipalKind) -> Result<()> {
+        let row = self.principal(kind)?;
+        let name = self.params.need("PolicyName")?;
+        let policy = self.register.inline(&row.id).find(|policy| policy.name == name).cloned();
+        let policy = policy.ok_or_else(|| {
+            Problem::missing("NoSuchEntity", format!("The {kind} policy with name {name} cannot be found."))
+        })?;
+        self.xml.text(parameter(kind), &row.name);
+        self.xml.text("PolicyName", &policy.name);
+        self.xml.text("PolicyDocument", escaped(&policy.document));
+        Ok(())
+    }
+
+    pub(super) fn list_inline(&mut self, kind: PrincipalKind) -> Result<()> {
+        let row = self.principal(kind)?;
+        let mut names: Vec<String> = self.register.inline(&row.id).map(|policy| policy.name.clone()).collect();
+        names.sort_unstable_by_key(|name| name.to_ascii_lowercase());
+        self.page("PolicyNames", names, Clone::clone, |xml, name| xml.raw(&name))
+    }
+
+    pub(super) async fn delete_inline(&mut self, kind: PrincipalKind) -> Result<()> {
+        let row = self.principal(kind)?;
+        let name = self.params.need("PolicyName")?;
+        self.metadata()?.remove_inline_policy(&row.id, name).await?;
+        self.changed().await
+    }
+}
