@@ -18,6 +18,10 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry \
  && strip /ninefold
 
 FROM debian:bookworm-slim
+# Whom webhooks of the audit log must be certified by.
+RUN apt-get update \
+ && apt-get install --yes --no-install-recommends ca-certificates \
+ && rm -rf /var/lib/apt/lists/*
 # Volumes and data are given to this user; a bind mount must be too.
 RUN groupadd --gid 10001 ninefold \
  && useradd --uid 10001 --gid ninefold --home-dir /data --shell /usr/sbin/nologin ninefold \

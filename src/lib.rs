@@ -9,6 +9,7 @@
 //!
 //! `layout` holds the words that `metadata` and `chunks` share, `clock` the one source of time and randomness.
 //! `limits` says how much of the server anybody may use.
+//! `audit` has every request written down for those who must know who did what.
 //! `events` has what happened told to whoever listens.
 //! `vitals` tells the server's health and metrics how the store is.
 //! `maintenance` works beside the way, through `metadata` and `chunks` as the request path does; so does `snapshots`, which keeps the

@@ -301,11 +301,16 @@ async fn a_webhook_is_called_only_where_its_certificate_is_trusted() {
     ]);
     let trusted = server.home().join("trusted.pem");
     std::fs::write(&trusted, made.cert.pem()).unwrap();
+    let empty = server.home().join("empty");
+    std::fs::create_dir(&empty).unwrap();
+    server.set_env("SSL_CERT_DIR", empty.to_str());
     server.set_env("SSL_CERT_FILE", trusted.to_str());
     server.start();
     put(&server, "k", content(1, 10)).await;
     let deadline = Instant::now() + WITHIN;
-    while taken.lock().unwrap().is_empty() || !server.output().contains("certificate") {
+    while taken.lock().unwrap().is_empty()
+        || !["certificate", "\"deploymentid\""].iter().all(|it| server.output().contains(it))
+    {
         assert!(Instant::now() < deadline, "{}", server.output());
         tokio::time::sleep(Duration::from_millis(10)).await;
     }

@@ -177,6 +177,71 @@ async fn keys_come_and_go_beside_a_running_server_on_postgres() {
     until(&second, &signer("acme-key", SECRET), StatusCode::OK).await;
 }
 
+#[test]
+fn roles_are_made_by_command_and_everything_is_said_in_json() {
+    let mut server = Server::new(&["--bucket", "demo"]);
+    server.start();
+    let file = |name: &str, text: &str| {
+        let path = server.home().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let trusts = |who: &str| {
+        let principal = format!(r#"{{"AWS":"arn:aws:iam::{who}:root"}}"#);
+        format!(
+            r#"{{"Version":"2012-10-17","Statement":{{"Effect":"Allow","Principal":{principal},"Action":"sts:AssumeRole"}}}}"#
+        )
+    };
+    let (trust, other) = (file("trust.json", &trusts("111122223333")), file("other.json", &trusts("444455556666")));
+    let all =
+        file("all.json", r#"{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"*","Resource":"*"}}"#);
+
+    let made = json(&server, &["role", "create", "reader", "--trust", &trust, "--max-session", "2h", "--json"]);
+    assert!(made["arn"].as_str().unwrap().ends_with(":role/reader"), "{made}");
+    assert!(fails(&server, &["role", "create", "reader", "--trust", &trust]).contains("reader"));
+    assert!(fails(&server, &["role", "create", "other", "--trust", &all]).contains("is no policy"));
+    assert!(fails(&server, &["role", "create", "other", "--trust", &trust, "--max-session", "1m"]).contains("3600s"));
+    json(&server, &["role", "attach", "reader", "readonly", "--json"]);
+    json(&server, &["role", "put-policy", "reader", "all", "--document", &all, "--json"]);
+    json(&server, &["role", "bound", "reader", "readwrite", "--json"]);
+    json(&server, &["role", "trust", "reader", "--document", &other, "--json"]);
+    let shown = json(&server, &["role", "show", "reader", "--json"]);
+    assert_eq!((&shown["max_session"], &shown["attached"][0]), (&7200.into(), &"readonly".into()));
+    assert_eq!(shown["trust"]["Statement"]["Principal"]["AWS"], "arn:aws:iam::444455556666:root");
+    assert!(shown["boundary"].as_str().unwrap().ends_with("readwrite") && shown["policies"]["all"].is_object());
+    assert!(succeeds(&server, &["role", "show", "reader"]).contains("taken for 7200 s at most"));
+    assert_eq!(json(&server, &["role", "list", "--json"]).as_array().unwrap().len(), 1);
+    assert!(fails(&server, &["role", "remove", "reader"]).contains("policies"));
+    json(&server, &["role", "detach", "reader", "readonly", "--json"]);
+    json(&server, &["role", "remove-policy", "reader", "all", "--json"]);
+    json(&server, &["role", "remove", "reader", "--json"]);
+
+    for arguments in [
+        ["account", "show", "root", "--json"].as_slice(),
+        &["user", "create", "bob", "--json"],
+        &["user", "show", "bob", "--json"],
+        &["group", "create", "all", "--json"],
+        &["group", "add", "all", "bob", "--json"],
+        &["group", "show", "all", "--json"],
+        &["policy", "create", "all", "--document", &all, "--json"],
+        &["policy", "show", "all", "--json"],
+        &["policy", "list", "--json"],
+        &["key", "create", "--user", "bob", "--json"],
+        &["key", "list", "--json"],
+        &["heal", "--json"],
+        &["scrub", "--wait", "--json"],
+        &["snapshot", "--json"],
+        &["snapshot", "--list", "--json"],
+        &["volume", "list", "--json"],
+        &["volume", "drain", "v9", "--detach", "--json"],
+        &["volume", "undrain", "v9", "--json"],
+        &["volume", "rebalance", "--detach", "--json"],
+        &["health", "--ready", "--listen", &server.address().to_string(), "--json"],
+    ] {
+        json(&server, arguments);
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_change_of_the_master_key_is_cut_short_nowhere() {
     let mut server = Server::new(&[]);

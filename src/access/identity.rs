@@ -23,7 +23,7 @@ pub struct Account {
 }
 
 /// What of public access is blocked: <https://docs.aws.amazon.com/AmazonS3/latest/userguide/access-control-block-public-access.html>.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct PublicAccessBlock {
     /// ACLs that make public are refused.

@@ -22,6 +22,6 @@ pub use directory::{
 };
 pub use identity::{Account, Identity, Kind, PublicAccessBlock};
 pub use private_file::PrivateFileError;
-pub use resources::{BucketRules, ObjectRules, Resources, UploadRules};
+pub use resources::{BucketRules, ObjectRules, Resources, Seen, UploadRules};
 pub use root::{RootCredentials, RootError, RootSource};
 pub use secret::Secret;

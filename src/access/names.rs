@@ -2,8 +2,8 @@
 
 use super::root::{RootError, random_text};
 use super::{RootCredentials, Secret};
-use crate::clock::random_bytes;
-use crate::metadata::PrincipalKind;
+use crate::clock::{Millis, random_bytes};
+use crate::metadata::{AccountRow, PolicyRow, PrincipalKind, PrincipalRow, Tags};
 
 /// Letters and digits of ids.
 const OF_IDS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
@@ -124,6 +124,66 @@ pub fn fresh_principal_id(kind: PrincipalKind) -> String {
 /// A fresh id of a policy.
 pub fn fresh_policy_id() -> String {
     "ANPA".to_owned() + &random_text::<17>(OF_IDS)
+}
+
+/// An account that is to be made.
+///
+/// # Errors
+/// [`NameError::Name`], [`NameError::Email`]
+pub fn fresh_account(name: &str, email: Option<&str>, created: Millis) -> Result<AccountRow, NameError> {
+    account(name)?;
+    email.map_or(Ok(()), self::email)?;
+    Ok(AccountRow {
+        id: fresh_account_id(),
+        canonical_id: fresh_canonical_id(),
+        name: name.to_owned(),
+        email: email.map(str::to_ascii_lowercase),
+        public_access_block: "{}".to_owned(),
+        own: false,
+        created,
+    })
+}
+
+/// A user, group or role that is to be made, at the path `/`. A role still lacks whom it trusts.
+///
+/// # Errors
+/// [`NameError::Name`]
+pub fn fresh_principal(
+    kind: PrincipalKind,
+    account: &str,
+    name: &str,
+    created: Millis,
+) -> Result<PrincipalRow, NameError> {
+    principal(kind, name)?;
+    Ok(PrincipalRow {
+        id: fresh_principal_id(kind),
+        account: account.to_owned(),
+        kind,
+        name: name.to_owned(),
+        path: "/".to_owned(),
+        boundary: None,
+        tags: Tags::new(),
+        trust: None,
+        description: String::new(),
+        created,
+    })
+}
+
+/// A policy that is to be made, at the path `/`.
+///
+/// # Errors
+/// [`NameError::Name`]
+pub fn fresh_policy(account: &str, name: &str, created: Millis) -> Result<PolicyRow, NameError> {
+    policy(name)?;
+    Ok(PolicyRow {
+        id: fresh_policy_id(),
+        account: account.to_owned(),
+        name: name.to_owned(),
+        path: "/".to_owned(),
+        description: String::new(),
+        default_version: 1,
+        created,
+    })
 }
 
 /// A fresh access key.

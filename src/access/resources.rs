@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use super::PublicAccessBlock;
 use super::acl::{Acl, Ownership};
 use super::policy::Policy;
+use crate::metadata::Object;
 use crate::objects;
 
 /// A bucket's own rules.
@@ -26,7 +27,7 @@ pub struct BucketRules {
 }
 
 /// An object's own rules.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ObjectRules {
     /// Canonical id of its owner.
     pub owner: String,
@@ -34,6 +35,30 @@ pub struct ObjectRules {
     pub acl: Acl,
     /// Its tags.
     pub tags: BTreeMap<String, String>,
+}
+
+impl ObjectRules {
+    /// Those of an object.
+    pub fn of(object: &Object) -> Self {
+        Self {
+            owner: object.owner.clone(),
+            acl: object.acl.clone().unwrap_or_else(|| Acl::private(&object.owner)),
+            tags: object.tags.clone(),
+        }
+    }
+}
+
+/// An object whose own rules had a say in what a request may do, as it was then.
+#[derive(Debug, Clone)]
+pub struct Seen {
+    /// Its bucket.
+    pub bucket: String,
+    /// Its key.
+    pub key: String,
+    /// The version that the request names.
+    pub version: Option<String>,
+    /// Its rules; `None`: there was none.
+    pub rules: Option<Arc<ObjectRules>>,
 }
 
 /// Whose a multipart upload is.

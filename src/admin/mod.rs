@@ -1,31 +1,36 @@
-//! What administers identities over HTTP: IAM and STS as AWS has them, and the part of MinIO's administration that is about identities.
+//! What administers over HTTP: IAM and STS as AWS has them, the part of MinIO's administration that is about identities, and an API of our
+//! own, in JSON.
 //!
 //! Beside the way of S3's requests: the server verifies who asks (`access::sigv4`), reads the body, and answers with what comes of it. All
-//! three change the same rows, which every server follows. Who may what is asked of the policies of whoever asks, about the account
-//! that he is of: nobody reaches into another account.
+//! of them change the same rows, which every server follows. Who may what is asked of the policies of whoever asks, about the account
+//! that he is of: nobody reaches into another account, but the deployment's own into all through `json`.
 
+mod documents;
 pub mod iam;
+pub mod json;
 pub mod minio;
 mod params;
 mod problem;
 mod register;
 pub mod sts;
+pub mod view;
 mod xml;
 
 use std::sync::Arc;
 
 use serde_json::json;
 
+pub use documents::{MAX_SESSION, SESSIONS};
 pub use params::Params;
 pub use problem::Problem;
+pub use register::Register;
 
 use crate::access::policy::{self, AclGrant, Asked, Context, Layers, Policy, PolicyKind};
 use crate::access::seal::Keyring;
-use crate::access::{Directory, Identity, Key};
+use crate::access::{Directory, Identity, Key, Secret};
 use crate::audit::Decided;
-use crate::metadata::Metadata;
+use crate::metadata::{AccessKeyRow, Metadata};
 use crate::server::Noted;
-use register::Register;
 
 /// What it comes to.
 pub type Result<T> = std::result::Result<T, Problem>;
@@ -61,6 +66,13 @@ impl Admin {
     /// Everybody of an account, as of now.
     async fn register(&self, account: &str) -> Result<Register> {
         Ok(Register::new(self.directory.rows().await?, account))
+    }
+
+    /// A new access key of an account itself, with its secret sealed, and the id of the master key that it is sealed under.
+    fn sealed(&self, account: &str, access_key: &str, secret: &Secret) -> Result<(AccessKeyRow, String)> {
+        let (_, keyring) = self.store()?;
+        let sealed = keyring.seal(secret, access_key)?;
+        Ok((AccessKeyRow::new(access_key, account, sealed.text, self.directory.now()), sealed.key))
     }
 
     /// What was changed is known to this server before it is answered.

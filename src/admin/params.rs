@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::documents::check_tag;
 use super::{Problem, Result};
 use crate::metadata::Tags;
 
@@ -78,12 +79,7 @@ impl Params {
         let mut tags = Tags::new();
         for (number, key) in self.members("Tags", ".Key").enumerate() {
             let value = self.any(&format!("Tags.member.{}.Value", number + 1)).unwrap_or_default();
-            if key.is_empty() || key.chars().count() > 128 || value.chars().count() > 256 {
-                return Err(Problem::bad(
-                    "ValidationError",
-                    "a tag's key has 1 to 128 characters, its value at most 256",
-                ));
-            }
+            check_tag(key, value)?;
             if tags.insert(key.to_owned(), value.to_owned()).is_some() {
                 return Err(Problem::bad(
                     "InvalidInput",
@@ -91,17 +87,8 @@ impl Params {
                 ));
             }
         }
-        check_tags(&tags)?;
         Ok(tags)
     }
-}
-
-/// That somebody may have these tags.
-pub(super) fn check_tags(tags: &Tags) -> Result<()> {
-    if tags.len() > 50 {
-        return Err(Problem::conflict("LimitExceeded", "Cannot exceed quota for TagsPerResource: 50"));
-    }
-    Ok(())
 }
 
 #[cfg(test)]

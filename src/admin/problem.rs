@@ -1,9 +1,10 @@
-//! What is wrong with a request, as each of the three says it.
+//! What is wrong with a request, as each of the APIs says it.
 
 use std::borrow::Cow;
 
 use http::StatusCode;
 
+use crate::access::names::NameError;
 use crate::access::policy::PolicyError;
 use crate::access::seal::SealError;
 use crate::access::{DirectoryError, SessionError};
@@ -82,6 +83,13 @@ impl Problem {
             Self::Metadata(error) => of_identities(error).unwrap_or_else(|| failed(error)),
             other => failed(other),
         }
+    }
+}
+
+/// What cannot be called so, as IAM has it.
+impl From<NameError> for Problem {
+    fn from(error: NameError) -> Self {
+        Self::bad("ValidationError", error.to_string())
     }
 }
 

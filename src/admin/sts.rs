@@ -167,7 +167,7 @@ impl Admin {
             ))
         };
         let rows = self.directory.rows().await?;
-        let is_it = |row: &&PrincipalRow| row.kind == PrincipalKind::Role && super::register::arn_of(row) == arn;
+        let is_it = |row: &&PrincipalRow| row.kind == PrincipalKind::Role && row.arn() == arn;
         let role = rows.principals.iter().find(is_it).ok_or_else(refused)?;
         let trust = role.trust.as_ref().ok_or_else(refused)?;
         let seconds = params.number("DurationSeconds", LEAST, MOST)?.unwrap_or(OF_ROLE.min(trust.max_session));

@@ -118,8 +118,11 @@ impl Rotated {
         if self.most == 0 || self.len == 0 || self.len + more <= self.most {
             return Ok(());
         }
-        std::fs::rename(&self.path, aside(&self.path))?;
-        self.reopen()
+        match std::fs::rename(&self.path, aside(&self.path)) {
+            // Somebody else has put it aside.
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => self.reopen(),
+        }
     }
 
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
@@ -214,5 +217,9 @@ mod tests {
         write(&mut output, "three\n");
         let texts: Vec<String> = files(directory.path()).into_iter().map(|(_, text)| text).collect();
         assert_eq!(texts, ["three\n", "one\ntwo\n"]);
+        let mut output = Output::File(Rotated::open(&path, 1).unwrap());
+        std::fs::remove_file(&path).unwrap();
+        write(&mut output, "four\n");
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "four\n");
     }
 }

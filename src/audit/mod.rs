@@ -33,7 +33,7 @@ pub const LAST: Duration = Duration::from_secs(10);
 /// How long a batch that is not taken is tried again before it is given up.
 const TRIED: Duration = Duration::from_secs(60);
 /// The pause before a batch is tried again; the next is twice as long, and so on, up to the longest.
-const PAUSE: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(10));
+const PAUSE: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(5));
 
 /// Where records go, and within which bounds.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -127,23 +127,28 @@ impl Queue {
             }
             return;
         }
-        if let Some(notice) = self.notice(&mut state) {
-            state.lines.push_back(notice);
-        }
+        let notice = self.notice(&mut state);
+        let tells = notice.as_ref().map_or(0, |notice| notice.tells);
+        state.lines.extend(notice);
         state.records += 1;
         state.bytes += cost;
         state.lines.push_back(Line { text, tells: 0 });
         drop(state);
         self.changed.notify_one();
+        self.warn(tells);
     }
 
     /// The line about records that were lost, if any were.
     fn notice(&self, state: &mut State) -> Option<Line> {
         let tells = mem::take(&mut state.untold);
-        (tells > 0).then(|| {
-            tracing::warn!(target_id = self.target, records = tells, "records of the audit log were lost");
-            Line { text: (self.notice)(tells).into(), tells }
-        })
+        (tells > 0).then(|| Line { text: (self.notice)(tells).into(), tells })
+    }
+
+    /// Says that so many were lost; not while anybody waits for the queue, since our own log may be slow, too.
+    fn warn(&self, lost: u64) {
+        if lost > 0 {
+            tracing::warn!(target_id = self.target, records = lost, "records of the audit log were lost");
+        }
     }
 
     /// Waits for what is to be done.
@@ -171,13 +176,15 @@ impl Queue {
             }
             lines.extend(state.lines.pop_front());
         }
-        if state.lines.is_empty() {
-            // Whatever was lost came behind all of these.
-            lines.extend(self.notice(&mut state));
-        }
+        // Whatever was lost came behind all of these.
+        let notice = if state.lines.is_empty() { self.notice(&mut state) } else { None };
+        let (tells, closed) = (notice.as_ref().map_or(0, |notice| notice.tells), state.closed);
+        drop(state);
+        self.warn(tells);
+        lines.extend(notice);
         match lines.is_empty() {
             false => Some(Next::Write(Batch { lines })),
-            true => state.closed.then_some(Next::End),
+            true => closed.then_some(Next::End),
         }
     }
 

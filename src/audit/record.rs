@@ -72,7 +72,7 @@ pub struct Record {
     pub tls: Option<(&'static str, Arc<str>)>,
     /// How it was signed, whether or not that was right.
     pub signature: Option<SignedBy>,
-    /// The access key that its signature claims, if that was not found to be right.
+    /// The access key that its signature claims, if that was not found to be right. Never one that may be a secret by mistake.
     pub claimed_key: Option<String>,
     /// Who asked.
     pub principal: Principal,

@@ -5,6 +5,9 @@ use std::net::{SocketAddr, TcpStream, ToSocketAddrs as _};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use serde_json::{Value, json};
+
+use super::operate::say;
 use crate::server::{PinnedCertificate, TlsError};
 
 /// Longer than readiness itself may take.
@@ -21,6 +24,9 @@ pub(super) struct Arguments {
     /// Ask whether it can serve requests, not only whether it runs
     #[arg(long)]
     ready: bool,
+    /// As JSON
+    #[arg(long)]
+    json: bool,
 }
 
 /// Why a server is not well.
@@ -43,10 +49,15 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), HealthError> {
     let answer = ask(&address, path, certificate.as_ref())
         .map_err(|source| HealthError::Silent { address: address.clone(), source })?;
     let status = answer.lines().next().unwrap_or_default();
-    if status.split(' ').nth(1) == Some("200") {
+    let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body);
+    let well = status.split(' ').nth(1) == Some("200");
+    if arguments.json {
+        let found: Value = serde_json::from_str(body).unwrap_or_default();
+        say(format_args!("{:#}", json!({"address": address, "well": well, "answer": found})));
+    }
+    if well {
         return Ok(());
     }
-    let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body);
     Err(HealthError::Unwell { address, answer: format!("{status} {body}").trim().to_owned() })
 }
 

@@ -54,7 +54,9 @@ enum Command {
     User(Box<identities::principal::UserArguments>),
     /// Make, show and remove groups of users, and their policies
     Group(Box<identities::principal::GroupArguments>),
-    /// Make, show, change and remove policies that can be attached to users and groups
+    /// Make, show and remove roles, which users and others take for a while, and their policies
+    Role(Box<identities::principal::RoleArguments>),
+    /// Make, show, change and remove policies that can be attached to users, groups and roles
     Policy(Box<identities::policy::Arguments>),
     /// Make, show, switch and remove access keys; change the master key that their secrets are sealed under
     Key(Box<identities::key::Arguments>),
@@ -100,6 +102,9 @@ pub fn run() -> ExitCode {
         }
         Command::Group(arguments) => {
             identities::principal::group(*arguments).map(success).map_err(|error| failure(&error, ExitCode::FAILURE))
+        }
+        Command::Role(arguments) => {
+            identities::principal::role(*arguments).map(success).map_err(|error| failure(&error, ExitCode::FAILURE))
         }
         Command::Policy(arguments) => {
             identities::policy::run(*arguments).map(success).map_err(|error| failure(&error, ExitCode::FAILURE))

@@ -7,16 +7,18 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
+use serde::Serialize;
 
 use super::data::{DataDirectory, DataError};
 use crate::access::Secret;
 use crate::access::names::NameError;
 use crate::access::seal::SealError;
+use crate::admin::view::Job;
 use crate::chunks::ChunkConfig;
 use crate::clock::Clock;
 use crate::config::{Config, ConfigError, Settings};
 use crate::instance::{Instance, InstanceConfig, OpenError};
-use crate::maintenance::{MaintenanceConfig, VolumeOpenError};
+use crate::maintenance::{MaintenanceConfig, OrderError, VolumeOpenError};
 use crate::metadata::{self, JobRow, JobState, Metadata};
 use crate::objects::PackConfig;
 use crate::telemetry;
@@ -45,6 +47,16 @@ pub(super) struct Reach {
     /// File that holds the master key [default: in the data directory]
     #[arg(long, value_name = "FILE")]
     master_key_file: Option<PathBuf>,
+}
+
+/// Where the store is, and how answers are wanted.
+#[derive(Debug, clap::Args)]
+pub(super) struct Common {
+    /// As JSON
+    #[arg(long)]
+    pub(super) json: bool,
+    #[command(flatten)]
+    pub(super) reach: Reach,
 }
 
 /// Why an operator's command did not do what it was asked.
@@ -99,9 +111,9 @@ pub enum OperateError {
     /// An access key is root's.
     #[error("the access key {0} is root's, and cannot be another's")]
     RootKey(String),
-    /// There is no such volume.
-    #[error("there is no volume {0}")]
-    NoSuchVolume(String),
+    /// What was ordered cannot be done.
+    #[error(transparent)]
+    Order(#[from] OrderError),
     /// The command would lose something.
     #[error("volume {volume}: {reason}")]
     Refused {
@@ -132,14 +144,16 @@ pub enum OperateError {
 pub(super) struct Operator {
     pub(super) config: Config,
     pub(super) metadata: Metadata,
+    json: bool,
 }
 
 /// Reaches the store and runs a command on it.
-pub(super) fn on_store<F, W>(reach: Reach, work: W) -> Result<(), OperateError>
+pub(super) fn on_store<F, W>(common: Common, work: W) -> Result<(), OperateError>
 where
     W: FnOnce(Operator) -> F,
     F: Future<Output = Result<(), OperateError>>,
 {
+    let Common { json, reach } = common;
     let Reach { config, data, database_url, database_url_file, master_key_file } = reach;
     let settings = Settings { data, database_url, database_url_file, master_key_file, ..Settings::default() };
     let environment = |name: &str| -> Option<OsString> { std::env::var_os(name) };
@@ -160,7 +174,7 @@ where
     runtime.block_on(async {
         let metadata = Metadata::connect(&config.database()).await?;
         let closing = metadata.clone();
-        let outcome = work(Operator { config, metadata }).await;
+        let outcome = work(Operator { config, metadata, json }).await;
         closing.close().await;
         outcome
     })
@@ -178,8 +192,47 @@ struct Worker {
 }
 
 impl Operator {
-    /// Waits for a job that was asked for, showing how far it is. Where no server runs, this process does it.
+    /// Says something to people, or the same to programs. The lines are made only for those who read them.
+    pub(super) fn tell(&self, shown: &impl Serialize, lines: impl FnOnce()) -> Result<(), OperateError> {
+        if !self.json {
+            lines();
+            return Ok(());
+        }
+        let text = serde_json::to_string_pretty(shown)
+            .map_err(|error| OperateError::System { operation: "write JSON", source: error.into() })?;
+        say(format_args!("{text}"));
+        Ok(())
+    }
+
+    /// The same of one line.
+    pub(super) fn print(&self, line: std::fmt::Arguments<'_>, shown: &impl Serialize) -> Result<(), OperateError> {
+        self.tell(shown, || say(line))
+    }
+
+    /// Says something by the way, to people alone: to programs the last thing that is done is told.
+    pub(super) fn remark(&self, line: std::fmt::Arguments<'_>) {
+        if !self.json {
+            say(line);
+        }
+    }
+
+    /// Waits for a job that was asked for, and says what came of it.
     pub(super) async fn watch(&self, job: &str) -> Result<(), OperateError> {
+        let ended = self.done(job).await?;
+        let shown = Job::from(&ended);
+        self.print(format_args!("{}", summary(&shown)), &shown)?;
+        succeeded(ended)
+    }
+
+    /// The same where something else is said in the end.
+    pub(super) async fn watch_first(&self, job: &str) -> Result<(), OperateError> {
+        let ended = self.done(job).await?;
+        self.remark(format_args!("{}", summary(&Job::from(&ended))));
+        succeeded(ended)
+    }
+
+    /// A job that was asked for, once it has ended, showing how far it is. Where no server runs, this process does it.
+    async fn done(&self, job: &str) -> Result<JobRow, OperateError> {
         let bar = bar(job);
         let mut worker = None;
         let mut looks = 0u32;
@@ -202,22 +255,17 @@ impl Operator {
         if let Some(worker) = worker {
             worker.instance.close().await;
         }
-        let row = row?;
-        say(format_args!("{}", summary(&row)));
-        match row.state {
-            JobState::Done => Ok(()),
-            _ => Err(OperateError::Unfinished { job: row.name, message: row.message }),
-        }
+        row
     }
 
     /// Says that a job was asked for, and by whom it is done.
     pub(super) async fn announce(&self, job: &str) -> Result<(), OperateError> {
-        if self.served().await? {
-            say(format_args!("{job} was asked for; `ninefold status` shows how far it is"));
-        } else {
-            say(format_args!("{job} was asked for; no server runs, it begins when one does"));
-        }
-        Ok(())
+        let row = self.metadata.job(job).await?;
+        let then = match self.served().await? {
+            true => "`ninefold status` shows how far it is",
+            false => "no server runs, it begins when one does",
+        };
+        self.print(format_args!("{job} was asked for; {then}"), &row.as_ref().map(Job::from))
     }
 
     async fn served(&self) -> Result<bool, OperateError> {
@@ -259,6 +307,13 @@ impl Operator {
     }
 }
 
+fn succeeded(row: JobRow) -> Result<(), OperateError> {
+    match row.state {
+        JobState::Done => Ok(()),
+        _ => Err(OperateError::Unfinished { job: row.name, message: row.message }),
+    }
+}
+
 fn bar(job: &str) -> ProgressBar {
     let bar = if io::stderr().is_terminal() { ProgressBar::new(0) } else { ProgressBar::hidden() };
     let style = ProgressStyle::with_template("{prefix} {wide_bar} {pos}/{len} {msg} {eta}");
@@ -270,40 +325,27 @@ fn bar(job: &str) -> ProgressBar {
 fn show(bar: &ProgressBar, row: &JobRow) {
     bar.set_length(row.total.max(row.done));
     bar.set_position(row.done);
-    let rate = rate(row).map_or(String::new(), |rate| format!("{}/s", HumanBytes(rate)));
+    let rate = row.rate().map_or(String::new(), |rate| format!("{}/s", HumanBytes(rate)));
     bar.set_message(if row.state == JobState::Waiting { "waiting".to_owned() } else { rate });
 }
 
-/// Bytes per second since it began.
-pub(super) fn rate(row: &JobRow) -> Option<u64> {
-    let millis = u64::try_from(row.updated - row.started?).ok().filter(|&millis| millis > 0)?;
-    Some(row.bytes.saturating_mul(1000) / millis)
-}
-
-/// Seconds that are left, if it goes on as it did.
-pub(super) fn seconds_left(row: &JobRow) -> Option<u64> {
-    let millis = u64::try_from(row.updated - row.started?).ok()?;
-    let left = row.total.checked_sub(row.done)?;
-    (row.state == JobState::Running).then(|| (millis.saturating_mul(left)).checked_div(row.done))?.map(|ms| ms / 1000)
-}
-
 /// A job in a line.
-pub(super) fn summary(row: &JobRow) -> String {
-    let mut line = format!("{}: {}, {} of {}", row.name, row.state, row.done, row.total.max(row.done));
-    if row.bytes > 0 {
-        line += &format!(", {}", HumanBytes(row.bytes));
+pub(super) fn summary(job: &Job) -> String {
+    let mut line = format!("{}: {}, {} of {}", job.name, job.state, job.done, job.total.max(job.done));
+    if job.bytes > 0 {
+        line += &format!(", {}", HumanBytes(job.bytes));
     }
-    if let Some(rate) = rate(row).filter(|&rate| rate > 0) {
+    if let Some(rate) = job.bytes_per_second.filter(|&rate| rate > 0) {
         line += &format!(" at {}/s", HumanBytes(rate));
     }
-    if let Some(left) = seconds_left(row) {
+    if let Some(left) = job.seconds_left {
         line += &format!(", {left} s left");
     }
-    if row.found > 0 {
-        line += &format!(", {} found", row.found);
+    if job.found > 0 {
+        line += &format!(", {} found", job.found);
     }
-    if !row.message.is_empty() {
-        line += &format!(" ({})", row.message);
+    if !job.message.is_empty() {
+        line += &format!(" ({})", job.message);
     }
     line
 }
@@ -332,9 +374,9 @@ mod tests {
             found: 2,
             message: String::new(),
         };
-        assert_eq!((rate(&row), seconds_left(&row)), (Some(1 << 20), Some(12)));
-        assert_eq!(summary(&row), "scrub: running, 10 of 40, 4.00 MiB at 1.00 MiB/s, 12 s left, 2 found");
+        assert_eq!((row.rate(), row.seconds_left()), (Some(1 << 20), Some(12)));
+        assert_eq!(summary(&Job::from(&row)), "scrub: running, 10 of 40, 4.00 MiB at 1.00 MiB/s, 12 s left, 2 found");
         row.started = None;
-        assert_eq!((rate(&row), seconds_left(&row)), (None, None));
+        assert_eq!((row.rate(), row.seconds_left()), (None, None));
     }
 }

@@ -1,7 +1,7 @@
 //! `ninefold heal` and `ninefold scrub`.
 
-use super::operate::{OperateError, Reach, on_store};
-use crate::maintenance::{HEAL, SCRUB};
+use super::operate::{Common, OperateError, on_store};
+use crate::maintenance::{HEAL, SCRUB, orders};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -10,22 +10,22 @@ pub(super) struct Arguments {
     #[arg(long)]
     wait: bool,
     #[command(flatten)]
-    reach: Reach,
+    common: Common,
 }
 
 /// Tries all shards that wait for healing, those that could not be healed before as well.
 pub(super) fn heal(arguments: Arguments) -> Result<(), OperateError> {
-    on_store(arguments.reach, async move |store| {
-        store.metadata.heal_all_due().await?;
-        store.metadata.request_job(HEAL).await?;
-        if arguments.wait { store.watch(HEAL).await } else { store.announce(HEAL).await }
-    })
+    start(HEAL, arguments)
 }
 
 /// Reads and verifies everything.
 pub(super) fn scrub(arguments: Arguments) -> Result<(), OperateError> {
-    on_store(arguments.reach, async move |store| {
-        store.metadata.request_job(SCRUB).await?;
-        if arguments.wait { store.watch(SCRUB).await } else { store.announce(SCRUB).await }
+    start(SCRUB, arguments)
+}
+
+fn start(job: &'static str, arguments: Arguments) -> Result<(), OperateError> {
+    on_store(arguments.common, async move |store| {
+        orders::start(&store.metadata, job).await?;
+        if arguments.wait { store.watch(job).await } else { store.announce(job).await }
     })
 }

@@ -244,10 +244,12 @@ async fn serve(config: &Config, ground: Ground) -> Result<(), StartError> {
         instance.store().events().close();
     };
     let (cut, websites_cut, ()) = tokio::join!(run(listener, gateway.clone()), for_websites, hush);
-    logs.close().await;
-    if let Some(audit) = audit {
-        audit.close().await;
-    }
+    let end_audit = async {
+        if let Some(audit) = &audit {
+            audit.close().await;
+        }
+    };
+    tokio::join!(logs.close(), end_audit);
     end.send_replace(true);
     if let Err(error) = following.await {
         tracing::warn!(%error, "identities were not followed to the end");

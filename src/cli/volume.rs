@@ -1,10 +1,11 @@
 //! `ninefold volume`: what is done to volumes while servers run.
 
-use super::operate::{OperateError, Operator, Reach, on_store, say};
+use serde_json::json;
+
+use super::operate::{Common, OperateError, Operator, on_store, say};
 use super::status;
 use crate::config::volumes::{VolumeEntry, specs};
-use crate::maintenance::{HEAL, REBALANCE, drain_job, make, refill_job};
-use crate::metadata::VolumeRow;
+use crate::maintenance::{HEAL, REBALANCE, make, orders, refill_job};
 use crate::volumes::LocalVolume;
 
 #[derive(Debug, clap::Args)]
@@ -17,11 +18,8 @@ pub(super) struct Arguments {
 enum Action {
     /// Show all volumes: status, space, shards
     List {
-        /// As JSON
-        #[arg(long)]
-        json: bool,
         #[command(flatten)]
-        reach: Reach,
+        common: Common,
     },
     /// Add volumes; running servers take them into use. Then `rebalance` moves their share to them
     Add {
@@ -29,7 +27,7 @@ enum Action {
         #[arg(value_name = "VOLUME", required = true)]
         volumes: Vec<VolumeEntry>,
         #[command(flatten)]
-        reach: Reach,
+        common: Common,
     },
     /// Move every shard of a volume to others; it takes no new ones from now on
     Drain {
@@ -63,7 +61,7 @@ enum Action {
         #[command(flatten)]
         wait: Wait,
         #[command(flatten)]
-        reach: Reach,
+        common: Common,
     },
 }
 
@@ -73,7 +71,7 @@ struct One {
     #[arg(value_name = "ID")]
     id: String,
     #[command(flatten)]
-    reach: Reach,
+    common: Common,
 }
 
 #[derive(Debug, clap::Args)]
@@ -85,34 +83,31 @@ struct Wait {
 
 pub(super) fn run(arguments: Arguments) -> Result<(), OperateError> {
     match arguments.action {
-        Action::List { json, reach } => on_store(reach, async move |store| status::volumes(&store, json).await),
-        Action::Add { volumes, reach } => on_store(reach, async move |store| add(&store, &volumes).await),
-        Action::Drain { one, wait } => on_store(one.reach, async move |store| {
-            let row = find(&store, &one.id).await?;
-            let job = drain_job(&one.id);
-            store.metadata.drain_volume(row.slot, &job).await?;
+        Action::List { common } => on_store(common, async move |store| status::volumes(&store).await),
+        Action::Add { volumes, common } => on_store(common, async move |store| add(&store, &volumes).await),
+        Action::Drain { one, wait } => on_store(one.common, async move |store| {
+            let job = orders::drain(&store.metadata, &one.id).await?;
             follow(&store, &job, &wait).await
         }),
-        Action::Undrain { one } => on_store(one.reach, async move |store| {
-            let row = find(&store, &one.id).await?;
-            Ok(store.metadata.set_draining(row.slot, false).await?)
+        Action::Undrain { one } => on_store(one.common, async move |store| {
+            orders::undrain(&store.metadata, &one.id).await?;
+            store.tell(&json!({"volume": one.id, "draining": false}), || ())
         }),
-        Action::Remove { one } => on_store(one.reach, async move |store| remove(&store, &one.id).await),
+        Action::Remove { one } => on_store(one.common, async move |store| {
+            let row = orders::remove(&store.metadata, &one.id).await?;
+            let line = format!("volume {} was forgotten; its directory {} is left as it is", one.id, row.spec.path);
+            store.print(format_args!("{line}"), &json!({"removed": one.id, "path": row.spec.path}))
+        }),
         Action::Replace { path, one, wait } => {
-            on_store(one.reach, async move |store| replace(&store, &one.id, path.as_deref(), &wait).await)
+            on_store(one.common, async move |store| replace(&store, &one.id, path.as_deref(), &wait).await)
         }
-        Action::Rebalance { wait, reach } => on_store(reach, async move |store| job(&store, REBALANCE, &wait).await),
+        Action::Rebalance { wait, common } => on_store(common, async move |store| job(&store, REBALANCE, &wait).await),
     }
-}
-
-async fn find(store: &Operator, id: &str) -> Result<VolumeRow, OperateError> {
-    let rows = store.metadata.volumes().await?;
-    rows.into_iter().find(|row| row.spec.id == id).ok_or_else(|| OperateError::NoSuchVolume(id.to_owned()))
 }
 
 /// Asks for a job and waits for it, if that is wanted.
 async fn job(store: &Operator, name: &str, wait: &Wait) -> Result<(), OperateError> {
-    store.metadata.request_job(name).await?;
+    orders::start(&store.metadata, name).await?;
     follow(store, name, wait).await
 }
 
@@ -123,6 +118,7 @@ async fn follow(store: &Operator, name: &str, wait: &Wait) -> Result<(), Operate
 
 async fn add(store: &Operator, volumes: &[VolumeEntry]) -> Result<(), OperateError> {
     let deployment = deployment(store).await?;
+    let mut added = Vec::new();
     for spec in specs(volumes, &store.config.region)? {
         // One whose directory could not be made the last time is gone on with.
         let known = store.metadata.volumes().await?.into_iter().find(|row| row.spec == spec && !row.formatted);
@@ -132,24 +128,18 @@ async fn add(store: &Operator, volumes: &[VolumeEntry]) -> Result<(), OperateErr
         };
         make(&row, &deployment).await?;
         store.metadata.set_formatted(row.slot).await?;
-        say(format_args!("volume {} at {} was added; `ninefold volume rebalance` fills it", spec.id, spec.path));
+        added.push(spec);
     }
-    Ok(())
-}
-
-async fn remove(store: &Operator, id: &str) -> Result<(), OperateError> {
-    let row = find(store, id).await?;
-    // A write that has chosen it before it was drained would lose a shard.
-    if !row.draining {
-        return Err(OperateError::Refused { volume: id.to_owned(), reason: "drain it first".into() });
-    }
-    store.metadata.dismiss_volume(id).await?;
-    say(format_args!("volume {id} was forgotten; its directory {} is left as it is", row.spec.path));
-    Ok(())
+    let shown: Vec<_> = added.iter().map(|spec| json!({"id": spec.id, "path": spec.path})).collect();
+    store.tell(&shown, || {
+        for spec in &added {
+            say(format_args!("volume {} at {} was added; `ninefold volume rebalance` fills it", spec.id, spec.path));
+        }
+    })
 }
 
 async fn replace(store: &Operator, id: &str, path: Option<&str>, wait: &Wait) -> Result<(), OperateError> {
-    let row = find(store, id).await?;
+    let row = orders::volume(&store.metadata, id).await?;
     let deployment = deployment(store).await?;
     let path = match path {
         Some(path) => {
@@ -174,12 +164,12 @@ async fn replace(store: &Operator, id: &str, path: Option<&str>, wait: &Wait) ->
         if row.formatted || path.is_some() { store.metadata.replace_volume(id, path.as_deref()).await? } else { row };
     make(&row, &deployment).await?;
     store.metadata.set_formatted(row.slot).await?;
-    say(format_args!("volume {id} has an empty disk at {}", row.spec.path));
+    store.remark(format_args!("volume {id} has an empty disk at {}", row.spec.path));
     let refill = refill_job(id);
     if wait.detach {
         return store.announce(&refill).await;
     }
-    store.watch(&refill).await?;
+    store.watch_first(&refill).await?;
     job(store, HEAL, wait).await
 }
 

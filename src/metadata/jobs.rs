@@ -82,6 +82,22 @@ pub struct JobRow {
     pub message: String,
 }
 
+impl JobRow {
+    /// Bytes per second since it began.
+    pub fn rate(&self) -> Option<u64> {
+        let millis = u64::try_from(self.updated - self.started?).ok().filter(|&millis| millis > 0)?;
+        Some(self.bytes.saturating_mul(1000) / millis)
+    }
+
+    /// Seconds that are left, if it goes on as it did.
+    pub fn seconds_left(&self) -> Option<u64> {
+        let millis = u64::try_from(self.updated - self.started?).ok()?;
+        let left = self.total.checked_sub(self.done)?;
+        let running = self.state == JobState::Running;
+        running.then(|| millis.saturating_mul(left).checked_div(self.done))?.map(|millis| millis / 1000)
+    }
+}
+
 /// A job's next position, and what was done to get there.
 #[derive(Debug, Clone, Default)]
 pub struct Progress {

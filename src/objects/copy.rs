@@ -331,6 +331,7 @@ impl Store {
                 metadata::Error::DeleteMarker { bucket, key, .. } => metadata::Error::NoSuchKey { bucket, key }.into(),
                 error => error.into(),
             })?;
+        self.check_seen(name.bucket, name.key, name.version, &found.object)?;
         conditions.check_source(&found.object, self.clock.now())?;
         if let Some((first, last)) = range
             && last >= found.object.size

@@ -13,6 +13,14 @@ pub enum Error {
     /// Bytes could not be written or read.
     #[error(transparent)]
     Chunks(ChunkError),
+    /// The object had other rules when its reader was let in.
+    #[error("{bucket}/{key} was replaced, or given other tags, owner or ACL, while it was decided who may read it")]
+    Replaced {
+        /// Its bucket.
+        bucket: String,
+        /// Its key.
+        key: String,
+    },
     /// The body ended otherwise than announced.
     #[error(transparent)]
     Body(#[from] BodyProblem),

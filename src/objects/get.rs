@@ -76,6 +76,7 @@ impl Store {
         let hold = self.chunks.reads().begin();
         let Resolved { object, range, extents, part, version, .. } =
             self.metadata.resolve(&request.bucket, &request.key, request.version.as_ref(), asked).await?;
+        self.check_seen(&request.bucket, &request.key, request.version.as_ref(), &object)?;
         request.conditions.check(&object, self.clock.now())?;
         let size = object.size;
         match asked {

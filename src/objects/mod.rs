@@ -42,6 +42,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
 
+use crate::access::Seen;
 use crate::chunks::{Body, BodyError, ChunkError, ChunkStore, Digest, Entry, Hold, LedgerError, Owner};
 use crate::clock::{Clock, random_bytes};
 use crate::events::{Bus, Origin};
@@ -97,6 +98,8 @@ pub struct Store {
     events: Bus,
     /// Whom it works for, if that is known.
     origin: Arc<Origin>,
+    /// What had a say in whether it may do what it does.
+    seen: Arc<[Seen]>,
 }
 
 impl Store {
@@ -104,8 +107,8 @@ impl Store {
     pub fn new(metadata: Metadata, chunks: ChunkStore, clock: Clock, pack: &PackConfig) -> Self {
         let lanes = Lanes::new(&metadata, &chunks, &clock, pack);
         let pack_max = (pack.pack_max as usize).min(Entry::MAX_LEN);
-        let (events, origin) = (Bus::default(), Arc::default());
-        Self { metadata, chunks, clock, lanes, pack_max, rules: Arc::default(), events, origin }
+        let (events, origin, seen) = (Bus::default(), Arc::default(), Arc::default());
+        Self { metadata, chunks, clock, lanes, pack_max, rules: Arc::default(), events, origin, seen }
     }
 
     /// Ends the open packed chunks of this instance; further small writes open new ones.

@@ -13,8 +13,8 @@ use tokio::sync::watch;
 use super::{Error, Result, Store};
 use crate::access::acl::Acl;
 use crate::access::policy::{Policy, PolicyKind};
-use crate::access::{BucketRules, ObjectRules, Resources, UploadRules};
-use crate::metadata::{self, ReadRange, Upload, UploadId, UploadTemplate, VersionId};
+use crate::access::{BucketRules, ObjectRules, Resources, Seen, UploadRules};
+use crate::metadata::{self, Object, ReadRange, Upload, UploadId, UploadTemplate, VersionId};
 
 /// How often it is asked whether anything has changed.
 const INTERVAL: Duration = Duration::from_millis(300);
@@ -87,6 +87,33 @@ impl Kept {
     }
 }
 
+impl Store {
+    /// The same store, for a request that was let in because of these objects' rules: it reads none that has others by then.
+    #[must_use]
+    pub fn having_seen(&self, seen: Arc<[Seen]>) -> Self {
+        Self { seen, ..self.clone() }
+    }
+
+    /// That an object which is about to be read is what was decided about.
+    pub(super) fn check_seen(
+        &self,
+        bucket: &str,
+        key: &str,
+        version: Option<&VersionId>,
+        object: &Object,
+    ) -> Result<()> {
+        let is_it = |seen: &&Seen| {
+            seen.bucket == bucket && seen.key == key && seen.version.as_deref() == version.map(VersionId::as_str)
+        };
+        match self.seen.iter().find(is_it) {
+            Some(seen) if seen.rules.as_deref() != Some(&ObjectRules::of(object)) => {
+                Err(Error::Replaced { bucket: bucket.to_owned(), key: key.to_owned() })
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
 #[async_trait]
 impl Resources for Store {
     async fn bucket_rules(&self, bucket: &str) -> Result<Arc<BucketRules>> {
@@ -124,11 +151,7 @@ impl Resources for Store {
             named => named.flatten(),
         };
         match self.metadata.resolve(bucket, key, version.as_ref(), ReadRange::Nothing).await {
-            Ok(found) => {
-                let object = found.object;
-                let acl = object.acl.unwrap_or_else(|| Acl::private(&object.owner));
-                Ok(Some(ObjectRules { owner: object.owner, acl, tags: object.tags }))
-            }
+            Ok(found) => Ok(Some(ObjectRules::of(&found.object))),
             Err(
                 metadata::Error::NoSuchKey { .. }
                 | metadata::Error::NoSuchVersion { .. }

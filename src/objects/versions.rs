@@ -38,7 +38,10 @@ impl Store {
     }
 
     pub(super) async fn describe(&self, name: &VersionName) -> Result<Resolved> {
-        Ok(self.metadata.resolve(&name.bucket, &name.key, name.version.as_ref(), ReadRange::Nothing).await?)
+        let version = name.version.as_ref();
+        let found = self.metadata.resolve(&name.bucket, &name.key, version, ReadRange::Nothing).await?;
+        self.check_seen(&name.bucket, &name.key, version, &found.object)?;
+        Ok(found)
     }
 
     /// Changes tags or lock of an object. Answers which version that is, if the bucket keeps any.

@@ -83,6 +83,7 @@ fn unavailable(error: &dyn std::fmt::Display) -> S3Error {
 pub(super) fn from_objects(error: Error) -> S3Error {
     match error {
         Error::Metadata(error) => from_metadata(error),
+        error @ Error::Replaced { .. } => unavailable(&error),
         Error::Chunks(error) => from_chunks(&error),
         Error::Body(problem) => from_body(problem),
         Error::InvalidRange { size } => {

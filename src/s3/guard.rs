@@ -491,7 +491,7 @@ impl Guard {
             now: Clock::system().now(),
             noted: noted.as_ref(),
         };
-        let Allowed { authority, pending, concealed } = self.authorizer.authorize(&who, &lines).await?;
+        let Allowed { authority, pending, concealed, considered } = self.authorizer.authorize(&who, &lines).await?;
         // Not by those whom the bucket does not let in.
         if let (Some(passage), Some(bucket)) = (&passage, cx.s3_path().get_bucket_name()) {
             passage.charge_bucket(bucket).map_err(|over| s3_error(&over.into()))?;
@@ -503,6 +503,7 @@ impl Guard {
         extensions.insert(authority);
         pending.map(|pending| extensions.insert(pending));
         concealed.map(|concealed| extensions.insert(concealed));
+        considered.map(|considered| extensions.insert(considered));
         match cx.extensions_mut().get::<Preflight>() {
             Some(_) => Err(Preflight::passed()),
             None => Ok(()),

@@ -38,6 +38,8 @@ mod values;
 mod versioning;
 mod website;
 
+use std::sync::Arc;
+
 pub(crate) use authorize::add_general;
 use s3s::dto::*;
 use s3s::{S3, S3Error, S3Request, S3Response, S3Result};
@@ -72,21 +74,37 @@ impl Api {
 }
 
 impl Api {
-    /// The API that says who asked for what it does; `None` while nobody listens.
-    fn told<T>(&self, request: &S3Request<T>) -> Option<Self> {
+    /// The API for one request, where that is another: reads are held against what was decided about, and who listens is told who asked.
+    fn of<T>(&self, request: &S3Request<T>) -> Option<Self> {
+        let seen = request.extensions.get::<authorize::Considered>();
+        let origin = self.origin(request);
+        if seen.is_none() && origin.is_none() {
+            return None;
+        }
+        let mut store = self.store.clone();
+        if let Some(authorize::Considered(seen)) = seen {
+            store = store.having_seen(Arc::clone(seen));
+        }
+        if let Some(origin) = origin {
+            store = store.on_behalf_of(origin);
+        }
+        Some(Self { store, ..self.clone() })
+    }
+
+    /// Who asked; `None` while nobody listens.
+    fn origin<T>(&self, request: &S3Request<T>) -> Option<Origin> {
         if !self.store.events().is_heard() {
             return None;
         }
         let S3Request { headers, extensions, .. } = request;
         let agent = headers.get(http::header::USER_AGENT).and_then(|agent| agent.to_str().ok());
-        let origin = Origin {
+        Some(Origin {
             principal: identity(request).map(|who| who.id).unwrap_or_default(),
             address: extensions.get::<Peer>().map(|peer| peer.0.ip().to_string()).unwrap_or_default(),
             request_id: extensions.get::<RequestId>().map(|id| id.as_str().to_owned()).unwrap_or_default(),
             agent: agent.unwrap_or_default().to_owned(),
             form: extensions.get::<VerifiedForm>().is_some(),
-        };
-        Some(Self { store: self.store.on_behalf_of(origin), ..self.clone() })
+        })
     }
 }
 
@@ -133,7 +151,7 @@ macro_rules! operations {
                 async fn $method(&self, request: S3Request<$input>) -> S3Result<S3Response<$output>> {
                     values::refuse_unbuilt_headers(&request.headers, stringify!($method))?;
                     let concealed = request.extensions.get::<authorize::Concealed>().is_some();
-                    let done = match self.told(&request) {
+                    let done = match self.of(&request) {
                         Some(api) => $module::$method(&api, request).await,
                         None => $module::$method(self, request).await,
                     };

@@ -1,16 +1,18 @@
-//! The requests that administer identities: how they are told from S3's, read, verified, and answered.
+//! The requests that administer: how they are told from S3's, read, verified, and answered.
 
 use std::borrow::Cow;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
 use http::request::Parts;
 use http::{HeaderValue, Method, Response, StatusCode, header};
 use http_body::Body;
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 
-use super::answer::Asked;
+use super::answer::{self, Asked};
 use super::body::{BodyFault, BodyWatch, Watching, next_data};
 use super::document::Announced;
 use super::health::{PATIENCE, Readiness};
@@ -19,7 +21,8 @@ use crate::access::claims::{ClaimError, Claims};
 use crate::access::policy::Context;
 use crate::access::query::Query;
 use crate::access::sigv4::{self, SignatureError};
-use crate::admin::{Call, Params, Problem, iam, minio, sts};
+use crate::admin::view::{self, BucketUsage};
+use crate::admin::{Call, Params, Problem, iam, json, minio, sts};
 use crate::layout::{PARITY_SHARDS, SHARDS};
 use crate::limits::{Over, Passage};
 use crate::s3::add_general;
@@ -42,6 +45,8 @@ pub(super) enum Ask {
     Query,
     /// MinIO's: what is behind the version in the path.
     Minio(String),
+    /// Ours, in JSON: what is behind the prefix.
+    Json(String),
 }
 
 /// Which of the APIs it is, for how errors are written.
@@ -50,6 +55,7 @@ enum Dialect {
     Iam,
     Sts,
     Minio,
+    Json,
 }
 
 impl Ask {
@@ -58,6 +64,9 @@ impl Ask {
         let path = parts.uri.path();
         if let Some(action) = MINIO.iter().find_map(|prefix| path.strip_prefix(prefix)) {
             return Some(Self::Minio(action.to_owned()));
+        }
+        if let Some(path) = path.strip_prefix(json::PREFIX) {
+            return Some(Self::Json(path.to_owned()));
         }
         let text = |name| parts.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
         let has_action =
@@ -94,6 +103,16 @@ impl Inner {
             Ask::Minio(action) => {
                 let answered = self.minio_protocol(action, parts, body, asked).await;
                 answered.unwrap_or_else(|refused| refused.answer(Dialect::Minio, asked))
+            }
+            Ask::Json(path) => {
+                let answered = self.json_protocol(path, parts, &body).await;
+                let mut answer = answered.unwrap_or_else(|refused| refused.answer(Dialect::Json, asked));
+                if answer.status() == StatusCode::METHOD_NOT_ALLOWED
+                    && let Ok(methods) = HeaderValue::try_from(json::allowed(path).join(", "))
+                {
+                    answer.headers_mut().insert(header::ALLOW, methods);
+                }
+                answer
             }
         };
         drop(place);
@@ -161,6 +180,19 @@ impl Inner {
         tracing::debug!(action, request_id = %asked.id, "administration");
         let request = minio::Request { method: &parts.method, action, query: &query, body: body.into() };
         let answer = self.admin.minio(&call, request).await?;
+        Ok(response(answer.status, "application/json", answer.body.into()))
+    }
+
+    async fn json_protocol(&self, path: &str, parts: &Parts, body: &[u8]) -> Result<Response<s3s::Body>, Refused> {
+        if path == "openapi.json" && matches!(parts.method, Method::GET | Method::HEAD) {
+            return Ok(response(StatusCode::OK, "application/json", json::document().into()));
+        }
+        let query = Query::parse(parts.uri.query()).map_err(|_| unreadable("the query string cannot be read"))?;
+        let claims = Claims::parse(&parts.headers, &query)?.ok_or(Refused::Anonymous)?;
+        let call = self.call(parts, &query, &claims, body, "s3")?;
+        let content_type = parts.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+        let request = json::Request { method: &parts.method, path, query: &query, content_type, body, counts: self };
+        let answer = self.admin.json(&call, request).await?;
         Ok(response(answer.status, "application/json", answer.body.into()))
     }
 
@@ -253,6 +285,17 @@ fn note(parts: &Parts, note: impl FnOnce(&Noted)) {
     }
 }
 
+impl json::Counts for Inner {
+    fn usage(&self) -> BoxFuture<'_, Option<view::Usage>> {
+        let counted = async {
+            let usage = tokio::time::timeout(PATIENCE, self.health.usage()).await.ok()??;
+            let buckets = usage.buckets.iter().map(BucketUsage::from).collect();
+            Some(view::Usage { age_ms: u64::try_from(usage.age.as_millis()).unwrap_or(u64::MAX), buckets })
+        };
+        counted.boxed()
+    }
+}
+
 fn is_form(parts: &Parts) -> bool {
     let kind = parts.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     kind.is_none_or(|kind| kind.starts_with("application/x-www-form-urlencoded"))
@@ -267,6 +310,30 @@ fn response(status: StatusCode, kind: &'static str, body: Bytes) -> Response<s3s
     *response.status_mut() = status;
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+/// What is wrong, as our own API says it.
+fn details(status: StatusCode, code: &str, message: &str, asked: &Asked) -> Response<s3s::Body> {
+    let details = json::Details {
+        title: status.canonical_reason().unwrap_or_default(),
+        status: status.as_u16(),
+        detail: message,
+        instance: &asked.resource,
+        code,
+        request_id: asked.id.as_str(),
+    };
+    response(status, json::PROBLEM, serde_json::to_vec(&details).unwrap_or_default().into())
+}
+
+/// The answer to one of these requests that never came to be asked for anything.
+pub(super) fn refuse(ask: &Ask, refusal: &Refusal, asked: &Asked, host_id: &HeaderValue) -> Response<s3s::Body> {
+    if !matches!(ask, Ask::Json(_)) {
+        return answer::refuse(refusal, asked, host_id);
+    }
+    let mut response = details(refusal.status, &refusal.code, refusal.message(), asked);
+    refusal.put_headers(response.headers_mut());
+    response.extensions_mut().insert(ErrorCode(refusal.code.clone()));
     response
 }
 
@@ -292,7 +359,7 @@ enum Refused {
 impl Refused {
     /// Status and code, as AWS's "Common Errors" of IAM and STS have them, and as S3 and MinIO do.
     fn named(&self, dialect: Dialect) -> (StatusCode, Cow<'static, str>) {
-        let of_aws = dialect != Dialect::Minio;
+        let of_aws = matches!(dialect, Dialect::Iam | Dialect::Sts);
         let forbidden = StatusCode::FORBIDDEN;
         match self {
             Self::Anonymous if of_aws => (forbidden, "MissingAuthenticationToken".into()),
@@ -317,6 +384,7 @@ impl Refused {
                 }
             }
             Self::Problem(problem) if of_aws => iam::named(problem),
+            Self::Problem(problem) if dialect == Dialect::Json => json::named(problem),
             Self::Problem(problem) => minio::named(problem),
         }
     }
@@ -324,7 +392,7 @@ impl Refused {
     fn answer(&self, dialect: Dialect, asked: &Asked) -> Response<s3s::Body> {
         let (status, code) = self.named(dialect);
         let message = match self {
-            Self::Signature(SignatureError::Key(_)) if dialect != Dialect::Minio => {
+            Self::Signature(SignatureError::Key(_)) if matches!(dialect, Dialect::Iam | Dialect::Sts) => {
                 "The security token included in the request is invalid or expired".to_owned()
             }
             _ if status == StatusCode::INTERNAL_SERVER_ERROR => {
@@ -342,6 +410,7 @@ impl Refused {
                 });
                 response(status, "application/json", error.to_string().into())
             }
+            Dialect::Json => details(status, &code, &message, asked),
         };
         if let Self::TooFast(over) = self {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(over.retry_after()));

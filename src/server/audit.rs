@@ -11,6 +11,7 @@ use super::body::BodyWatch;
 use super::bucket_log::{key, operation, signature, text};
 use super::noted::{Noted, NotedDelete};
 use super::{ErrorCode, OverTls, RequestId, Way, form, target};
+use crate::access::Directory;
 use crate::access::claims::Claims;
 use crate::access::query::{Query, is_secret};
 use crate::audit::{Audit, Principal, Record, Refused, SignedBy, cut};
@@ -22,6 +23,10 @@ const PATH: usize = 4 << 10;
 const TEXT: usize = 1 << 10;
 /// Parameters of a query at most.
 const PARAMETERS: usize = 64;
+/// Characters of an access key at most, as IAM has it.
+const MADE: usize = 128;
+/// What names access keys in a query, in lower case; see [`is_known`].
+const CLAIMS: [&str; 2] = ["x-amz-credential", "awsaccesskeyid"];
 
 /// A request that is to be written down: when its answer has been sent, or when it is dropped without one.
 #[derive(Debug)]
@@ -30,6 +35,7 @@ pub(super) struct AuditDraft {
     /// `None` once it was written down.
     record: Option<Box<Record>>,
     noted: Noted,
+    directory: Directory,
     watch: BodyWatch,
     started: Instant,
 }
@@ -37,7 +43,7 @@ pub(super) struct AuditDraft {
 impl AuditDraft {
     /// Looks at a request; `None` if it is one that is not written down.
     pub(super) fn of(
-        audit: &Audit,
+        (audit, directory): (&Audit, &Directory),
         parts: &Parts,
         way: &Way,
         peer: SocketAddr,
@@ -89,11 +95,11 @@ impl AuditDraft {
             query: shown(parts.uri.query().unwrap_or_default()),
             tls: parts.extensions.get::<OverTls>().map(|tls| (tls.version, tls.cipher.clone())),
             signature: Some(SignedBy { place, version }),
-            claimed_key: claims.map(|claims| cut(&claims.access_key, TEXT).into_owned()),
+            claimed_key: claims.map(|claims| claims.access_key),
             ..Record::default()
         };
-        let (audit, noted, watch) = (audit.clone(), noted.clone(), watch.clone());
-        Some(Self { audit, record: Some(Box::new(record)), noted, watch, started })
+        let (audit, noted, directory) = (audit.clone(), noted.clone(), directory.clone());
+        Some(Self { audit, record: Some(Box::new(record)), noted, directory, watch: watch.clone(), started })
     }
 
     /// The answer is there, and about to be sent.
@@ -123,9 +129,9 @@ impl Drop for AuditDraft {
         record.received = self.watch.received();
         record.total_ms = millis(self.started.elapsed());
         self.noted.with(|notes| {
-            if let Some(who) = &notes.requester {
-                record.principal = Principal::from(who);
-                record.claimed_key = None;
+            match &notes.requester {
+                Some(who) => (record.principal, record.claimed_key) = (Principal::from(who), None),
+                None => record.claimed_key = record.claimed_key.take().filter(|key| is_known(key, &self.directory)),
             }
             if let Some(operation) = notes.operation.take().filter(|_| record.kind != "website") {
                 record.operation = cut(&operation, TEXT).into_owned();
@@ -143,6 +149,13 @@ impl Drop for AuditDraft {
     }
 }
 
+/// Whether an access key may be shown that nobody has proved to have: it is somebody's, or looks like those that are made here and at AWS. Who mixes
+/// up his keys sends the secret one in its place.
+fn is_known(key: &str, directory: &Directory) -> bool {
+    let is_made = key.starts_with('A') && key.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit());
+    directory.find(key).is_ok() || (is_made && key.len() <= MADE)
+}
+
 /// Milliseconds, and thousandths of them.
 fn millis(span: Duration) -> f64 {
     u32::try_from(span.as_micros()).map_or(span.as_secs_f64() * 1e3, |micros| f64::from(micros) / 1e3)
@@ -152,7 +165,8 @@ fn millis(span: Duration) -> f64 {
 fn shown(query: &str) -> BTreeMap<String, String> {
     let mut shown: BTreeMap<String, String> = BTreeMap::new();
     for (name, value) in url::form_urlencoded::parse(query.as_bytes()).take(PARAMETERS) {
-        let value = if is_secret(&name) { "REDACTED".into() } else { cut(&value, TEXT) };
+        let is_hidden = is_secret(&name) || CLAIMS.iter().any(|claim| claim.eq_ignore_ascii_case(&name));
+        let value = if is_hidden { "REDACTED".into() } else { cut(&value, TEXT) };
         match shown.get_mut(&*name) {
             Some(before) => {
                 before.push(',');
@@ -173,7 +187,7 @@ mod tests {
     #[test]
     fn a_query_is_shown_without_what_could_be_used_again() {
         let query = "X-Amz-Signature=hush&x-amz-security-token=hush&Signature=hush&a=b+c&a=d&versionId=1&X%2DAmz-Signature=hush\
-                     &WebIdentityToken=hush&LDAPPassword=hush&continuation-token=page&x-amz-server-side-encryption-customer-key=hush";
+                     &WebIdentityToken=hush&LDAPPassword=hush&X-Amz-Credential=hush&continuation-token=page&x-amz-server-side-encryption-customer-key=hush";
         let shown = shown(query);
         assert!(!format!("{shown:?}").contains("hush"), "{shown:?}");
         let value = |name: &str| shown.get(name).map(String::as_str);

@@ -9,7 +9,7 @@
 //!     └ way      whose answer it is; S3's and pages' are counted      minio::count, target
 //!        ├ limits   503 for who goes too fast, and where too much runs   crate::limits
 //!        ├ health   /health, /minio/health, /minio/v2/metrics         health, minio
-//!        ├ admin    IAM and STS at /, /minio/admin                    admin, access::sigv4
+//!        ├ admin    IAM and STS at /, /minio/admin, /_ninefold        admin, access::sigv4
 //!        └ cors     preflights; headers for pages of other origins    cors, target, buckets
 //!           ├ website   under hosts of websites: pages for anybody,
 //!           │           which it reads from s3s                      website
@@ -308,13 +308,17 @@ impl Gateway {
             (None, Way::Admin(_) | Way::Website(..) | Way::S3(_)) => inner.limiter.admit(peer.ip()).map(Some),
         };
         let watch = BodyWatch::charging(admitted.as_ref().ok().cloned().flatten());
-        let noted = Noted::new(inner.audit.is_some());
-        let draft = self.logs.as_ref().filter(|logs| Draft::may_be_of(logs, &parts)).and_then(|logs| {
+        let (audit, logs) = (inner.audit.as_ref(), self.logs.as_ref().filter(|logs| Draft::may_be_of(logs, &parts)));
+        let noted = (audit.is_some() || logs.is_some()).then(|| Noted::new(audit.is_some()));
+        let draft = logs.zip(noted.as_ref()).and_then(|(logs, noted)| {
             let is_site = matches!(way, Way::Website(..));
-            Draft::of(logs, &parts, way.target()?, is_site, peer, (id, started), &noted)
+            Draft::of(logs, &parts, way.target()?, is_site, peer, (id, started), noted)
         });
-        let audit = inner.audit.as_ref();
-        let audit = audit.and_then(|audit| AuditDraft::of(audit, &parts, &way, peer, (id, started), (&noted, &watch)));
+        let audit = audit.zip(noted.as_ref());
+        let audit = audit.and_then(|(audit, noted)| {
+            let to = (audit, &inner.directory);
+            AuditDraft::of(to, &parts, &way, peer, (id, started), (noted, &watch))
+        });
         let mut entry = Entry {
             id,
             method: parts.method.clone(),
@@ -330,7 +334,7 @@ impl Gateway {
         parts.extensions.insert(Peer(peer));
         parts.extensions.insert(watch.clone());
         let span = tracing::info_span!("request", request_id = %id);
-        if draft.is_some() || entry.audit.is_some() {
+        if let Some(noted) = noted.filter(|_| draft.is_some() || entry.audit.is_some()) {
             parts.extensions.insert(noted);
         }
         let response = inner.respond(&way, admitted, parts, body, &asked, &watch).instrument(span.clone()).await;
@@ -371,6 +375,7 @@ impl Inner {
     {
         let refuse = |refusal: &Refusal| match way {
             Way::Website(..) => self.error_page(refusal, asked),
+            Way::Admin(ask) => admin::refuse(ask, refusal, asked, &self.host_id),
             _ => answer::refuse(refusal, asked, &self.host_id),
         };
         match admitted {

@@ -235,6 +235,46 @@ on_both! {
         }
     }
 
+    async fn what_is_read_is_what_was_decided_about(f: Fixture) {
+        let people = People::new(&f, &[]);
+        open(&people.root, ObjectOwnership::BucketOwnerEnforced).await;
+        allow(&people.root, &format!(r#"
+            {{"Effect":"Allow","Principal":"*","Action":"s3:GetObject","Resource":"arn:aws:s3:::{BUCKET}/*",
+              "Condition":{{"StringEquals":{{"s3:ExistingObjectTag/open":"yes"}}}}}}"#)).await;
+        people.other.create_bucket().bucket("theirs").send().await.unwrap();
+        let put = |body: &'static str, tags| {
+            f.s3.put_object().bucket(BUCKET).key("k").tagging(tags).body(ByteStream::from_static(body.as_bytes())).send()
+        };
+        put("open", "open=yes").await.unwrap();
+        let writing = async {
+            for _ in 0..100 {
+                put("secret", "open=no").await.unwrap();
+                put("open", "open=yes").await.unwrap();
+            }
+        };
+        let reading = async {
+            loop {
+                match read(&people.nobody, "k").await {
+                    Ok(body) => assert_eq!(body, b"open"),
+                    Err(refused) => assert!([denied(), (503, "ServiceUnavailable".into())].contains(&refused), "{refused:?}"),
+                }
+            }
+        };
+        let copying = async {
+            loop {
+                let copy = people.other.copy_object().bucket("theirs").key("c").copy_source(format!("{BUCKET}/k"));
+                if copy.tagging_directive(aws_sdk_s3::types::TaggingDirective::Replace).send().await.is_ok() {
+                    let copied = people.other.get_object().bucket("theirs").key("c").send().await.unwrap();
+                    assert_eq!(copied.body.collect().await.unwrap().to_vec(), b"open");
+                }
+            }
+        };
+        tokio::select! {
+            () = writing => {}
+            () = async { tokio::join!(reading, copying); } => {}
+        }
+    }
+
     async fn a_foreign_object_is_nothing_to_the_bucket_s_owner(f: Fixture) {
         let people = People::new(&f, &[]);
         open(&people.root, ObjectOwnership::ObjectWriter).await;

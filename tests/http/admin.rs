@@ -129,6 +129,81 @@ async fn who_signs_too_much_is_told_to_slow_down_in_the_words_of_each() {
     assert_eq!((answer.status, answer.header("retry-after")), (503, Some("1")));
     let error: serde_json::Value = serde_json::from_str(&answer.body).unwrap();
     assert_eq!((&error["Code"], &error["Message"]), (&"SlowDown".into(), &"Please reduce your request rate.".into()));
+    let answer = json(&server, Method::GET, "users", None, "").await;
+    assert_eq!(answer.header("retry-after"), Some("1"));
+    assert_eq!(problem(&answer), (503, "SlowDown".into()));
     server.time.advance(std::time::Duration::from_secs(1));
     assert_eq!(minio(&server, Method::GET, "info").await.status, 200);
+}
+
+/// A request to the API in JSON.
+async fn json(server: &Server, method: Method, path: &str, kind: Option<&str>, body: &str) -> Answer {
+    let mut call = Call::new(method, &format!("/_ninefold/v1/{path}")).header("host", &server.address.to_string());
+    if let Some(kind) = kind {
+        call = call.header("content-type", kind);
+    }
+    server.send(server.signer().header(call.body(body.to_owned()), None)).await
+}
+
+/// What is wrong, as RFC 9457 has it.
+fn problem(answer: &Answer) -> (u16, String) {
+    assert_eq!(answer.header("content-type"), Some("application/problem+json"), "{}", answer.body);
+    let details: serde_json::Value = serde_json::from_str(&answer.body).unwrap();
+    assert_eq!(details["status"], answer.status);
+    assert!(details["request_id"].is_string() && details["detail"].is_string(), "{details}");
+    (answer.status, details["code"].as_str().unwrap().to_owned())
+}
+
+#[tokio::test]
+async fn the_api_in_json_is_for_those_who_sign() {
+    let server = Server::start().await;
+    let unsigned = Request::get("/_ninefold/v1/users").body(Full::default()).unwrap();
+    assert_eq!(problem(&server.send(unsigned).await), (403, "AccessDenied".into()));
+    for (signer, code) in [
+        (Signer { secret: format!("{SECRET}x"), ..server.signer() }, "SignatureDoesNotMatch"),
+        (Signer { access_key: "nobody".into(), ..server.signer() }, "InvalidAccessKeyId"),
+        (signer(&server, "iam"), "SignatureDoesNotMatch"),
+        (server.signer().earlier(std::time::Duration::from_secs(1000)), "RequestTimeTooSkewed"),
+    ] {
+        let call = Call::new(Method::GET, "/_ninefold/v1/users").header("host", &server.address.to_string());
+        assert_eq!(problem(&server.send(signer.header(call, None)).await), (403, code.into()));
+    }
+    // Without a database there is nothing to administer, and whoever signed is told so.
+    assert_eq!(problem(&json(&server, Method::GET, "users", None, "").await), (501, "NotImplemented".into()));
+    assert!(server.reached().is_empty(), "S3 has nothing to do with it");
+}
+
+#[tokio::test]
+async fn the_api_in_json_refuses_what_nobody_would_read() {
+    let server = Server::start().await;
+    for (method, path, kind, body, status, code) in [
+        (Method::GET, "nothing", None, "", 404, "NoSuchResource"),
+        (Method::GET, "users/a/b", None, "", 404, "NoSuchResource"),
+        (Method::POST, "users", None, "", 405, "MethodNotAllowed"),
+        (Method::PUT, "users/bob", None, "{}", 415, "UnsupportedMediaType"),
+        (Method::PUT, "users/bob", Some("text/xml"), "{}", 415, "UnsupportedMediaType"),
+        (Method::DELETE, "users/bob", Some("application/json"), "{}", 400, "ValidationError"),
+        (Method::PUT, "users/%ff", Some("application/json"), "{}", 400, "ValidationError"),
+    ] {
+        let answer = json(&server, method.clone(), path, kind, body).await;
+        assert_eq!(problem(&answer), (status, code.into()), "{method} {path}");
+        assert_eq!(answer.header("allow"), (status == 405).then_some("GET"));
+    }
+    let call = Call::new(Method::GET, "/_ninefold/v1/users").query("colour", "red");
+    let answer = server.send(server.signer().header(call.header("host", &server.address.to_string()), None)).await;
+    assert_eq!(problem(&answer), (400, "ValidationError".into()));
+    let large = format!("{{\"description\":\"{}\"}}", "x".repeat(1 << 20));
+    let answer = json(&server, Method::PUT, "users/bob", Some("application/json"), &large).await;
+    assert_eq!(problem(&answer), (400, "EntityTooLarge".into()));
+}
+
+#[tokio::test]
+async fn anybody_may_read_how_the_api_in_json_is_called() {
+    let server = Server::start().await;
+    let answer = server.send(Request::get("/_ninefold/v1/openapi.json").body(Full::default()).unwrap()).await;
+    assert_eq!((answer.status, answer.header("content-type")), (200, Some("application/json")));
+    let document: serde_json::Value = serde_json::from_str(&answer.body).unwrap();
+    assert_eq!(document["openapi"], "3.1.0");
+    assert_eq!(document["paths"]["/users/{user}"]["put"]["x-ninefold-action"], "ninefold:CreateUser");
+    assert!(document["paths"].as_object().unwrap().values().all(serde_json::Value::is_object));
 }

@@ -160,6 +160,10 @@ async fn every_request_is_written_down_but_health() {
     // Refused before it is known who asks, or what for.
     let stranger = Signer { secret: "another".into(), ..server.signer() };
     assert_eq!(server.send(stranger.header(get(&server, "/bkt/k"), None)).await.code(), "SignatureDoesNotMatch");
+    // Who sends the secret in the key's place.
+    let confused = Signer { access_key: "swappedSecret".into(), ..server.signer() };
+    assert_eq!(server.send(confused.header(get(&server, "/bkt/k"), None)).await.code(), "InvalidAccessKeyId");
+    assert_eq!(server.send(confused.presign(&get(&server, "/bkt/k"), "60")).await.code(), "InvalidAccessKeyId");
     server
         .send(Request::get("/bkt/k").header("authorization", "AWS4-HMAC-SHA256 x").body(Full::default()).unwrap())
         .await;
@@ -176,6 +180,8 @@ async fn every_request_is_written_down_but_health() {
         "PutObject",
         "REST.OPTIONS.PREFLIGHT",
         "WEBSITE.GET.OBJECT",
+        "REST.GET.OBJECT",
+        "REST.GET.OBJECT",
         "REST.GET.OBJECT",
         "REST.GET.OBJECT",
         "REST.GET.OBJECT",
@@ -212,11 +218,15 @@ async fn every_request_is_written_down_but_health() {
     let forged = &records[5];
     assert_eq!((&forged["principal"]["type"], &forged["error"]), (&"Unknown".into(), &"SignatureDoesNotMatch".into()));
     assert_eq!((&forged["claimedAccessKey"], forged.get("accessKey")), (&ACCESS_KEY.into(), None));
-    assert_eq!(records[6]["error"], "AuthorizationHeaderMalformed");
-    for unknown in &records[6..9] {
+    for confused in &records[6..8] {
+        assert_eq!(confused["error"], "InvalidAccessKeyId");
+        assert!(!confused.to_string().contains("swappedSecret"), "{confused}");
+    }
+    assert_eq!(records[8]["error"], "AuthorizationHeaderMalformed");
+    for unknown in &records[6..11] {
         assert_eq!((&unknown["principal"]["type"], &unknown["allowed"]), (&"Unknown".into(), &Value::Null));
     }
-    let info = &records[9];
+    let info = &records[11];
     assert_eq!((&info["type"], &info["decisions"][0]["action"]), (&"admin".into(), &"admin:ServerInfo".into()));
 }
 
@@ -225,19 +235,21 @@ async fn a_client_that_leaves_is_written_down_too() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("audit");
     let (server, audit) = audited(&path).await;
-    let put = Call { method: Method::PUT, ..get(&server, "/bkt/k") }.header("content-length", "1000");
-    let request = server.signer().header(put, Some("UNSIGNED-PAYLOAD"));
-    let mut head = format!("PUT {} HTTP/1.1\r\n", request.uri());
+    let request = server.signer().header(get(&server, "/bkt/slow"), None);
+    let mut head = format!("GET {} HTTP/1.1\r\n", request.uri());
     for (name, value) in request.headers() {
         head += &format!("{name}: {}\r\n", value.to_str().unwrap());
     }
     let mut stream = TcpStream::connect(server.address).await.unwrap();
-    stream.write_all(format!("{head}\r\nabc").as_bytes()).await.unwrap();
+    stream.write_all(format!("{head}\r\n").as_bytes()).await.unwrap();
+    server.recording.entered.notified().await;
     drop(stream);
     until(|| counts(&audit).1 == 1).await;
     let records = records(server, &audit, &path).await;
     let api = &records[0]["api"];
-    assert_eq!((&api["name"], &api["rx"], &api["complete"]), (&"PutObject".into(), &3.into(), &false.into()));
+    // There was no answer.
+    assert_eq!((&api["name"], &api["statusCode"], &api["complete"]), (&"GetObject".into(), &0.into(), &false.into()));
+    assert_eq!(records[0]["allowed"], true);
 }
 
 #[tokio::test]

@@ -310,7 +310,7 @@ impl Reader<'_> {
             if self.kind == PolicyKind::Trust && vendor != "sts" {
                 return wrong("AssumeRole policy may only specify STS AssumeRole actions.");
             }
-            actions.of_operators &= matches!(vendor, "admin" | "kms" | "sts");
+            actions.of_operators &= matches!(vendor, "admin" | "kms" | "ninefold" | "sts");
             let elements: Vec<_> = wild(&action).collect();
             let Some(glob) = Glob::new(&elements) else {
                 return self.fail("Policy has invalid action", "Invalid action");

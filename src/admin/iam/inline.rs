@@ -1,27 +1,15 @@
 //! Policies of one user, group or role.
 
-use super::{Desk, checked, escaped, parameter};
+use super::{Desk, escaped, parameter};
 use crate::access::names;
+use crate::admin::documents::check_inline;
 use crate::admin::{Problem, Result};
 use crate::metadata::{InlinePolicy, PrincipalKind};
-
-/// Characters of all of them together, at most, white space aside.
-fn quota(kind: PrincipalKind) -> usize {
-    match kind {
-        PrincipalKind::User => 2048,
-        PrincipalKind::Group => 5120,
-        PrincipalKind::Role => 10_240,
-    }
-}
-
-fn size(document: &str) -> usize {
-    document.chars().filter(|c| !c.is_whitespace()).count()
-}
 
 impl Desk<'_> {
     fn policy_name(&self) -> Result<&str> {
         let name = self.params.need("PolicyName")?;
-        names::policy(name).map_err(|error| Problem::bad("ValidationError", error.to_string()))?;
+        names::policy(name)?;
         Ok(name)
     }
 
@@ -29,12 +17,7 @@ impl Desk<'_> {
         let row = self.principal(kind)?;
         let (name, document) = (self.policy_name()?, self.params.need("PolicyDocument")?);
         let others = self.register.inline(&row.id).filter(|policy| policy.name != name);
-        let others: usize = others.map(|policy| size(&policy.document)).sum();
-        if others + size(document) > quota(kind) {
-            let message = format!("Maximum policy size of {} bytes exceeded for {kind} {}", quota(kind), row.name);
-            return Err(Problem::conflict("LimitExceeded", message));
-        }
-        checked(document, quota(kind))?;
+        check_inline(document, (kind, &row.name), others.map(|policy| &*policy.document))?;
         let new = InlinePolicy { principal: row.id, name: name.to_owned(), document: document.to_owned() };
         self.metadata()?.put_inline_policy(&new).await?;
         self.changed().await

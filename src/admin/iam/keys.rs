@@ -2,7 +2,6 @@
 
 use super::{Desk, no_identity};
 use crate::access::{Kind, names};
-use crate::admin::register::arn_of;
 use crate::admin::{Problem, Result};
 use crate::metadata::{AccessKeyChange, AccessKeyRow, IdentityKind, PrincipalKind, PrincipalRow};
 
@@ -40,24 +39,17 @@ impl Desk<'_> {
             ));
         }
         let (access_key, secret) = (names::fresh_access_key(), names::fresh_secret_key());
-        let (metadata, keyring) = self.admin.store()?;
-        let sealed = keyring.seal(&secret, &access_key)?;
+        let (row, seal) = self.admin.sealed(&self.register.account, &access_key, &secret)?;
         let own = self.register.key(&self.call.who().access_key);
         let row = AccessKeyRow {
-            access_key,
-            account: self.register.account.clone(),
             user: holder.as_ref().map(|user| user.id.clone()),
-            secret: sealed.text,
-            active: true,
             // Whoever is limited by his own key makes himself none that is not.
             policy: own
                 .filter(|own| own.user.as_deref() == holder.as_ref().map(|user| &*user.id))
                 .and_then(|own| own.policy.clone()),
-            description: String::new(),
-            expires: None,
-            created: self.now(),
+            ..row
         };
-        metadata.create_access_key(&row, &sealed.key).await?;
+        self.metadata()?.create_access_key(&row, &seal).await?;
         self.changed().await?;
         let name = holder.map_or_else(|| self.call.who().account.name.to_string(), |user| user.name);
         self.xml.within("AccessKey", |xml| {
@@ -114,7 +106,7 @@ impl Desk<'_> {
         let access_key = self.params.need("AccessKeyId")?.to_owned();
         let key = self.register.key(&access_key).cloned();
         let user = key.as_ref().and_then(|key| self.register.by_id(key.user.as_deref()?)).cloned();
-        self.may(&user.as_ref().map_or_else(|| self.arn(PrincipalKind::User, "/", "*"), arn_of))?;
+        self.may(&user.as_ref().map_or_else(|| self.arn(PrincipalKind::User, "/", "*"), PrincipalRow::arn))?;
         key.ok_or_else(|| no_identity(IdentityKind::AccessKey, &access_key))?;
         let uses = self.metadata()?.key_uses().await?;
         let used = uses.into_iter().find(|(key, _)| *key == access_key).map(|(_, used)| used);

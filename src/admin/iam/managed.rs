@@ -3,16 +3,14 @@
 //! AWS's own policies are there by the names that tools know; the ones here become rows of the account once they are attached.
 
 use super::principals::element;
-use super::{Desk, OF_AWS, checked, escaped, parameter, policy_arn};
+use super::{Desk, escaped, parameter, policy_arn};
 use crate::access::names;
+use crate::admin::documents::{POLICY, check_attached, check_policy};
+use crate::admin::register::OF_AWS;
 use crate::admin::xml::Xml;
 use crate::admin::{Problem, Result};
 use crate::metadata::{Error, PolicyRow, PolicyVersion, PrincipalKind};
 
-/// Characters of one, at most, white space aside.
-const SIZE: usize = 6144;
-/// Policies that may be attached to one user, group or role.
-const ATTACHED: usize = 10;
 /// What AWS's own policies are called.
 const AWS_ARN: &str = "arn:aws:iam::aws:policy/";
 
@@ -84,7 +82,7 @@ impl Desk<'_> {
         }
         let known = arn.strip_prefix(AWS_ARN).and_then(|name| AWS_POLICIES.iter().find(|(known, _)| *known == name));
         let (name, document) = known.ok_or_else(|| none(arn))?;
-        let row = self.row(name, OF_AWS, "");
+        let row = self.row(name, OF_AWS, "")?;
         match self.metadata()?.create_policy(&row, document).await {
             Ok(()) => Ok(row.id),
             Err(Error::IdentityExists { .. }) => {
@@ -99,16 +97,9 @@ impl Desk<'_> {
         }
     }
 
-    fn row(&self, name: &str, path: &str, description: &str) -> PolicyRow {
-        PolicyRow {
-            id: names::fresh_policy_id(),
-            account: self.register.account.clone(),
-            name: name.to_owned(),
-            path: path.to_owned(),
-            description: description.to_owned(),
-            default_version: 1,
-            created: self.now(),
-        }
+    fn row(&self, name: &str, path: &str, description: &str) -> Result<PolicyRow> {
+        let row = names::fresh_policy(&self.register.account, name, self.now())?;
+        Ok(PolicyRow { path: path.to_owned(), description: description.to_owned(), ..row })
     }
 
     fn write_policy(&self, xml: &mut Xml, row: &PolicyRow, whole: bool) {
@@ -132,7 +123,7 @@ impl Desk<'_> {
 
     pub(super) async fn create_policy(&mut self) -> Result<()> {
         let (name, path) = (self.params.need("PolicyName")?, self.path()?);
-        names::policy(name).map_err(|error| Problem::bad("ValidationError", error.to_string()))?;
+        names::policy(name)?;
         self.may(&format!("arn:aws:iam::{}:policy{path}{name}", self.register.account))?;
         if path == OF_AWS {
             return Err(Problem::bad("InvalidInput", format!("The path {OF_AWS} is that of AWS's own policies")));
@@ -141,8 +132,8 @@ impl Desk<'_> {
             return Err(Problem::not_built("Tags of policies"));
         }
         let document = self.params.need("PolicyDocument")?;
-        checked(document, SIZE)?;
-        let row = self.row(name, path, &self.description()?);
+        check_policy(document, POLICY)?;
+        let row = self.row(name, path, &self.description()?)?;
         self.metadata()?.create_policy(&row, document).await?;
         self.changed().await?;
         let mut xml = Xml::default();
@@ -197,7 +188,7 @@ impl Desk<'_> {
     pub(super) async fn create_version(&mut self) -> Result<()> {
         let row = self.own_policy()?;
         let document = self.params.need("PolicyDocument")?.to_owned();
-        checked(&document, SIZE)?;
+        check_policy(&document, POLICY)?;
         let (is_default, created) = (self.params.flag("SetAsDefault"), self.now());
         let number = self.metadata()?.add_policy_version(&row.id, &document, is_default, false, created).await?;
         self.changed().await?;
@@ -253,9 +244,8 @@ impl Desk<'_> {
             return self.changed().await;
         }
         let already = self.register.attached(&row.id);
-        if already.len() >= ATTACHED && !already.iter().any(|policy| policy_arn(policy) == arn) {
-            let message = format!("Cannot exceed quota for PoliciesPer{}: {ATTACHED}", element(kind));
-            return Err(Problem::conflict("LimitExceeded", message));
+        if !already.iter().any(|policy| policy_arn(policy) == arn) {
+            check_attached(kind, already.len())?;
         }
         let policy = self.policy_id(arn).await?;
         self.metadata()?.set_attachment(&row.id, &policy, true).await?;

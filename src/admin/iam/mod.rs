@@ -15,10 +15,10 @@ use std::borrow::Cow;
 
 use http::StatusCode;
 
-use super::register::{Register, arn_of};
+use super::register::{OF_AWS, Register};
 use super::xml::{self, Xml};
 use super::{Admin, Call, Params, Problem, Result};
-use crate::access::policy::{Context, Policy, PolicyKind};
+use crate::access::policy::Context;
 use crate::access::{Kind, names};
 use crate::clock::Millis;
 use crate::metadata::{Error, IdentityKind, Metadata, PolicyRow, PrincipalKind, PrincipalRow};
@@ -26,9 +26,6 @@ use crate::metadata::{Error, IdentityKind, Metadata, PolicyRow, PrincipalKind, P
 /// The version of the API.
 pub const VERSION: &str = "2010-05-08";
 const NAMESPACE: &str = "https://iam.amazonaws.com/doc/2010-05-08/";
-
-/// The path of policies that are AWS's own, which have no account in their names.
-const OF_AWS: &str = "/aws-managed/";
 
 /// Actions that IAM has and that are not built.
 const UNBUILT: [&str; 42] = [
@@ -285,7 +282,7 @@ impl Desk<'_> {
                     context.add(&format!("aws:ResourceTag/{key}"), value);
                     context.add(&format!("iam:ResourceTag/{key}"), value);
                 }
-                self.may_within(&arn_of(row), &context).map(|()| row.clone())
+                self.may_within(&row.arn(), &context).map(|()| row.clone())
             }
             None => {
                 // Who is there is told to those alone who may ask.
@@ -298,14 +295,14 @@ impl Desk<'_> {
     /// The path in the request.
     fn path(&self) -> Result<&str> {
         let path = self.params.get("Path").unwrap_or("/");
-        names::path(path).map_err(|error| Problem::bad("ValidationError", error.to_string()))?;
+        names::path(path)?;
         Ok(path)
     }
 
     /// The name of somebody new.
     fn fresh_name(&self, kind: PrincipalKind, parameter: &str) -> Result<&str> {
         let name = self.params.need(parameter)?;
-        names::principal(kind, name).map_err(|error| Problem::bad("ValidationError", error.to_string()))?;
+        names::principal(kind, name)?;
         Ok(name)
     }
 
@@ -330,16 +327,6 @@ fn nobody(kind: PrincipalKind, name: &str) -> Problem {
 
 fn no_identity(kind: IdentityKind, name: &str) -> Problem {
     Error::NoSuchIdentity { kind, name: name.to_owned() }.into()
-}
-
-/// A document as a policy of an identity, of so many characters at most, white space aside.
-fn checked(document: &str, most: usize) -> Result<()> {
-    if document.chars().filter(|c| !c.is_whitespace()).count() > most {
-        return Err(Problem::conflict("LimitExceeded", format!("Cannot exceed quota for PolicySize: {most}")));
-    }
-    Policy::parse(document, PolicyKind::Identity)
-        .map(|_| ())
-        .map_err(|error| Problem::document("MalformedPolicyDocument", error))
 }
 
 /// A document as IAM answers it.

@@ -2,8 +2,7 @@
 
 use super::{Desk, parameter, policy_arn};
 use crate::access::names;
-use crate::admin::params::check_tags;
-use crate::admin::register::arn_of;
+use crate::admin::documents::{check_description, check_tags};
 use crate::admin::xml::Xml;
 use crate::admin::{Problem, Result};
 use crate::metadata::{PrincipalChange, PrincipalKind, PrincipalRow, Tags, Trust};
@@ -38,7 +37,7 @@ pub(super) fn write(xml: &mut Xml, row: &PrincipalRow, boundary: Option<&str>, w
     xml.text("Path", &row.path);
     xml.text(parameter(row.kind), &row.name);
     xml.text(id_element(row.kind), &row.id);
-    xml.text("Arn", arn_of(row));
+    xml.text("Arn", row.arn());
     xml.moment("CreateDate", row.created);
     if let Some(trust) = &row.trust {
         xml.text("AssumeRolePolicyDocument", super::escaped(&trust.document));
@@ -72,33 +71,19 @@ impl Desk<'_> {
         let (name, path) = (self.fresh_name(kind, parameter(kind))?, self.path()?);
         self.may(&self.arn(kind, path, name))?;
         let tags = self.params.tags()?;
-        if kind == PrincipalKind::Group && !tags.is_empty() {
-            return Err(Problem::not_built("Tags of groups"));
-        }
+        check_tags(kind, &tags)?;
         let boundary = match self.params.get("PermissionsBoundary") {
             Some(arn) => Some(self.policy_id(arn).await?),
             None => None,
         };
-        Ok(PrincipalRow {
-            id: names::fresh_principal_id(kind),
-            account: self.register.account.clone(),
-            kind,
-            name: name.to_owned(),
-            path: path.to_owned(),
-            boundary,
-            tags,
-            trust,
-            description: self.description()?,
-            created: self.now(),
-        })
+        let row = names::fresh_principal(kind, &self.register.account, name, self.now())?;
+        Ok(PrincipalRow { path: path.to_owned(), boundary, tags, trust, description: self.description()?, ..row })
     }
 
     /// The description in the request.
     pub(super) fn description(&self) -> Result<String> {
         let text = self.params.get("Description").unwrap_or_default();
-        if text.chars().count() > 1000 || text.contains(|c: char| c.is_control() && !matches!(c, '\t' | '\n' | '\r')) {
-            return Err(Problem::bad("ValidationError", "a description has at most 1000 printable characters"));
-        }
+        check_description(text)?;
         Ok(text.to_owned())
     }
 
@@ -132,7 +117,7 @@ impl Desk<'_> {
             Some(_) => Some(self.fresh_name(kind, &new_name)?),
             None => None,
         };
-        new_path.map_or(Ok(()), names::path).map_err(|error| Problem::bad("ValidationError", error.to_string()))?;
+        new_path.map_or(Ok(()), names::path)?;
         // Both of what it is and what it becomes.
         self.may(&self.arn(kind, new_path.unwrap_or(&row.path), name.unwrap_or(&row.name)))?;
         let change = PrincipalChange {
@@ -160,7 +145,7 @@ impl Desk<'_> {
         let row = self.principal(kind)?;
         let mut tags = row.tags.clone();
         tags.extend(self.params.tags()?);
-        check_tags(&tags)?;
+        check_tags(kind, &tags)?;
         self.set_tags(&row, tags).await
     }
 

@@ -2,31 +2,16 @@
 
 use super::Desk;
 use super::principals::write;
-use crate::access::policy::{Policy, PolicyKind};
-use crate::admin::{Problem, Result};
+use crate::admin::Result;
+use crate::admin::documents::{MAX_SESSION, SESSIONS, check_trust};
 use crate::metadata::{PrincipalChange, PrincipalKind, Trust};
-
-/// Seconds that a session lasts at most if nothing is said, and what may be said.
-const MAX_SESSION: i64 = 3600;
-const SESSIONS: (i64, i64) = (3600, 43_200);
-/// Characters of who is trusted, at most, white space aside.
-const TRUST: usize = 2048;
-
-fn checked(document: &str) -> Result<()> {
-    if document.chars().filter(|c| !c.is_whitespace()).count() > TRUST {
-        return Err(Problem::conflict("LimitExceeded", format!("Cannot exceed quota for ACLSizePerRole: {TRUST}")));
-    }
-    Policy::parse(document, PolicyKind::Trust)
-        .map(|_| ())
-        .map_err(|error| Problem::document("MalformedPolicyDocument", error))
-}
 
 impl Desk<'_> {
     pub(super) async fn create_role(&mut self) -> Result<()> {
         let document = self.params.need("AssumeRolePolicyDocument")?.to_owned();
         let max_session = self.params.number("MaxSessionDuration", SESSIONS.0, SESSIONS.1)?.unwrap_or(MAX_SESSION);
         let row = self.fresh(PrincipalKind::Role, Some(Trust { document, max_session })).await?;
-        row.trust.as_ref().map_or(Ok(()), |trust| checked(&trust.document))?;
+        row.trust.as_ref().map_or(Ok(()), |trust| check_trust(&trust.document))?;
         self.metadata()?.create_principal(&row).await?;
         self.changed().await?;
         self.register = self.admin.register(&self.register.account).await?;
@@ -63,7 +48,7 @@ impl Desk<'_> {
     pub(super) async fn update_trust(&mut self) -> Result<()> {
         let row = self.principal(PrincipalKind::Role)?;
         let document = self.params.need("PolicyDocument")?.to_owned();
-        checked(&document)?;
+        check_trust(&document)?;
         let max_session = row.trust.map_or(MAX_SESSION, |trust| trust.max_session);
         let change = PrincipalChange { trust: Some(Trust { document, max_session }), ..PrincipalChange::default() };
         self.metadata()?.change_principal(&row.id, &change).await?;

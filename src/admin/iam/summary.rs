@@ -2,6 +2,7 @@
 
 use super::Desk;
 use crate::admin::Result;
+use crate::admin::documents::{ATTACHED, POLICY, TRUST, inline_quota};
 use crate::metadata::PrincipalKind;
 
 impl Desk<'_> {
@@ -21,14 +22,14 @@ impl Desk<'_> {
             ("Roles", count(PrincipalKind::Role)),
             ("Policies", self.register.policies().len()),
             ("AccessKeysPerUserQuota", 2),
-            ("AttachedPoliciesPerUserQuota", 10),
-            ("AttachedPoliciesPerGroupQuota", 10),
-            ("AttachedPoliciesPerRoleQuota", 10),
-            ("PolicySizeQuota", 6144),
-            ("UserPolicySizeQuota", 2048),
-            ("GroupPolicySizeQuota", 5120),
-            ("RolePolicySizeQuota", 10_240),
-            ("AssumeRolePolicySizeQuota", 2048),
+            ("AttachedPoliciesPerUserQuota", ATTACHED),
+            ("AttachedPoliciesPerGroupQuota", ATTACHED),
+            ("AttachedPoliciesPerRoleQuota", ATTACHED),
+            ("PolicySizeQuota", POLICY),
+            ("UserPolicySizeQuota", inline_quota(PrincipalKind::User)),
+            ("GroupPolicySizeQuota", inline_quota(PrincipalKind::Group)),
+            ("RolePolicySizeQuota", inline_quota(PrincipalKind::Role)),
+            ("AssumeRolePolicySizeQuota", TRUST),
             ("VersionsPerPolicyQuota", crate::metadata::POLICY_VERSIONS),
             ("AccountAccessKeysPresent", usize::from(self.register.keys(None).next().is_some())),
             ("AccountMFAEnabled", 0),

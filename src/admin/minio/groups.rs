@@ -7,7 +7,7 @@ use serde_json::json;
 use super::{Answer, Desk, changed, done, json_of, shown};
 use crate::access::names;
 use crate::admin::{Problem, Result};
-use crate::metadata::{PrincipalKind, PrincipalRow, Tags};
+use crate::metadata::{PrincipalKind, PrincipalRow};
 
 /// `GroupAddRemove`
 #[derive(Deserialize)]
@@ -47,20 +47,8 @@ impl Desk<'_> {
             Some(group) => group.id.clone(),
             None if remove => return Err(self.one_group(&name).err().unwrap_or(Problem::Answer("the group is there"))),
             None => {
-                names::principal(PrincipalKind::Group, &name)
+                let group = names::fresh_principal(PrincipalKind::Group, &self.register.account, &name, self.now())
                     .map_err(|error| Problem::bad("XMinioAdminInvalidGroupName", error.to_string()))?;
-                let group = PrincipalRow {
-                    id: names::fresh_principal_id(PrincipalKind::Group),
-                    account: self.register.account.clone(),
-                    kind: PrincipalKind::Group,
-                    name,
-                    path: "/".to_owned(),
-                    boundary: None,
-                    tags: Tags::new(),
-                    trust: None,
-                    description: String::new(),
-                    created: self.now(),
-                };
                 metadata.create_principal(&group).await?;
                 group.id
             }

@@ -235,20 +235,7 @@ impl Desk<'_> {
             };
             Problem::bad(code, error.to_string())
         })?;
-        let (_, keyring) = self.admin.store()?;
-        let sealed = keyring.seal(secret, access_key)?;
-        let row = AccessKeyRow {
-            access_key: access_key.to_owned(),
-            account: self.register.account.clone(),
-            user: None,
-            secret: sealed.text,
-            active: true,
-            policy: None,
-            description: String::new(),
-            expires: None,
-            created: self.now(),
-        };
-        Ok((row, sealed.key))
+        self.admin.sealed(&self.register.account, access_key, secret)
     }
 
     fn now(&self) -> Millis {

@@ -9,10 +9,9 @@ use serde_json::{Value, json};
 
 use super::{Answer, Desk, changed, done, none, shown};
 use crate::access::names;
-use crate::access::policy::{BUILTIN, Policy, PolicyKind};
-use crate::admin::register::builtin;
+use crate::access::policy::{BUILTIN, Policy, PolicyKind, builtin};
 use crate::admin::{Problem, Result};
-use crate::metadata::{Error, IdentityKind, PolicyRow, PrincipalKind, PrincipalRow};
+use crate::metadata::{IdentityKind, PolicyRow, PrincipalKind, PrincipalRow};
 
 /// `PolicyAssociationReq`
 #[derive(Deserialize)]
@@ -35,45 +34,24 @@ impl Desk<'_> {
     fn canned(&self, name: &str) -> Result<(&str, i64)> {
         match self.register.policy(name) {
             Some(row) => Ok((self.register.document(row), row.created)),
-            None => Ok((builtin(name).ok_or_else(|| none(IdentityKind::Policy, name))?, 0)),
+            None => {
+                let (_, document) = builtin(name).ok_or_else(|| none(IdentityKind::Policy, name))?;
+                Ok((document, 0))
+            }
         }
     }
 
     /// The id of a policy; one that every deployment has becomes a row.
     async fn policy_id(&self, name: &str) -> Result<String> {
-        if let Some(row) = self.register.policy(name) {
-            return Ok(row.id.clone());
-        }
-        let document = builtin(name).ok_or_else(|| none(IdentityKind::Policy, name))?;
-        self.make_policy(name, document).await
-    }
-
-    async fn make_policy(&self, name: &str, document: &str) -> Result<String> {
-        let row = PolicyRow {
-            id: names::fresh_policy_id(),
-            account: self.register.account.clone(),
-            name: name.to_owned(),
-            path: "/".to_owned(),
-            description: String::new(),
-            default_version: 1,
-            created: self.now(),
-        };
         let (metadata, _) = self.admin.store()?;
-        match metadata.create_policy(&row, document).await {
-            Ok(()) => Ok(row.id),
-            // Somebody else was faster.
-            Err(Error::IdentityExists { .. }) => {
-                let register = self.admin.register(&self.register.account).await?;
-                Ok(register.policy(name).ok_or_else(|| none(IdentityKind::Policy, name))?.id.clone())
-            }
-            Err(error) => Err(error.into()),
-        }
+        Ok(self.register.policy_or_builtin(metadata, name, self.now()).await?.id)
     }
 
     pub(super) async fn add_policy(&self) -> Result<Answer> {
         self.may("admin:CreatePolicy")?;
         let name = self.parameter("name")?;
-        names::policy(name).map_err(|error| Problem::bad("XMinioInvalidResource", error.to_string()))?;
+        let row = names::fresh_policy(&self.register.account, name, self.now())
+            .map_err(|error| Problem::bad("XMinioInvalidResource", error.to_string()))?;
         let document = std::str::from_utf8(&self.request.body)
             .map_err(|_| Problem::bad("XMinioMalformedIAMPolicy", "the policy is no text"))?;
         Policy::parse(document, PolicyKind::Identity)
@@ -84,7 +62,7 @@ impl Desk<'_> {
                 metadata.add_policy_version(&row.id, document, true, true, self.now()).await?;
             }
             None => {
-                self.make_policy(name, document).await?;
+                metadata.create_policy(&row, document).await?;
             }
         }
         self.admin.changed().await?;

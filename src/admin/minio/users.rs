@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::{Answer, Desk, changed, denied, done, shown};
 use crate::access::{Secret, names};
 use crate::admin::{Problem, Result};
-use crate::metadata::{AccessKeyChange, AccessKeyRow, PrincipalKind, PrincipalRow, Tags};
+use crate::metadata::{AccessKeyChange, AccessKeyRow, PrincipalKind, PrincipalRow};
 
 /// `AddOrUpdateUserReq`
 #[derive(Deserialize)]
@@ -96,21 +96,9 @@ impl Desk<'_> {
                 }
             }
             None => {
-                names::principal(PrincipalKind::User, name)
+                let user = names::fresh_principal(PrincipalKind::User, &self.register.account, name, self.now())
                     .map_err(|error| Problem::bad("XMinioAdminInvalidAccessKey", error.to_string()))?;
                 self.may("admin:CreateUser")?;
-                let user = PrincipalRow {
-                    id: names::fresh_principal_id(PrincipalKind::User),
-                    account: self.register.account.clone(),
-                    kind: PrincipalKind::User,
-                    name: name.to_owned(),
-                    path: "/".to_owned(),
-                    boundary: None,
-                    tags: Tags::new(),
-                    trust: None,
-                    description: String::new(),
-                    created: self.now(),
-                };
                 let key = AccessKeyRow { user: Some(user.id.clone()), active: active.unwrap_or(true), ..key };
                 metadata.create_user_with_key(&user, &key, &seal).await?;
             }

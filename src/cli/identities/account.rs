@@ -1,13 +1,14 @@
 //! `ninefold account`.
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::key::{NewKey, Pair};
-use super::{Common, Desk, at_desk, now};
+use super::{Desk, at_desk, now};
 use crate::access::{PublicAccessBlock, names};
-use crate::cli::operate::{OperateError, say};
+use crate::admin::view::{Account, AccountDetails, NewAccount};
+use crate::cli::operate::{Common, OperateError, say};
 use crate::cli::snapshot::moment;
-use crate::metadata::{AccountChange, AccountRow};
+use crate::metadata::AccountChange;
 
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Arguments {
@@ -105,52 +106,32 @@ pub(in crate::cli) fn run(arguments: Arguments) -> Result<(), OperateError> {
         Action::Remove { name, common } => at_desk(common, async move |desk| {
             let row = desk.account(Some(&name))?;
             desk.metadata().remove_account(&row.id).await?;
-            desk.done(format_args!("account {} was removed", row.name), json!({"removed": row.id})).await
+            desk.done(format_args!("account {} was removed", row.name), &json!({"removed": row.id})).await
         }),
     }
 }
 
 async fn create(desk: &Desk, name: String, email: Option<String>, pair: Pair) -> Result<(), OperateError> {
-    names::account(&name)?;
-    email.as_deref().map_or(Ok(()), names::email)?;
-    let row = AccountRow {
-        id: names::fresh_account_id(),
-        canonical_id: names::fresh_canonical_id(),
-        name,
-        email: email.map(|email| email.to_ascii_lowercase()),
-        public_access_block: "{}".to_owned(),
-        own: false,
-        created: now(),
-    };
+    let row = names::fresh_account(&name, email.as_deref(), now())?;
     let key = NewKey::make(desk, &row.id, pair).await?;
     desk.metadata().create_account(&row, Some(&key.row), &key.seal_key).await?;
-    let mut json = account_json(&row);
-    json["key"] = key.json();
     let line = format!("account {} was made, with the id {}\n{key}", row.name, row.id);
-    desk.done(format_args!("{line}"), json).await
+    desk.done(format_args!("{line}"), &NewAccount { account: Account::from(&row), key: key.shown() }).await
 }
 
 fn list(desk: &Desk) -> Result<(), OperateError> {
-    if desk.json {
-        say(format_args!("{:#}", Value::from(desk.rows.accounts.iter().map(account_json).collect::<Vec<_>>())));
-        return Ok(());
-    }
-    for row in &desk.rows.accounts {
-        let (own, email) = (if row.own { "  the deployment's own" } else { "" }, row.email.as_deref().unwrap_or("-"));
-        say(format_args!("{}  {:<20}  {email:<24}  {}{own}", row.id, row.name, moment(row.created)));
-    }
-    Ok(())
+    desk.store.tell(&desk.rows.accounts.iter().map(Account::from).collect::<Vec<_>>(), || {
+        for row in &desk.rows.accounts {
+            let own = if row.own { "  the deployment's own" } else { "" };
+            let (email, made) = (row.email.as_deref().unwrap_or("-"), moment(row.created));
+            say(format_args!("{}  {:<20}  {email:<24}  {made}{own}", row.id, row.name));
+        }
+    })
 }
 
 fn show(desk: &Desk, name: &str) -> Result<(), OperateError> {
     let row = desk.account(Some(name))?;
-    let users: Vec<&str> =
-        desk.rows.principals.iter().filter(|user| user.account == row.id).map(|user| &*user.name).collect();
-    let keys = desk.rows.keys.iter().filter(|key| key.account == row.id && key.user.is_none());
-    let keys: Vec<&str> = keys.map(|key| &*key.access_key).collect();
-    let mut json = account_json(row);
-    json["principals"] = users.clone().into();
-    json["keys"] = keys.clone().into();
+    let shown = AccountDetails::of(row, &desk.register(Some(name))?);
     let text = format!(
         "account {}\nid {}\ncanonical id {}\ne-mail {}\nmade {}\nblocks {}\nusers, groups, roles: {}\nkeys of its own: {}",
         row.name,
@@ -159,11 +140,10 @@ fn show(desk: &Desk, name: &str) -> Result<(), OperateError> {
         row.email.as_deref().unwrap_or("-"),
         moment(row.created),
         row.public_access_block,
-        users.join(", "),
-        keys.join(", ")
+        shown.principals.join(", "),
+        shown.keys.join(", ")
     );
-    desk.print(format_args!("{text}"), json);
-    Ok(())
+    desk.store.print(format_args!("{text}"), &shown)
 }
 
 async fn set(
@@ -183,12 +163,5 @@ async fn set(
         public_access_block.map_err(|error| OperateError::System { operation: "write JSON", source: error.into() })?;
     let change = AccountChange { name: rename, email, public_access_block };
     let row = desk.metadata().change_account(&row.id, &change).await?;
-    desk.done(format_args!("account {} was changed", row.name), account_json(&row)).await
-}
-
-fn account_json(row: &AccountRow) -> Value {
-    json!({
-        "id": row.id, "canonical_id": row.canonical_id, "name": row.name, "email": row.email, "own": row.own,
-        "public_access_block": super::document(&row.public_access_block), "created": row.created,
-    })
+    desk.done(format_args!("account {} was changed", row.name), &Account::from(&row)).await
 }

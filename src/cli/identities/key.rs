@@ -4,12 +4,13 @@ use std::collections::HashMap;
 use std::fmt;
 use std::path::PathBuf;
 
-use serde_json::{Value, json};
+use serde_json::json;
 
-use super::{Common, Desk, WithinAccount, at_desk, now, read_policy, read_secret, until};
+use super::{Desk, WithinAccount, at_desk, now, principal, read_policy, read_secret, until};
 use crate::access::seal::Keyring;
 use crate::access::{Secret, names};
-use crate::cli::operate::{OperateError, say};
+use crate::admin::view::{Credentials, Key};
+use crate::cli::operate::{Common, OperateError, say};
 use crate::cli::snapshot::moment;
 use crate::clock::Millis;
 use crate::metadata::{AccessKeyChange, AccessKeyRow, PrincipalKind};
@@ -114,26 +115,12 @@ impl NewKey {
         }
         let keyring = Keyring::open(desk.metadata(), desk.store.config.master_key.clone(), false).await?;
         let sealed = keyring.seal(&secret, &access_key)?;
-        let row = AccessKeyRow {
-            access_key,
-            account: account.to_owned(),
-            user: None,
-            secret: sealed.text,
-            active: true,
-            policy: None,
-            description: String::new(),
-            expires: None,
-            created: now(),
-        };
+        let row = AccessKeyRow::new(&access_key, account, sealed.text, now());
         Ok(Self { row, seal_key: sealed.key, fresh })
     }
 
-    pub(super) fn json(&self) -> Value {
-        let mut json = json!({"access_key": self.row.access_key});
-        if let Some(secret) = &self.fresh {
-            json["secret_key"] = secret.expose().into();
-        }
-        json
+    pub(super) fn shown(&self) -> Credentials {
+        Credentials { access_key: self.row.access_key.clone(), secret_key: self.fresh.clone() }
     }
 }
 
@@ -151,29 +138,31 @@ pub(in crate::cli) fn run(arguments: Arguments) -> Result<(), OperateError> {
     match arguments.action {
         Action::Create { user, policy, expires, description, pair, within } => {
             at_desk(within.common, async move |desk| {
-                let account = desk.account(within.account.as_deref())?;
-                let user = user.map(|name| desk.principal(account, PrincipalKind::User, &name)).transpose()?;
+                let register = desk.register(within.account.as_deref())?;
+                let user = user.map(|name| principal(&register, PrincipalKind::User, &name)).transpose()?;
                 let policy = policy.as_deref().map(read_policy).transpose()?;
-                let mut key = NewKey::make(&desk, &account.id, pair).await?;
-                let user = user.map(|row| row.id.clone());
+                let mut key = NewKey::make(&desk, &register.account, pair).await?;
+                let user = user.map(|row| row.id);
                 key.row = AccessKeyRow { user, policy, expires, description, ..key.row };
                 desk.metadata().create_access_key(&key.row, &key.seal_key).await?;
-                desk.done(format_args!("{key}"), key.json()).await
+                desk.done(format_args!("{key}"), &key.shown()).await
             })
         }
         Action::List { user, within } => at_desk(within.common, async move |desk| {
-            let account = desk.account(within.account.as_deref())?;
-            let user = user.map(|name| desk.principal(account, PrincipalKind::User, &name)).transpose()?;
-            let keys = desk.rows.keys.iter().filter(|key| key.account == account.id);
-            let keys = keys.filter(|key| user.is_none_or(|user| key.user.as_deref() == Some(&*user.id)));
-            list(&desk, &keys.collect::<Vec<_>>()).await
+            let register = desk.register(within.account.as_deref())?;
+            let user = user.map(|name| principal(&register, PrincipalKind::User, &name)).transpose()?;
+            let uses: HashMap<String, Millis> = desk.metadata().key_uses().await?.into_iter().collect();
+            let keys =
+                register.all_keys().filter(|key| user.as_ref().is_none_or(|user| key.user.as_ref() == Some(&user.id)));
+            let keys: Vec<Key> = keys.map(|key| Key::of(key, &register, uses.get(&key.access_key).copied())).collect();
+            desk.store.tell(&keys, || keys.iter().for_each(list))
         }),
         Action::Enable { one } => switch(one, true),
         Action::Disable { one } => switch(one, false),
         Action::Remove { one } => at_desk(one.common, async move |desk| {
             desk.metadata().remove_access_key(&one.access_key).await?;
-            let json = json!({"removed": one.access_key});
-            desk.done(format_args!("access key {} was removed", one.access_key), json).await
+            let shown = json!({"removed": one.access_key});
+            desk.done(format_args!("access key {} was removed", one.access_key), &shown).await
         }),
         Action::RotateMaster { lost, common } => {
             at_desk(common, async move |desk| if lost { replace_lost(&desk).await } else { rotate(&desk).await })
@@ -186,40 +175,23 @@ fn switch(one: One, on: bool) -> Result<(), OperateError> {
         let change = AccessKeyChange { active: Some(on), ..AccessKeyChange::default() };
         desk.metadata().change_access_key(&one.access_key, &change).await?;
         let state = if on { "on" } else { "off" };
-        let json = json!({"access_key": one.access_key, "active": on});
-        desk.done(format_args!("access key {} is {state}", one.access_key), json).await
+        let shown = json!({"access_key": one.access_key, "active": on});
+        desk.done(format_args!("access key {} is {state}", one.access_key), &shown).await
     })
 }
 
-async fn list(desk: &Desk, keys: &[&AccessKeyRow]) -> Result<(), OperateError> {
-    let uses: HashMap<String, Millis> = desk.metadata().key_uses().await?.into_iter().collect();
-    let of = |key: &AccessKeyRow| key.user.as_deref().and_then(|id| desk.name_of(id));
-    if desk.json {
-        let json = |key: &&AccessKeyRow| {
-            json!({
-                "access_key": key.access_key, "user": of(key), "active": key.active, "created": key.created,
-                "expires": key.expires, "last_used": uses.get(&key.access_key), "description": key.description,
-                "policy": key.policy.as_deref().map(super::document),
-            })
-        };
-        say(format_args!("{:#}", Value::from(keys.iter().map(json).collect::<Vec<_>>())));
-        return Ok(());
-    }
-    for key in keys {
-        let state = if key.active { "on" } else { "off" };
-        let used =
-            uses.get(&key.access_key).map_or_else(|| "never used".to_owned(), |&at| format!("used {}", moment(at)));
-        let ends = key.expires.map_or(String::new(), |end| format!("  ends {}", moment(end)));
-        let user = of(key).unwrap_or("(the account)");
-        say(format_args!("{}  {user:<20}  {state:<3}  {used}{ends}  {}", key.access_key, key.description));
-    }
-    Ok(())
+fn list(key: &Key) {
+    let state = if key.active { "on" } else { "off" };
+    let used = key.last_used.map_or_else(|| "never used".to_owned(), |at| format!("used {}", moment(at)));
+    let ends = key.expires.map_or(String::new(), |end| format!("  ends {}", moment(end)));
+    let user = key.user.as_deref().unwrap_or("(the account)");
+    say(format_args!("{}  {user:<20}  {state:<3}  {used}{ends}  {}", key.access_key, key.description));
 }
 
 async fn rotate(desk: &Desk) -> Result<(), OperateError> {
     let (key, count) = Keyring::rotate(desk.metadata(), desk.store.config.master_key.clone()).await?;
     let line = format!("{count} secrets are sealed under the master key {key}; keep a copy of it elsewhere");
-    desk.done(format_args!("{line}"), json!({"master_key": key, "secrets": count})).await
+    desk.done(format_args!("{line}"), &json!({"master_key": key, "secrets": count})).await
 }
 
 async fn replace_lost(desk: &Desk) -> Result<(), OperateError> {
@@ -230,5 +202,5 @@ async fn replace_lost(desk: &Desk) -> Result<(), OperateError> {
         gone.len(),
         gone.join(", ")
     );
-    desk.done(format_args!("{line}"), json!({"master_key": key, "gone": gone})).await
+    desk.done(format_args!("{line}"), &json!({"master_key": key, "gone": gone})).await
 }

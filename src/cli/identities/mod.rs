@@ -8,29 +8,22 @@ pub(super) mod principal;
 use std::future::Future;
 use std::io::{self, Read as _};
 use std::path::Path;
+use std::sync::Arc;
 
-use serde_json::Value;
+use serde::Serialize;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use super::operate::{OperateError, Operator, Reach, on_store, say};
+use super::operate::{Common, OperateError, Operator, on_store};
 use crate::access::Secret;
-use crate::access::policy::{Policy, PolicyKind, builtin};
+use crate::access::policy::{Policy, PolicyKind};
+use crate::admin::Register;
 use crate::clock::{Clock, Millis};
 use crate::metadata::{AccountRow, Error, Identities, IdentityKind, Metadata, PolicyRow, PrincipalKind, PrincipalRow};
 use crate::snapshots::SNAPSHOT;
 
 /// Bytes of a policy's document at most.
 const DOCUMENT_MAX: usize = 20_480;
-
-#[derive(Debug, clap::Args)]
-struct Common {
-    /// As JSON
-    #[arg(long)]
-    json: bool,
-    #[command(flatten)]
-    reach: Reach,
-}
 
 #[derive(Debug, clap::Args)]
 struct WithinAccount {
@@ -44,8 +37,7 @@ struct WithinAccount {
 /// The store, and who there is in it.
 struct Desk {
     store: Operator,
-    rows: Identities,
-    json: bool,
+    rows: Arc<Identities>,
 }
 
 /// Runs a command on the identities.
@@ -53,14 +45,13 @@ fn at_desk<F>(common: Common, work: impl FnOnce(Desk) -> F) -> Result<(), Operat
 where
     F: Future<Output = Result<(), OperateError>>,
 {
-    let Common { json, reach } = common;
-    on_store(reach, async move |store| {
-        let rows = store.metadata.identities().await?;
+    on_store(common, async move |store| {
+        let rows = Arc::new(store.metadata.identities().await?);
         // The first start of a server makes the deployment's own.
         if rows.accounts.is_empty() {
             return Err(OperateError::NeverStarted);
         }
-        work(Desk { store, rows, json }).await
+        work(Desk { store, rows }).await
     })
 }
 
@@ -71,69 +62,33 @@ impl Desk {
 
     /// An account by its name, id, canonical id or address; the deployment's own without.
     fn account(&self, name: Option<&str>) -> Result<&AccountRow, OperateError> {
-        let is = |row: &&AccountRow| match name {
-            None => row.own,
-            Some(name) => {
-                row.name.eq_ignore_ascii_case(name)
-                    || row.id == name
-                    || row.canonical_id == name
-                    || row.email.as_deref().is_some_and(|email| email.eq_ignore_ascii_case(name))
-            }
-        };
-        self.rows.accounts.iter().find(is).ok_or_else(|| none(IdentityKind::Account, name.unwrap_or("root")))
+        self.rows.account(name).ok_or_else(|| none(IdentityKind::Account, name.unwrap_or("root")))
     }
 
-    /// A user, group or role by its name.
-    fn principal(&self, account: &AccountRow, kind: PrincipalKind, name: &str) -> Result<&PrincipalRow, OperateError> {
-        let is =
-            |row: &&PrincipalRow| row.account == account.id && row.kind == kind && row.name.eq_ignore_ascii_case(name);
-        self.rows.principals.iter().find(is).ok_or_else(|| none(IdentityKind::Principal(kind), name))
-    }
-
-    /// A policy by its name or Amazon Resource Name.
-    fn policy(&self, account: &AccountRow, name: &str) -> Result<&PolicyRow, OperateError> {
-        let is =
-            |row: &&PolicyRow| row.account == account.id && (row.name.eq_ignore_ascii_case(name) || row.arn() == name);
-        self.rows.policies.iter().find(is).ok_or_else(|| none(IdentityKind::Policy, name))
-    }
-
-    /// The same; a policy that every deployment has is made in the account when it is first wanted.
-    async fn policy_or_builtin(&self, account: &AccountRow, name: &str) -> Result<PolicyRow, OperateError> {
-        match (self.policy(account, name), builtin(name)) {
-            (Ok(row), _) => Ok(row.clone()),
-            (Err(error), None) => Err(error),
-            (Err(_), Some((name, document))) => {
-                let row = policy::row(account, name.to_owned(), "/".to_owned(), "built in".to_owned());
-                self.metadata().create_policy(&row, document).await?;
-                Ok(row)
-            }
-        }
-    }
-
-    /// The names of what is attached to somebody.
-    fn attached(&self, principal: &str) -> Vec<&str> {
-        let of = self.rows.attachments.iter().filter(|(who, _)| who == principal);
-        of.filter_map(|(_, id)| self.rows.policies.iter().find(|row| row.id == *id)).map(|row| &*row.name).collect()
-    }
-
-    /// The name of a user, group or role, by its id.
-    fn name_of(&self, principal: &str) -> Option<&str> {
-        self.rows.principals.iter().find(|row| row.id == principal).map(|row| &*row.name)
+    /// Who there is in an account.
+    fn register(&self, account: Option<&str>) -> Result<Register, OperateError> {
+        Ok(Register::new(Arc::clone(&self.rows), &self.account(account)?.id))
     }
 
     /// Says what was done. What a command commits in SQLite is in no log of changes, so that a snapshot is asked for.
-    async fn done(&self, line: std::fmt::Arguments<'_>, json: Value) -> Result<(), OperateError> {
+    async fn done(&self, line: std::fmt::Arguments<'_>, shown: &impl Serialize) -> Result<(), OperateError> {
         // First of all: a secret is not shown again.
-        self.print(line, json);
+        self.store.print(line, shown)?;
         if self.store.config.sqlite_path().is_some() && !self.store.config.maintenance.snapshots.interval.is_zero() {
             self.metadata().request_job(SNAPSHOT).await?;
         }
         Ok(())
     }
+}
 
-    fn print(&self, line: std::fmt::Arguments<'_>, json: Value) {
-        if self.json { say(format_args!("{json:#}")) } else { say(line) }
-    }
+/// A user, group or role by its name.
+fn principal(register: &Register, kind: PrincipalKind, name: &str) -> Result<PrincipalRow, OperateError> {
+    register.principal(kind, name).cloned().ok_or_else(|| none(IdentityKind::Principal(kind), name))
+}
+
+/// A policy by its name or Amazon Resource Name.
+fn policy_of(register: &Register, name: &str) -> Result<PolicyRow, OperateError> {
+    register.policy(name).cloned().ok_or_else(|| none(IdentityKind::Policy, name))
 }
 
 fn none(kind: IdentityKind, name: &str) -> OperateError {
@@ -173,16 +128,16 @@ fn read_secret(path: &Path) -> Result<Secret, OperateError> {
 
 /// A policy in a file, which was found to be one.
 fn read_policy(path: &Path) -> Result<String, OperateError> {
+    read_document(path, PolicyKind::Identity)
+}
+
+/// The same of any kind.
+fn read_document(path: &Path, kind: PolicyKind<'_>) -> Result<String, OperateError> {
     let text = read(path)?;
     let refused = |reason: String| OperateError::Policy { path: path.to_owned(), reason };
     if text.len() > DOCUMENT_MAX {
         return Err(refused(format!("it is longer than {DOCUMENT_MAX} bytes")));
     }
-    Policy::parse(&text, PolicyKind::Identity).map_err(|error| refused(error.to_string()))?;
+    Policy::parse(&text, kind).map_err(|error| refused(error.to_string()))?;
     Ok(text)
-}
-
-/// A document as JSON, or as the text that it is.
-fn document(text: &str) -> Value {
-    serde_json::from_str(text).unwrap_or_else(|_| text.into())
 }

@@ -97,6 +97,13 @@ pub struct PrincipalRow {
     pub created: Millis,
 }
 
+impl PrincipalRow {
+    /// Its Amazon Resource Name.
+    pub fn arn(&self) -> String {
+        format!("arn:aws:iam::{}:{}{}{}", self.account, self.kind, self.path, self.name)
+    }
+}
+
 /// Who may become a role, and for how long.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Trust {
@@ -196,6 +203,23 @@ pub struct AccessKeyRow {
     pub created: Millis,
 }
 
+impl AccessKeyRow {
+    /// A key of an account itself, with a sealed secret, which nothing limits.
+    pub fn new(access_key: &str, account: &str, secret: String, created: Millis) -> Self {
+        Self {
+            access_key: access_key.to_owned(),
+            account: account.to_owned(),
+            user: None,
+            secret,
+            active: true,
+            policy: None,
+            description: String::new(),
+            expires: None,
+            created,
+        }
+    }
+}
+
 /// What is to be different about an access key.
 #[derive(Debug, Clone, Default)]
 pub struct AccessKeyChange {
@@ -241,6 +265,22 @@ pub struct Identities {
     pub inline: Vec<InlinePolicy>,
     /// Access keys.
     pub keys: Vec<AccessKeyRow>,
+}
+
+impl Identities {
+    /// An account by its name, id, canonical id or address; the deployment's own without.
+    pub fn account(&self, name: Option<&str>) -> Option<&AccountRow> {
+        let is = |row: &&AccountRow| match name {
+            None => row.own,
+            Some(name) => {
+                row.name.eq_ignore_ascii_case(name)
+                    || row.id == name
+                    || row.canonical_id == name
+                    || row.email.as_deref().is_some_and(|email| email.eq_ignore_ascii_case(name))
+            }
+        };
+        self.accounts.iter().find(is)
+    }
 }
 
 /// What an identity is, where one is not there, there already, or in use.

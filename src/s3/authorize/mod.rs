@@ -18,12 +18,12 @@ use s3s::{S3Error, S3ErrorCode, S3Result};
 use time::OffsetDateTime;
 
 use super::error::{from_objects, s3_error};
-use crate::access::acl::{Acl, Ownership, Permission};
+use crate::access::acl::{Ownership, Permission};
 use crate::access::claims::Claims;
 use crate::access::policy::{self, AclGrant, Asked, Context, Decision, Layers, Policy, Reason};
 use crate::access::query::Query;
 use crate::access::{
-    Account, BucketRules, Directory, Identity, ObjectRules, PublicAccessBlock, Resources, UploadRules,
+    Account, BucketRules, Directory, Identity, ObjectRules, PublicAccessBlock, Resources, Seen, UploadRules,
 };
 use crate::audit::Decided;
 use crate::clock::Millis;
@@ -105,6 +105,10 @@ struct Judged {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Concealed;
 
+/// In the extensions of a request that was let in because of objects' own rules: those objects.
+#[derive(Debug, Clone)]
+pub(super) struct Considered(pub(super) Arc<[Seen]>);
+
 /// A request's first lines, and how it came.
 #[derive(Clone, Copy)]
 pub(super) struct Lines<'a> {
@@ -147,6 +151,7 @@ pub(super) struct Allowed {
     pub(super) authority: Authority,
     pub(super) pending: Option<Pending>,
     pub(super) concealed: Option<Concealed>,
+    pub(super) considered: Option<Considered>,
 }
 
 impl Place {
@@ -226,11 +231,11 @@ impl Authorizer {
             now: lines.now,
             noted: lines.noted.cloned(),
         };
-        let mut concealed = false;
+        let (mut concealed, mut seen) = (false, Vec::new());
         if let (About::Object, Some(place), Some(key)) = (about, &authority.place, key) {
             let object = self.object(place, key, version, who).await?;
             concealed = authority.must_not_learn(key, object.as_ref());
-            let object = object.flatten().map(Arc::new);
+            let object = seeing(&mut seen, place, (key, version), object);
             demands.iter_mut().for_each(|demand| demand.object.clone_from(&object));
         }
         if let (Some(place), Some(key), Some(upload)) = (&authority.place, key, lines.query.get("uploadId")) {
@@ -241,7 +246,7 @@ impl Authorizer {
             }
         }
         if let Some(source) = source {
-            let (of_source, conceals) = self.copied(lines, source, &authority).await?;
+            let (of_source, conceals) = self.copied(lines, source, &authority, &mut seen).await?;
             // What is renamed is gone from where it was.
             let gone = of_source.read.first().filter(|_| renames);
             let gone = gone.map(|source| Demand::new("s3:DeleteObject", source.place.clone(), source.resource.clone()));
@@ -259,7 +264,8 @@ impl Authorizer {
         }
         let object = key.filter(|_| about == About::Object).map(|key| (key.to_owned(), version.map(str::to_owned)));
         let pending = with_body.then_some(Pending { demands, object });
-        Ok(Allowed { authority, pending, concealed: concealed.then_some(Concealed) })
+        let considered = (!seen.is_empty()).then(|| Considered(seen.into()));
+        Ok(Allowed { authority, pending, concealed: concealed.then_some(Concealed), considered })
     }
 
     async fn place(&self, bucket: &str) -> S3Result<Arc<Place>> {
@@ -316,6 +322,7 @@ impl Authorizer {
         lines: &Lines<'_>,
         source: &http::HeaderValue,
         authority: &Authority,
+        seen: &mut Vec<Seen>,
     ) -> S3Result<(OfSource, bool)> {
         // What cannot be read the operation refuses with a reason of its own.
         let parsed = source.to_str().ok().and_then(|source| CopySource::parse(source).ok());
@@ -341,7 +348,7 @@ impl Authorizer {
         };
         let at_source = Authority { place: Some(Arc::clone(&place)), ..authority.clone() };
         let concealed = at_source.must_not_learn(&key, object.as_ref());
-        let object = object.flatten().map(Arc::new);
+        let object = seeing(seen, &place, (&key, version), object);
         let context = version.map(|version| authority.with(|context| context.add("s3:VersionId", version)));
         let demand = |action| Demand {
             object: object.clone(),
@@ -377,6 +384,23 @@ impl Authorizer {
         let context = authority.with(|context| add(context, authority.now));
         Authority { context, ..authority.clone() }.all(&demands)
     }
+}
+
+/// An object that rules were asked of, which `seen` then has.
+fn seeing(
+    seen: &mut Vec<Seen>,
+    place: &Place,
+    (key, version): (&str, Option<&str>),
+    asked: Option<Option<ObjectRules>>,
+) -> Option<Arc<ObjectRules>> {
+    let rules = asked?.map(Arc::new);
+    seen.push(Seen {
+        bucket: place.name.clone(),
+        key: key.to_owned(),
+        version: version.map(str::to_owned),
+        rules: rules.clone(),
+    });
+    rules
 }
 
 /// What a copy needs of its source.
@@ -427,11 +451,7 @@ impl Authority {
     /// Whether something may be done to the object that the request is about, which is `object`.
     pub(super) fn may_to(&self, action: &'static str, object: &Object) -> bool {
         let Some(place) = &self.place else { return false };
-        let rules = ObjectRules {
-            owner: object.owner.clone(),
-            acl: object.acl.clone().unwrap_or_else(|| Acl::private(&object.owner)),
-            tags: object.tags.clone(),
-        };
+        let rules = ObjectRules::of(object);
         let resource = format!("{}/{}", place.name, object.key);
         let demand = Demand::new(action, Some(Arc::clone(place)), resource);
         self.would(&Demand { object: Some(Arc::new(rules)), ..demand })

@@ -205,6 +205,7 @@ fn policies_of_identities_have_iam_s_rules() {
     assert_eq!(error("[]", PolicyKind::Identity), "Syntax errors in policy.");
     for statement in [
         r#"{"Effect":"Allow","Action":"admin:*"}"#,
+        r#"{"Effect":"Allow","Action":["ninefold:Get*","ninefold:ListVolumes"]}"#,
         r#"{"Effect":"Allow","Action":["s3:Whatever","iam:*"],"Resource":["arn:aws:s3:::*","arn:aws:iam::111122223333:user/x"]}"#,
         r#"{"Effect":"Allow","NotAction":"s3:*","NotResource":"arn:*:s3:::b"}"#,
         &format!(r#"{{{plain},"Condition":{{"StringEquals":{{"ldap:username":"x"}}}}}}"#),

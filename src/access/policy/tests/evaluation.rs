@@ -291,5 +291,7 @@ fn the_built_in_policies_are_what_their_names_say() {
     assert!(may("writeonly", "s3:PutObject", object) && !may("writeonly", "s3:GetObject", object));
     assert!(may("readwrite", "s3:DeleteObject", object) && !may("readwrite", "admin:ServerInfo", "*"));
     assert!(may("diagnostics", "admin:ServerInfo", "*") && !may("diagnostics", "admin:CreateUser", "*"));
+    assert!(may("diagnostics", "ninefold:GetStatus", "*") && !may("diagnostics", "ninefold:StartJob", "*"));
+    assert!(may("consoleAdmin", "ninefold:DeleteAccount", "arn:aws:ninefold:::account/1"));
     assert!(may("consoleAdmin", "admin:CreateUser", "*") && may("consoleAdmin", "s3:GetObject", object));
 }
