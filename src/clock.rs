@@ -2,8 +2,8 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Milliseconds since the Unix epoch, UTC.
 pub type Millis = i64;
@@ -42,6 +42,46 @@ impl Clock {
 impl fmt::Debug for Clock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Clock({})", self.now())
+    }
+}
+
+/// Nanoseconds since a [`Stopwatch`] began.
+pub type Nanos = u64;
+
+/// Time that only goes on, whatever is done to the system's clock. Clones share it.
+#[derive(Debug, Clone)]
+pub struct Stopwatch(Source);
+
+#[derive(Debug, Clone)]
+enum Source {
+    System(Instant),
+    Fixed(Arc<AtomicU64>),
+}
+
+impl Stopwatch {
+    /// One that begins now.
+    pub fn system() -> Self {
+        Self(Source::System(Instant::now()))
+    }
+
+    /// One that stands still until it is moved: for tests.
+    pub fn fixed() -> Self {
+        Self(Source::Fixed(Arc::default()))
+    }
+
+    /// How long it runs.
+    pub fn now(&self) -> Nanos {
+        match &self.0 {
+            Source::System(began) => Nanos::try_from(began.elapsed().as_nanos()).unwrap_or(Nanos::MAX),
+            Source::Fixed(now) => now.load(Ordering::SeqCst),
+        }
+    }
+
+    /// Moves one that stands still; the system's does not move for us.
+    pub fn advance(&self, by: Duration) {
+        if let Source::Fixed(now) = &self.0 {
+            now.fetch_add(Nanos::try_from(by.as_nanos()).unwrap_or(Nanos::MAX), Ordering::SeqCst);
+        }
     }
 }
 

@@ -1,6 +1,8 @@
 //! Configuration: a file, under the environment, under the command line's flags.
 
 mod environment;
+mod machine;
+pub mod rates;
 mod tls;
 pub mod values;
 pub mod volumes;
@@ -16,6 +18,7 @@ use crate::access::claims::is_region;
 use crate::access::seal::Place;
 use crate::access::{PublicAccessBlock, Secret};
 use crate::audit::{AuditConfig, Bounds, Target};
+use crate::limits::Rules;
 use crate::maintenance::{MaintenanceConfig, MoverConfig, SweepConfig};
 use crate::metadata::{DatabaseConfig, VolumeSpec};
 use crate::objects::BucketDefaults;
@@ -24,11 +27,15 @@ use crate::server::{ClientCertificates, Limits, TlsConfig, TlsVersion};
 use crate::snapshots::{ChangeLogging, SnapshotConfig};
 use crate::telemetry::LogFormat;
 use environment::Variables;
+use rates::RateLimit;
 use values::{Size, Span};
 use volumes::VolumeEntry;
 
 /// Heartbeats in the time after which an instance without one is taken for dead.
 const HEARTBEATS: u32 = 12;
+
+/// The least that `max_request_memory` can be: more than any one request takes.
+const LEAST_MEMORY: u64 = 128 << 20;
 
 /// Why a configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -169,9 +176,24 @@ pub struct Settings {
     /// Block all public access to new buckets, until their owners say otherwise [default: true]
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub default_public_access_block: Option<bool>,
-    /// Connections of clients at most, at each address [default: 4096]
+    /// Connections of clients at most, at each address that is listened at; further ones are answered 503 SlowDown [default: 4096]
     #[arg(long, value_name = "NUMBER")]
     pub max_connections: Option<usize>,
+    /// Connections of one client's address at most, of IPv6 of its /64; 0: as many as there may be [default: 0]
+    #[arg(long, value_name = "NUMBER")]
+    pub max_connections_per_client: Option<usize>,
+    /// Requests at the same time at most; further ones are answered 503 SlowDown [default: 10000]
+    #[arg(long, value_name = "NUMBER")]
+    pub max_requests: Option<usize>,
+    /// Memory that requests may take at most, by what is known of them; further ones are answered 503 SlowDown
+    /// [default: half of the machine's]
+    #[arg(long, value_name = "SIZE")]
+    pub max_request_memory: Option<Size>,
+    /// How fast each access key, bucket or client address may go: key:, bucket: or address:, and
+    /// requests=PER_SECOND,burst=NUMBER,in=SIZE,out=SIZE, the sizes bytes per second. Who goes faster is answered
+    /// 503 SlowDown. Repeatable [default: no limits]
+    #[arg(long, value_name = "LIMIT")]
+    pub rate_limit: Vec<RateLimit>,
     /// How long a TLS handshake and a request's head may take, each, and a connection be without a request [default: 30s]
     #[arg(long, value_name = "TIME")]
     pub head_timeout: Option<Span>,
@@ -291,6 +313,8 @@ pub struct Config {
     pub bucket_defaults: BucketDefaults,
     /// What connections may take.
     pub limits: Limits,
+    /// What requests may take.
+    pub rules: Rules,
     /// How long a read is waited for before the files of data that was deleted meanwhile go.
     pub read_limit: Duration,
     /// When maintenance does what.
@@ -383,9 +407,11 @@ impl Config {
             connections: positive("max_connections", settings.max_connections, usual.connections)?,
             head: lasting("head_timeout", settings.head_timeout, usual.head)?,
             silence: lasting("idle_timeout", settings.idle_timeout, usual.silence)?,
+            connections_per_client: settings.max_connections_per_client.unwrap_or(usual.connections_per_client),
             drain: settings.drain_timeout.map_or(usual.drain, |span| span.0),
             ..usual
         };
+        let rules = rules(settings.max_requests, settings.max_request_memory, &settings.rate_limit)?;
         let days = positive("upload_expiry_days", settings.upload_expiry_days.map(|days| days as usize), 7)?;
         let connections =
             positive("database_connections", settings.database_connections.map(|number| number as usize), 16)?;
@@ -451,6 +477,7 @@ impl Config {
                 block: settings.default_public_access_block.unwrap_or(true).then_some(PublicAccessBlock::ALL),
             },
             limits,
+            rules,
             read_limit: settings.read_limit.map_or(Duration::from_secs(60 * 60), |span| span.0),
             maintenance,
             access_log_interval: lasting(
@@ -532,6 +559,10 @@ impl Settings {
             default_object_ownership: self.default_object_ownership.or(others.default_object_ownership),
             default_public_access_block: self.default_public_access_block.or(others.default_public_access_block),
             max_connections: self.max_connections.or(others.max_connections),
+            max_connections_per_client: self.max_connections_per_client.or(others.max_connections_per_client),
+            max_requests: self.max_requests.or(others.max_requests),
+            max_request_memory: self.max_request_memory.or(others.max_request_memory),
+            rate_limit: list(self.rate_limit, others.rate_limit),
             head_timeout: self.head_timeout.or(others.head_timeout),
             idle_timeout: self.idle_timeout.or(others.idle_timeout),
             drain_timeout: self.drain_timeout.or(others.drain_timeout),
@@ -588,6 +619,21 @@ fn website_domains(websites: &[String], domains: &[String]) -> Result<(), Config
         }
     }
     Ok(())
+}
+
+fn rules(requests: Option<usize>, memory: Option<Size>, rates: &[RateLimit]) -> Result<Rules, ConfigError> {
+    let usual = Rules::default();
+    let memory = match memory {
+        Some(Size(memory)) if memory < LEAST_MEMORY => {
+            return Err(wrong("max_request_memory", format!("it must be {} at least", Size(LEAST_MEMORY))));
+        }
+        Some(Size(memory)) => memory,
+        None => machine::memory().map_or(usual.memory, |all| (all / 2).max(LEAST_MEMORY)),
+    };
+    let requests = positive("max_requests", requests, usize::try_from(usual.requests).unwrap_or(usize::MAX))? as u64;
+    let mut rules = Rules { requests, memory, ..usual };
+    rates::resolve(rates, &mut rules)?;
+    Ok(rules)
 }
 
 /// The audit log. Reads the token's file, so it blocks.

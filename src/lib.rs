@@ -8,6 +8,7 @@
 //! ```
 //!
 //! `layout` holds the words that `metadata` and `chunks` share, `clock` the one source of time and randomness.
+//! `limits` says how much of the server anybody may use.
 //! `audit` has every request written down for those who must know who did what.
 //! `events` has what happened told to whoever listens.
 //! `vitals` tells the server's health and metrics how the store is.
@@ -26,6 +27,7 @@ pub mod crash;
 pub mod events;
 pub mod instance;
 pub mod layout;
+pub mod limits;
 pub mod maintenance;
 pub mod metadata;
 pub mod objects;

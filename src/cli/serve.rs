@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use futures_util::FutureExt as _;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use s3s::service::S3ServiceBuilder;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -21,11 +22,12 @@ use crate::access::{Directory, DirectoryError, Identity, RootCredentials, RootEr
 use crate::audit::{Audit, AuditError, Opened, Target};
 use crate::bucket_logs::BucketLogs;
 use crate::chunks::ChunkConfig;
-use crate::clock::Clock;
+use crate::clock::{Clock, Stopwatch};
 use crate::config::volumes::VolumeEntry;
 use crate::config::{Config, ConfigError, Settings};
 use crate::instance::{Instance, InstanceConfig, OpenError};
 use crate::layout::SHARDS;
+use crate::limits::Limiter;
 use crate::metadata;
 use crate::objects::{self, CreateBucket, PackConfig, Store};
 use crate::s3::Api;
@@ -124,6 +126,7 @@ pub(super) fn run(arguments: Arguments) -> Result<(), StartError> {
             "with fewer than {SHARDS} volumes every object is written degraded, and fewer losses are survived"
         );
     }
+    raise_open_files();
     let data = DataDirectory::open(&config.data)?;
     let (root, source) = RootCredentials::load(config.root_user.clone(), config.root_password.clone(), data.path())?;
     let tls = config.tls.clone().map(Tls::load).transpose()?;
@@ -191,6 +194,7 @@ async fn serve(config: &Config, ground: Ground) -> Result<(), StartError> {
         spool: ground.spool,
         silence: config.limits.silence,
         allow_sigv2: config.allow_sigv2,
+        limiter: Limiter::new(&config.rules, Stopwatch::system()),
         audit: audit.clone(),
     };
     let api = Api::new(instance.store().clone(), region.clone(), directory.clone());
@@ -263,6 +267,17 @@ async fn identities(config: &Config, root: &RootCredentials, instance: &Instance
     let metadata = instance.store().metadata().clone();
     let keyring = Keyring::open(&metadata, config.master_key.clone(), true).await.map_err(DirectoryError::from)?;
     Ok(Directory::open(root, instance.deployment(), metadata, keyring, Clock::system()).await?)
+}
+
+/// Lets this process have as many open files as it may: each connection is one, and what programs usually begin with is far fewer. Without
+/// them a connection could not even be answered that there are too many.
+fn raise_open_files() {
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current != limit.maximum
+        && let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit })
+    {
+        tracing::warn!(%error, current = ?limit.current, "the limit of open files could not be raised");
+    }
 }
 
 /// Begins to write the audit log; files are opened anew at each SIGHUP.

@@ -51,6 +51,20 @@ fn flags_count_more_than_the_environment_and_that_more_than_the_file() {
 }
 
 #[test]
+fn limits_come_from_everywhere() {
+    let usual = load("", &[], Settings::default()).unwrap();
+    assert_eq!((usual.rules.requests, usual.rules.key, usual.limits.connections_per_client), (10_000, None, 0));
+    assert!(usual.rules.memory >= LEAST_MEMORY);
+    let file = "rate_limit = [\"key:requests=5\"]\nmax_requests = 7\nmax_connections_per_client = 8\n";
+    let config = load(file, &[("NINEFOLD_MAX_REQUEST_MEMORY", "1GiB")], Settings::default()).unwrap();
+    assert_eq!((config.rules.requests, config.rules.memory, config.limits.connections_per_client), (7, 1 << 30, 8));
+    assert!(config.rules.key.is_some() && config.rules.bucket.is_none());
+    let both = [("NINEFOLD_RATE_LIMITS", "bucket:out=1MiB  address:requests=10,burst=20")];
+    let rules = load(file, &both, Settings::default()).unwrap().rules;
+    assert!(rules.key.is_none() && rules.bucket.is_some() && rules.address.is_some());
+}
+
+#[test]
 fn certificate_and_key_may_come_from_different_sources() {
     assert_eq!(load("", &[], Settings::default()).unwrap().tls, None);
     let flags = Settings { tls_cert: vec!["/flag/cert".into()], ..Settings::default() };
@@ -180,6 +194,10 @@ fn what_is_wrong_is_named() {
         ("NINEFOLD_DATABASE_URL", "mysql://x"),
         ("NINEFOLD_MAX_CONNECTIONS", "0"),
         ("NINEFOLD_MAX_CONNECTIONS", "many"),
+        ("NINEFOLD_MAX_REQUESTS", "0"),
+        ("NINEFOLD_MAX_REQUEST_MEMORY", "1MiB"),
+        ("NINEFOLD_RATE_LIMITS", "key:requests=fast"),
+        ("NINEFOLD_RATE_LIMITS", "key:requests=1 key:in=1MB"),
         ("NINEFOLD_ALLOW_SIGV2", "perhaps"),
         ("NINEFOLD_IDLE_TIMEOUT", "0s"),
         ("NINEFOLD_GC_GRACE", "a day"),

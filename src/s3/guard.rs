@@ -24,6 +24,7 @@ use crate::access::query::Query;
 use crate::access::version2;
 use crate::access::{Directory, Identity, KeyError, Resources};
 use crate::clock::Clock;
+use crate::limits::Passage;
 use crate::s3::post::VerifiedForm;
 use crate::s3::rename::Renames;
 use crate::server::{HoistedHeaders, LengthUnknown, Noted, OverTls, Preflight, Refusal, Version2Verified, WebsiteRead};
@@ -473,6 +474,11 @@ impl Guard {
         if let Some(noted) = &noted {
             noted.operation(&operation);
         }
+        // Only now is it more than a claim: whoever names a key that he does not have uses nothing of it up.
+        let passage = cx.extensions_mut().get::<Passage>().cloned();
+        if let Some(passage) = &passage {
+            passage.charge_key(&who.access_key).map_err(|over| s3_error(&over.into()))?;
+        }
         let lines = Lines {
             operation: &operation,
             path: cx.s3_path(),
@@ -486,6 +492,10 @@ impl Guard {
             noted: noted.as_ref(),
         };
         let Allowed { authority, pending, concealed, considered } = self.authorizer.authorize(&who, &lines).await?;
+        // Not by those whom the bucket does not let in.
+        if let (Some(passage), Some(bucket)) = (&passage, cx.s3_path().get_bucket_name()) {
+            passage.charge_bucket(bucket).map_err(|over| s3_error(&over.into()))?;
+        }
         if UPLOADS.contains(&&*operation) && cx.extensions_mut().get::<LengthUnknown>().is_some() {
             return Err(s3_error(&Refusal::new(StatusCode::LENGTH_REQUIRED, "MissingContentLength")));
         }
@@ -511,6 +521,7 @@ pub fn s3_error(refusal: &Refusal) -> S3Error {
     error.set_status_code(refusal.status);
     let mut headers = HeaderMap::new();
     refusal.details.put(&mut headers);
+    refusal.put_headers(&mut headers);
     error.set_headers(headers);
     error
 }

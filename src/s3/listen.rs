@@ -19,7 +19,7 @@ use tokio::time::{Interval, MissedTickBehavior};
 use super::Api;
 use super::authorize::denied;
 use super::error::{from_objects, invalid_argument, not_implemented, s3_error};
-use super::guard::Guard;
+use super::guard::{self, Guard};
 use super::host::Domains;
 use crate::access::query::Query;
 use crate::access::{BucketRules, Directory, Identity, Resources as _};
@@ -27,7 +27,7 @@ use crate::audit::Decided;
 use crate::events::{EventNames, Filter, Listener, NameError, message};
 use crate::metadata;
 use crate::objects::{self, Store};
-use crate::server::Noted;
+use crate::server::{Noted, Refusal};
 
 /// A blank is sent this often, if the client asks for nothing else: it finds out who has left.
 const BLANK: Duration = Duration::from_millis(500);
@@ -117,7 +117,7 @@ impl S3Route for Listen {
         let who = request.extensions.get::<Identity>().ok_or_else(denied)?.clone();
         let leave = Leave { store: store.clone(), directory: self.api.directory.clone(), who, bucket };
         let Some(listener) = store.events().listen(filter) else {
-            return Err(s3_error("SlowDown", StatusCode::SERVICE_UNAVAILABLE, "Please reduce your request rate."));
+            return Err(guard::s3_error(&Refusal::slow_down(1)));
         };
         let life = match every {
             Some(every) => Life { ticks: ticks(every), sign: Bytes::from_static(b"{\"Records\":null}\n") },

@@ -66,7 +66,9 @@ impl Body for LoggedBody {
         let polled = Pin::new(&mut this.inner).poll_frame(cx);
         match &polled {
             Poll::Ready(Some(Ok(frame))) => {
-                this.sent += frame.data_ref().map_or(0, Bytes::len) as u64;
+                let sent = frame.data_ref().map_or(0, Bytes::len) as u64;
+                this.sent += sent;
+                this.entry.watch.sent(sent);
                 this.whole = this.inner.is_end_stream();
             }
             Poll::Ready(Some(Err(error))) => tracing::error!(%error, "an answer broke off"),

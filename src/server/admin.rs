@@ -24,6 +24,7 @@ use crate::access::sigv4::{self, SignatureError};
 use crate::admin::view::{self, BucketUsage};
 use crate::admin::{Call, Params, Problem, iam, json, minio, sts};
 use crate::layout::{PARITY_SHARDS, SHARDS};
+use crate::limits::{Over, Passage};
 use crate::s3::add_general;
 
 /// Bytes of a body at most.
@@ -94,7 +95,7 @@ impl Inner {
     where
         B: Body<Data = Bytes> + Send + Unpin + 'static,
     {
-        let place = PLACES.try_acquire().map_err(|_| Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "SlowDown"))?;
+        let place = PLACES.try_acquire().map_err(|_| Refusal::slow_down(1))?;
         let slow = |_| Err(watch.broken(BodyFault::TimedOut).0.refusal());
         let body = tokio::time::timeout(ARRIVAL, self.read(body, watch)).await.unwrap_or_else(slow)?;
         let answer = match ask {
@@ -213,6 +214,9 @@ impl Inner {
             return Err(Refused::Scope(service));
         }
         let key = sigv4::verify(parts, query, claims, body, &self.directory)?;
+        if let Some(passage) = parts.extensions.get::<Passage>() {
+            passage.charge_key(&claims.access_key)?;
+        }
         if !key.temporary {
             self.directory.note_use(&claims.access_key);
         }
@@ -327,7 +331,8 @@ pub(super) fn refuse(ask: &Ask, refusal: &Refusal, asked: &Asked, host_id: &Head
     if !matches!(ask, Ask::Json(_)) {
         return answer::refuse(refusal, asked, host_id);
     }
-    let mut response = details(refusal.status, &refusal.code, &refusal.message, asked);
+    let mut response = details(refusal.status, &refusal.code, refusal.message(), asked);
+    refusal.put_headers(response.headers_mut());
     response.extensions_mut().insert(ErrorCode(refusal.code.clone()));
     response
 }
@@ -345,6 +350,8 @@ enum Refused {
     Scope(&'static str),
     #[error(transparent)]
     Signature(#[from] SignatureError),
+    #[error("Please reduce your request rate.")]
+    TooFast(#[from] Over),
     #[error(transparent)]
     Problem(#[from] Problem),
 }
@@ -361,6 +368,7 @@ impl Refused {
             Self::Claim(_) if of_aws => (StatusCode::BAD_REQUEST, "IncompleteSignature".into()),
             Self::Claim(error) => (error.status(), error.code().into()),
             Self::Scope(_) => (forbidden, "SignatureDoesNotMatch".into()),
+            Self::TooFast(_) => (StatusCode::SERVICE_UNAVAILABLE, "SlowDown".into()),
             Self::Signature(error) => {
                 use crate::access::KeyError;
                 match error {
@@ -404,6 +412,9 @@ impl Refused {
             }
             Dialect::Json => details(status, &code, &message, asked),
         };
+        if let Self::TooFast(over) = self {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(over.retry_after()));
+        }
         response.extensions_mut().insert(ErrorCode(code));
         response
     }

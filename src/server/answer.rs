@@ -26,6 +26,7 @@ pub(super) fn refuse(refusal: &Refusal, asked: &Asked, host_id: &HeaderValue) ->
     let mut response = Response::new(Body::from(xml));
     *response.status_mut() = refusal.status;
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/xml"));
+    refusal.put_headers(response.headers_mut());
     response.extensions_mut().insert(ErrorCode(refusal.code.clone()));
     response
 }
@@ -44,6 +45,7 @@ pub(super) fn complete(
         *response.status_mut() = refusal.status;
         *response.body_mut() = Body::from(xml);
         response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/xml"));
+        refusal.put_headers(response.headers_mut());
         response.extensions_mut().insert(ErrorCode(refusal.code));
     } else if (asked.attributes || descriptions.is_some() || order.is_some())
         && let Some(xml) = xml(&response)
@@ -110,7 +112,8 @@ fn error(response: &Response<Body>, xml: &str, details: ErrorDetails, watch: &Bo
     if code == "NotImplemented" && message == "Unknown operation" {
         return Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed");
     }
-    Refusal { status: response.status(), code: code.into(), message: message.into(), details }
+    let retry_after = response.headers().get(header::RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
+    Refusal { status: response.status(), code: code.into(), message: message.into(), details, retry_after }
 }
 
 /// The text of an element in an error as `s3s` writes it: without attributes, each name once.

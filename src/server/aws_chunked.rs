@@ -59,6 +59,8 @@ pub(super) struct Reframed<B> {
     trailer: usize,
     ready: VecDeque<Bytes>,
     over: bool,
+    /// The largest signed chunk so far, which memory is counted for.
+    held: u64,
 }
 
 impl<B> Reframed<B> {
@@ -74,6 +76,7 @@ impl<B> Reframed<B> {
             trailer: 0,
             ready: VecDeque::new(),
             over: false,
+            held: 0,
         }
     }
 
@@ -133,6 +136,10 @@ impl<B> Reframed<B> {
         if self.signed {
             if size > MAX_SIGNED_CHUNK {
                 return Err(BodyFault::ChunkTooLarge);
+            }
+            if let more @ 1.. = size.saturating_sub(self.held) {
+                self.watch.hold(more).map_err(|_| BodyFault::Memory)?;
+                self.held = size;
             }
             self.ready.push_back(Bytes::from(line));
         }

@@ -16,6 +16,7 @@ use tokio::time::{Instant, Sleep};
 
 use super::Refusal;
 use super::document::{Announced, Computing};
+use crate::limits::{Over, Passage};
 
 /// What may be wrong with a body that was being read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,10 +46,12 @@ pub enum BodyFault {
     CharacterData = 11,
     /// A bucket's versioning is to leave out some of its objects.
     Exclusion = 12,
+    /// There is no memory left for what must be held of it.
+    Memory = 13,
 }
 
 impl BodyFault {
-    const ALL: [Self; 12] = [
+    const ALL: [Self; 13] = [
         Self::Incomplete,
         Self::TimedOut,
         Self::TooLarge,
@@ -61,6 +64,7 @@ impl BodyFault {
         Self::ChecksumMismatch,
         Self::CharacterData,
         Self::Exclusion,
+        Self::Memory,
     ];
 
     /// What an error of a request's body stream means; `None` if it is no fault of the body.
@@ -111,6 +115,7 @@ impl BodyFault {
             Self::CharacterData => bad("MalformedXML").saying("CDATA sections are not understood here"),
             Self::Exclusion => Refusal::new(StatusCode::NOT_IMPLEMENTED, "NotImplemented")
                 .saying("ExcludedPrefixes and ExcludeFolders are not implemented: a bucket keeps versions of all its objects or none"),
+            Self::Memory => Refusal::slow_down(1),
             Self::Storage => Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "InternalError"),
         }
     }
@@ -137,9 +142,41 @@ struct Watched {
     fault: AtomicU8,
     received: AtomicU64,
     ended: OnceLock<std::time::Instant>,
+    passage: Option<Passage>,
 }
 
 impl BodyWatch {
+    /// Of a request that is charged for its bytes.
+    pub(super) fn charging(passage: Option<Passage>) -> Self {
+        Self(Arc::new(Watched { passage, ..Watched::default() }))
+    }
+
+    /// Bytes of the answer have gone.
+    pub(super) fn sent(&self, bytes: u64) {
+        if let Some(passage) = &self.0.passage {
+            passage.sent(bytes);
+        }
+    }
+
+    /// Counts so many more bytes of memory to the request.
+    pub(super) fn hold(&self, bytes: u64) -> Result<(), Over> {
+        self.0.passage.as_ref().map_or(Ok(()), |passage| passage.hold(bytes))
+    }
+
+    /// The answer is there, and as a `whole` or to be made as it goes.
+    pub(super) fn answered(&self, whole: bool) {
+        if let Some(passage) = &self.0.passage {
+            passage.answered(whole);
+        }
+    }
+
+    fn receive(&self, bytes: u64) {
+        self.0.received.fetch_add(bytes, Ordering::Relaxed);
+        if let Some(passage) = &self.0.passage {
+            passage.received(bytes);
+        }
+    }
+
     /// The first fault found, if any.
     pub fn fault(&self) -> Option<BodyFault> {
         let found = self.0.fault.load(Ordering::Relaxed);
@@ -219,7 +256,7 @@ where
         Poll::Ready(match next {
             Some(Ok(frame)) => {
                 if let Some(data) = frame.data_ref() {
-                    this.watch.0.received.fetch_add(data.len() as u64, Ordering::Relaxed);
+                    this.watch.receive(data.len() as u64);
                     if let Some(digests) = &mut this.digests {
                         digests.update(data);
                     }

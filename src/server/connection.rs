@@ -1,14 +1,15 @@
 //! A connection that neither side may hold open by doing nothing.
 //!
-//! hyper times a request's head and we its body (`body.rs`); what is left is here: the first bytes, by which HTTP/1 and
-//! HTTP/2 are told apart, and a client that does not take what it asked for. And the end of one that is still sending what was refused
+//! hyper times the head of an HTTP/1 request, and the time between two, and we its body (`body.rs`); what is left is here: the first bytes,
+//! by which HTTP/1 and HTTP/2 are told apart, a client that does not take what it asked for (`streams.rs` has that for one of several streams),
+//! and an HTTP/2 connection without requests. And the end of one that is still sending what was refused
 //! long ago: closed at once, it would see a broken connection instead of its answer (RFC 9112, section 9.6).
 
 use std::future::Future as _;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -26,27 +27,64 @@ const LINGER: Duration = Duration::from_secs(30);
 /// Bytes that are so taken at most.
 const LINGER_BYTES: usize = 64 << 20;
 
-/// Whether a request's body was left unread on a connection. Clones share it.
+/// What those who serve a connection tell each other about it. Clones share it.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Abandoned(Arc<AtomicBool>);
+pub(super) struct About(Arc<Known>);
 
-impl Abandoned {
-    fn is(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+#[derive(Debug, Default)]
+struct Known {
+    /// Whether a request's body was left unread.
+    abandoned: AtomicBool,
+    /// Whether HTTP/2 is spoken.
+    http2: AtomicBool,
+    /// Requests whose answers are not over.
+    running: AtomicUsize,
+    /// Requests since somebody last asked.
+    begun: AtomicUsize,
+}
+
+impl About {
+    fn is_abandoned(&self) -> bool {
+        self.0.abandoned.load(Ordering::Relaxed)
+    }
+
+    /// A request begins, and lasts until what is answered is dropped.
+    pub(super) fn begin(&self) -> Running {
+        self.0.running.fetch_add(1, Ordering::Relaxed);
+        self.0.begun.fetch_add(1, Ordering::Relaxed);
+        Running(self.clone())
+    }
+
+    /// Whether HTTP/2 is spoken and there was no request since this was last asked. HTTP/1 has hyper's own timer.
+    pub(super) fn was_idle(&self) -> bool {
+        let begun = self.0.begun.swap(0, Ordering::Relaxed);
+        self.0.http2.load(Ordering::Relaxed) && begun == 0 && self.0.running.load(Ordering::Relaxed) == 0
+    }
+}
+
+/// A request that is under way.
+#[derive(Debug)]
+pub(super) struct Running(About);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // The time without a request begins.
+        self.0.0.begun.fetch_add(1, Ordering::Relaxed);
+        self.0.0.running.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
 /// A body that tells whether it was read to its end.
 pub(super) struct Noticed<B: Body + Unpin> {
     inner: B,
-    abandoned: Abandoned,
+    about: About,
     ended: bool,
 }
 
 impl<B: Body + Unpin> Noticed<B> {
-    pub(super) fn new(inner: B, abandoned: Abandoned) -> Self {
+    pub(super) fn new(inner: B, about: About) -> Self {
         let ended = inner.is_end_stream();
-        Self { inner, abandoned, ended }
+        Self { inner, about, ended }
     }
 }
 
@@ -73,7 +111,7 @@ impl<B: Body<Data = Bytes> + Unpin> Body for Noticed<B> {
 impl<B: Body + Unpin> Drop for Noticed<B> {
     fn drop(&mut self) {
         if !self.ended {
-            self.abandoned.0.store(true, Ordering::Relaxed);
+            self.about.0.abandoned.store(true, Ordering::Relaxed);
         }
     }
 }
@@ -81,7 +119,7 @@ impl<B: Body + Unpin> Drop for Noticed<B> {
 /// A stream with limits to its silences.
 pub(super) struct Timed<S> {
     inner: S,
-    abandoned: Abandoned,
+    about: About,
     /// Set once our side is closed: until when, and how much of what is left of a request is still taken.
     lingering: Option<(Pin<Box<Sleep>>, usize)>,
     /// Bytes of the preface seen; `None` once it is clear which HTTP is spoken.
@@ -93,9 +131,9 @@ pub(super) struct Timed<S> {
 }
 
 impl<S> Timed<S> {
-    pub(super) fn new(inner: S, opening: Duration, stall: Duration, abandoned: Abandoned) -> Self {
+    pub(super) fn new(inner: S, opening: Duration, stall: Duration, about: About) -> Self {
         let opening = Box::pin(sleep(opening));
-        Self { inner, abandoned, lingering: None, preface: Some(0), opening, stall, stalled: None }
+        Self { inner, about, lingering: None, preface: Some(0), opening, stall, stalled: None }
     }
 
     fn note_opening(&mut self, bytes: &[u8]) {
@@ -103,6 +141,9 @@ impl<S> Timed<S> {
             let expected = PREFACE.get(seen..).unwrap_or_default();
             let agreeing = bytes.iter().zip(expected).take_while(|(a, b)| a == b).count();
             let undecided = agreeing == bytes.len() && seen + agreeing < PREFACE.len();
+            if seen + agreeing == PREFACE.len() {
+                self.about.0.http2.store(true, Ordering::Relaxed);
+            }
             self.preface = undecided.then_some(seen + agreeing);
         }
     }
@@ -187,7 +228,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Timed<S> {
             let result = Pin::new(&mut this.inner).poll_shutdown(cx);
             // TLS has something to say at the end, too.
             ready!(this.timed_write(result, cx))?;
-            if !this.abandoned.is() {
+            if !this.about.is_abandoned() {
                 return Poll::Ready(Ok(()));
             }
         }
@@ -207,7 +248,7 @@ mod tests {
     const STALL: Duration = Duration::from_millis(20);
 
     fn timed<S>(stream: S) -> Timed<S> {
-        Timed::new(stream, OPENING, STALL, Abandoned::default())
+        Timed::new(stream, OPENING, STALL, About::default())
     }
 
     #[tokio::test]
@@ -237,22 +278,22 @@ mod tests {
 
     #[tokio::test]
     async fn who_never_stops_sending_is_left() {
-        let abandoned = Abandoned::default();
-        abandoned.0.store(true, Ordering::Relaxed);
+        let about = About::default();
+        about.0.abandoned.store(true, Ordering::Relaxed);
         let endless = tokio::io::join(tokio::io::repeat(1), tokio::io::sink());
-        let mut server = Timed::new(endless, OPENING, STALL, abandoned);
+        let mut server = Timed::new(endless, OPENING, STALL, about);
         tokio::time::timeout(LINGER / 2, server.shutdown()).await.expect("there is an end").unwrap();
     }
 
     #[tokio::test(start_paused = true)]
     async fn what_is_still_sent_after_a_refusal_is_taken_for_a_while() {
-        let abandoned = Abandoned::default();
+        let about = About::default();
         let body = http_body_util::Full::new(Bytes::from_static(b"refused"));
-        drop(Noticed::new(body, abandoned.clone()));
-        assert!(abandoned.is());
+        drop(Noticed::new(body, about.clone()));
+        assert!(about.is_abandoned());
         // It sends more than fits, and then wants its answer.
         let (mut client, server) = duplex(10);
-        let mut server = Timed::new(server, OPENING, STALL * 1000, abandoned.clone());
+        let mut server = Timed::new(server, OPENING, STALL * 1000, about.clone());
         let ending = async {
             server.write_all(b"answer").await.unwrap();
             server.shutdown().await.unwrap();
@@ -267,16 +308,16 @@ mod tests {
         tokio::join!(ending, sending);
         // One that never ends is left.
         let (_client, server) = duplex(10);
-        Timed::new(server, OPENING, STALL, abandoned).shutdown().await.unwrap();
+        Timed::new(server, OPENING, STALL, about).shutdown().await.unwrap();
     }
 
     #[tokio::test]
     async fn a_body_that_was_read_is_not_abandoned() {
-        let abandoned = Abandoned::default();
+        let about = About::default();
         let body = http_body_util::Full::new(Bytes::from_static(b"read"));
-        http_body_util::BodyExt::collect(Noticed::new(body, abandoned.clone())).await.unwrap();
-        drop(Noticed::new(http_body_util::Empty::<Bytes>::new(), abandoned.clone()));
-        assert!(!abandoned.is());
+        http_body_util::BodyExt::collect(Noticed::new(body, about.clone())).await.unwrap();
+        drop(Noticed::new(http_body_util::Empty::<Bytes>::new(), about.clone()));
+        assert!(!about.is_abandoned());
     }
 
     /// A stream whose end is never taken.
@@ -315,5 +356,22 @@ mod tests {
         let error = server.write_all(&[0; 11]).await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
         drop(client);
+    }
+
+    #[tokio::test]
+    async fn only_http2_without_requests_is_idle() {
+        let about = About::default();
+        assert!(!about.was_idle(), "it is not known yet what is spoken");
+        let (mut client, server) = duplex(1024);
+        let mut server = Timed::new(server, OPENING, STALL, about.clone());
+        client.write_all(PREFACE).await.unwrap();
+        server.read_exact(&mut [0; PREFACE.len()]).await.unwrap();
+        assert!(about.was_idle());
+        let running = about.begin();
+        assert!(!about.was_idle());
+        assert!(!about.was_idle(), "it is under way");
+        drop(running);
+        assert!(!about.was_idle(), "it was until now");
+        assert!(about.was_idle());
     }
 }

@@ -17,6 +17,12 @@ pub(super) const MAX_XML: u64 = 20 << 20;
 
 static DECODED: &str = "x-amz-decoded-content-length";
 
+/// Memory that an upload takes at most while it goes through: three stripes of 1 MiB, coded, and what the connection has of it.
+pub(super) const UPLOAD: u64 = 6 << 20;
+
+/// A document in memory takes so many times its length: its bytes, what was read of it, and what becomes of that.
+const DOCUMENT: u64 = 3;
+
 /// How a body has to be treated on its way in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Plan {
@@ -24,8 +30,19 @@ pub(super) struct Plan {
     pub(super) framing: Framing,
     /// Bytes it may have at most.
     pub(super) limit: u64,
+    /// Bytes announced.
+    pub(super) len: u64,
+    /// Whether it is a document.
+    pub(super) document: bool,
     /// What the digests of a document must be; of no document, none.
     pub(super) announced: Announced,
+}
+
+impl Plan {
+    /// Bytes of memory that so much of a body takes on its way.
+    pub(super) fn memory(&self, len: u64) -> u64 {
+        if self.document { len.saturating_mul(DOCUMENT) } else { len.min(UPLOAD) }
+    }
 }
 
 /// How a body is framed.
@@ -107,7 +124,7 @@ pub(super) fn plan(
         Framing::Plain | Framing::Uncounted if xml => Announced::of(&parts.headers, query, payload.hash())?,
         _ => Announced::default(),
     };
-    Ok(Plan { framing, limit, announced })
+    Ok(Plan { framing, limit, len, document: xml, announced })
 }
 
 /// Checks what is said of the length of a form, of which `exact` is what the connection knows.

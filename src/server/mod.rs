@@ -3,10 +3,11 @@
 //! The way of a request through [`Gateway::call`]:
 //!
 //! ```text
-//! connection   accept, TLS, limits, time-outs                         serve, tls, connection
+//! connection   accept, TLS, limits, time-outs                         serve, tls, connection, streams
 //!  └ id, log   an id for log and client; one line at the end, one in
 //!              the log of the bucket, and one in the audit log        request_id, access_log, bucket_log, audit, noted
 //!     └ way      whose answer it is; S3's and pages' are counted      minio::count, target
+//!        ├ limits   503 for who goes too fast, and where too much runs   crate::limits
 //!        ├ health   /health, /minio/health, /minio/v2/metrics         health, minio
 //!        ├ admin    IAM and STS at /, /minio/admin, /_ninefold        admin, access::sigv4
 //!        └ cors     preflights; headers for pages of other origins    cors, target, buckets
@@ -44,6 +45,7 @@ mod request_id;
 mod screen;
 mod serve;
 mod spool;
+mod streams;
 mod target;
 mod tls;
 mod version_order;
@@ -75,6 +77,7 @@ use crate::admin::Admin;
 use crate::audit::Audit;
 use crate::bucket_logs::BucketLogs;
 use crate::clock::{Clock, random_bytes};
+use crate::limits::{Limit, Limiter, Over, Passage};
 use crate::s3::auth::Auth;
 use crate::s3::guard::Guard;
 use crate::s3::host::Domains;
@@ -106,6 +109,12 @@ pub use tls::{
 };
 pub use version_order::VersionOrder;
 pub use website::WebsiteRead;
+
+/// Memory that a GET takes at most: stripes of 1 MiB that are read ahead, and the one that is sent.
+const READ_AHEAD: u64 = 4 << 20;
+
+/// Memory that a query takes, but for records with very many values.
+const QUERY: u64 = 4 << 20;
 
 /// Where a request comes from. In the extensions of every request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -172,6 +181,8 @@ pub struct GatewayConfig {
     pub silence: Duration,
     /// Whether signature version 2 counts.
     pub allow_sigv2: bool,
+    /// What lets requests in.
+    pub limiter: Limiter,
     /// Where every request is written down, if it is.
     pub audit: Option<Audit>,
 }
@@ -191,6 +202,7 @@ struct Inner {
     directory: Directory,
     admin: Admin,
     counters: Arc<Counters>,
+    limiter: Limiter,
     region: Region,
     domains: Domains,
     websites: Domains,
@@ -224,7 +236,8 @@ impl Gateway {
             buckets,
             directory: directory.clone(),
             admin: Admin::new(directory.clone()),
-            counters: Arc::default(),
+            counters: Arc::new(Counters::new(config.limiter.clone())),
+            limiter: config.limiter,
             forms: FormAccess { directory, region: config.region.clone(), version2: config.allow_sigv2 },
             region: config.region,
             domains: config.domains,
@@ -260,10 +273,31 @@ impl Gateway {
     where
         B: Body<Data = Bytes> + Send + Unpin + 'static,
     {
+        self.call_unless(None, request, peer).await
+    }
+
+    /// Answers a request that came over a connection for which there is no room.
+    async fn turn_away<B>(&self, limit: Limit, request: Request<B>, peer: SocketAddr) -> Response<LoggedBody>
+    where
+        B: Body<Data = Bytes> + Send + Unpin + 'static,
+    {
+        let over = self.inner.limiter.refuse(limit, Duration::from_secs(1));
+        let version = request.version();
+        let mut response = self.call_unless(Some(over), request, peer).await;
+        if version < Version::HTTP_2 {
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        response
+    }
+
+    /// Answers one request; where there is something `over` its limit already, with that.
+    async fn call_unless<B>(&self, over: Option<Over>, request: Request<B>, peer: SocketAddr) -> Response<LoggedBody>
+    where
+        B: Body<Data = Bytes> + Send + Unpin + 'static,
+    {
         let started = Instant::now();
         let inner = &*self.inner;
         let id = inner.ids.next();
-        let watch = BodyWatch::default();
         let (mut parts, body) = request.into_parts();
         let has_body = !body.is_end_stream();
         let version = parts.version;
@@ -279,6 +313,13 @@ impl Gateway {
         let path = parts.uri.path().to_owned();
         let way = inner.way(&parts, self.websites_only);
         let counting = way.count(&parts, &inner.counters);
+        // Who asks how we are is told so, however much there is to do.
+        let admitted = match (over, &way) {
+            (Some(over), _) => Err(over),
+            (None, Way::Health(_) | Way::Minio(_)) => Ok(None),
+            (None, Way::Admin(_) | Way::Website(..) | Way::S3(_)) => inner.limiter.admit(peer.ip()).map(Some),
+        };
+        let watch = BodyWatch::charging(admitted.as_ref().ok().cloned().flatten());
         let (audit, logs) = (inner.audit.as_ref(), self.logs.as_ref().filter(|logs| Draft::may_be_of(logs, &parts)));
         let noted = (audit.is_some() || logs.is_some()).then(|| Noted::new(audit.is_some()));
         let draft = logs.zip(noted.as_ref()).and_then(|(logs, noted)| {
@@ -309,7 +350,7 @@ impl Gateway {
         if let Some(noted) = noted.filter(|_| draft.is_some() || entry.audit.is_some()) {
             parts.extensions.insert(noted);
         }
-        let response = inner.respond(&way, parts, body, &asked, &watch).instrument(span.clone()).await;
+        let response = inner.respond(&way, admitted, parts, body, &asked, &watch).instrument(span.clone()).await;
         let mut response = answer::seal(response, &asked, &inner.host_id);
         // What is left of a body that nobody wanted lies in the way of the next request: a client that does not know would send that
         // in vain.
@@ -336,7 +377,8 @@ impl Inner {
     async fn respond<B>(
         &self,
         way: &Way,
-        parts: Parts,
+        admitted: Result<Option<Passage>, Over>,
+        mut parts: Parts,
         body: B,
         asked: &Asked,
         watch: &BodyWatch,
@@ -344,7 +386,18 @@ impl Inner {
     where
         B: Body<Data = Bytes> + Send + Unpin + 'static,
     {
+        let refuse = |refusal: &Refusal| match way {
+            Way::Website(..) => self.error_page(refusal, asked),
+            Way::Admin(ask) => admin::refuse(ask, refusal, asked, &self.host_id),
+            _ => answer::refuse(refusal, asked, &self.host_id),
+        };
+        match admitted {
+            // Nobody is asked about it.
+            Err(over) => return refuse(&over.into()),
+            Ok(passage) => passage.map(|passage| parts.extensions.insert(passage)),
+        };
         let is_preflight = parts.method == Method::OPTIONS;
+        let (reads, queries) = (parts.method == Method::GET, is_query(&parts));
         // A preflight's headers are part of its answer.
         let cross_origin = CrossOrigin::of(&parts).filter(|_| !is_preflight);
         let granted = async {
@@ -370,16 +423,33 @@ impl Inner {
             }
         };
         let answered = AssertUnwindSafe(answered).catch_unwind();
-        let refuse = |refusal: &Refusal| match way {
-            Way::Website(..) => self.error_page(refusal, asked),
-            Way::Admin(ask) => admin::refuse(ask, refusal, asked, &self.host_id),
-            _ => answer::refuse(refusal, asked, &self.host_id),
-        };
         let (answered, granted) = tokio::join!(answered, granted);
         let mut response = match answered {
-            Ok(Ok(response)) => response,
-            Ok(Err(refusal)) => refuse(&refusal),
+            Ok(Ok(response)) => {
+                let (size, whole) = (response.body().size_hint(), is_whole(response.body()));
+                watch.answered(whole);
+                let ahead = if whole {
+                    Ok(())
+                } else if reads {
+                    watch.hold(size.lower().min(READ_AHEAD))
+                } else if queries {
+                    watch.hold(QUERY)
+                } else {
+                    // What has been done is said.
+                    Ok(())
+                };
+                match ahead {
+                    Ok(()) => response,
+                    // It was only to be read, and can be asked for again.
+                    Err(over) => refuse(&over.into()),
+                }
+            }
+            Ok(Err(refusal)) => {
+                watch.answered(true);
+                refuse(&refusal)
+            }
             Err(_) => {
+                watch.answered(true);
                 // The panic's own message has gone to standard error by the panic hook.
                 tracing::error!("an operation panicked");
                 refuse(&Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "InternalError"))
@@ -417,7 +487,10 @@ impl Inner {
         screen::hoist(&mut parts, &query, claims.as_ref())?;
         let exact = body.size_hint().exact();
         let plan = lengths::plan(&mut parts, target.of_object, &query, claims.as_ref(), exact)?;
-        let body = Watching::new(body, watch.clone(), self.silence, plan.announced);
+        // A copy that is written anew takes what an upload does.
+        let copied = if parts.headers.contains_key("x-amz-copy-source") { lengths::UPLOAD } else { 0 };
+        watch.hold(plan.memory(plan.len).saturating_add(copied))?;
+        let body = Watching::new(body, watch.clone(), self.silence, plan.announced.clone());
         let body = match plan.framing {
             Framing::AwsChunked { signed, decoded } => {
                 s3s::Body::http_body_unsync(Reframed::new(body, watch.clone(), signed, decoded))
@@ -426,7 +499,9 @@ impl Inner {
             Framing::Uncounted => match self.refused(&parts).await {
                 Some(response) => return Ok(answer::complete(response, asked, watch, &self.host_id)),
                 None => {
+                    watch.hold(spool::IN_MEMORY as u64)?;
                     let (body, len) = self.spool.keep(body, plan.limit, watch).await?;
+                    watch.hold(plan.memory(len))?;
                     parts.headers.remove(header::TRANSFER_ENCODING);
                     parts.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(len));
                     body
@@ -519,6 +594,17 @@ impl Way {
 /// The code of an error, in the extensions of its answer until it is counted and written down.
 #[derive(Debug, Clone)]
 struct ErrorCode(Cow<'static, str>);
+
+/// Whether a request is for a query's answer, which is made as it goes.
+fn is_query(parts: &Parts) -> bool {
+    let mut pieces = parts.uri.query().unwrap_or_default().split('&');
+    parts.method == Method::POST && pieces.any(|piece| piece.split('=').next() == Some("select"))
+}
+
+/// Whether all of an answer is there.
+fn is_whole(body: &s3s::Body) -> bool {
+    body.is_end_stream() || body.bytes().is_some()
+}
 
 /// Whether a request has a signature of S3, of either version, whatever it is worth.
 fn is_signed_for_s3(headers: &HeaderMap, query: Option<&str>) -> bool {

@@ -79,6 +79,7 @@ impl Inner {
         let delimiter = Delimiter::of(parts.headers.get(header::CONTENT_TYPE)).map_err(|fault| fault.refusal())?;
         lengths::check_form(&parts, body.size_hint().exact())?;
         let body = Watching::new(body, watch.clone(), self.silence, Announced::default());
+        watch.hold(lengths::UPLOAD)?;
         let form = form::read(body, delimiter).await.map_err(|fault| fault.refusal())?;
         let now = Clock::system().now();
         let (fields, name) = (form.fields.clone(), form.file_name.clone());

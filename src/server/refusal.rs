@@ -3,13 +3,14 @@
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
 use crate::access::KeyError;
 use crate::access::claims::ClaimError;
 use crate::access::form::FormError;
 use crate::access::version2::Version2Error;
+use crate::limits::Over;
 
 /// Carries [`ErrorDetails`] through `s3s`, whose errors can hold headers but no further elements. Taken off every answer.
 static DETAIL: HeaderName = HeaderName::from_static("x-ninefold-error-detail");
@@ -58,12 +59,26 @@ pub struct Refusal {
     pub message: Cow<'static, str>,
     /// Further elements.
     pub details: ErrorDetails,
+    /// Seconds after which to try again (`Retry-After`), where that is known.
+    pub retry_after: Option<u64>,
 }
 
 impl Refusal {
     /// An error with S3's own text for its code.
     pub fn new(status: StatusCode, code: &'static str) -> Self {
-        Self { status, code: code.into(), message: "".into(), details: ErrorDetails::default() }
+        Self { status, code: code.into(), message: "".into(), details: ErrorDetails::default(), retry_after: None }
+    }
+
+    /// There is too much to do; it may be less after so many seconds.
+    pub fn slow_down(retry_after: u64) -> Self {
+        Self { retry_after: Some(retry_after), ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "SlowDown") }
+    }
+
+    /// Adds what is said in headers to those of an answer.
+    pub fn put_headers(&self, headers: &mut HeaderMap) {
+        if let Some(seconds) = self.retry_after {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
     }
 
     /// Nobody may sign with this access key.
@@ -103,6 +118,12 @@ impl Refusal {
         element(&mut xml, "HostId", host_id);
         xml.push_str("</Error>");
         xml
+    }
+}
+
+impl From<Over> for Refusal {
+    fn from(over: Over) -> Self {
+        Self::slow_down(over.retry_after())
     }
 }
 

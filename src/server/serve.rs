@@ -2,32 +2,43 @@
 
 use std::convert::Infallible;
 use std::future::Future;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
+use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
-use super::connection::{Abandoned, Noticed, Timed};
+use super::connection::{About, Noticed, Timed};
+use super::streams::{Answer, Streams};
 use super::tls::{ClientCertificate, Secured, Tls};
 use super::{Gateway, OverTls};
+use crate::limits::{Clients, Connected, Limit};
 
 /// How long to wait before the next try when the system has no descriptor left for a connection.
 const EXHAUSTED: Duration = Duration::from_millis(50);
 
+/// Connections that are told at the same time that there is no place for them. Further ones wait in the system's queue, for less than
+/// [`TELLING`] each.
+const TURNED_AWAY: usize = 1024;
+
+/// How long it may take to tell a client so, from its handshake on.
+const TELLING: Duration = Duration::from_secs(5);
+
 /// What connections may take.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
-    /// Connections at the same time; further ones wait.
+    /// Connections at the same time; who comes then is answered that there are too many.
     pub connections: usize,
+    /// Those of one address (of IPv6, of its /64); 0: as many as there may be.
+    pub connections_per_client: usize,
     /// How long a TLS handshake and a request's head may take, each, and how long a connection may be without a request.
     pub head: Duration,
     /// How long a client may send nothing of a body, or take nothing of an answer.
@@ -46,6 +57,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             connections: 4096,
+            connections_per_client: 0,
             head: Duration::from_secs(30),
             silence: Duration::from_secs(60),
             drain: Duration::from_secs(30),
@@ -85,7 +97,7 @@ pub async fn run(
     limits: Limits,
 ) -> usize {
     let Listener { tcp, tls } = listener.into();
-    let mut http = auto::Builder::new(TokioExecutor::new());
+    let mut http = auto::Builder::new(Streams(limits.silence));
     http.http1().timer(TokioTimer::new()).header_read_timeout(limits.head).max_buf_size(128 << 10).max_headers(256);
     http.http2()
         .timer(TokioTimer::new())
@@ -100,8 +112,11 @@ pub async fn run(
         .keep_alive_interval(limits.silence)
         .keep_alive_timeout(limits.head);
     let server = Arc::new(Server { http, gateway, limits: limits.clone() });
-    let places = Arc::new(Semaphore::new(limits.connections));
-    let graceful = GracefulShutdown::new();
+    let seats = Seats {
+        places: Arc::new(Semaphore::new(limits.connections)),
+        turned_away: Arc::new(Semaphore::new(TURNED_AWAY)),
+        clients: Clients::new(limits.connections_per_client),
+    };
     let (stop, stopping) = watch::channel(false);
     let mut connections = JoinSet::new();
     // Ends with this function.
@@ -110,41 +125,96 @@ pub async fn run(
         following.spawn(tls.follow());
     }
     let mut shutdown = pin!(shutdown);
-    loop {
-        let (place, stream, peer) = tokio::select! {
-            biased;
-            () = &mut shutdown => break,
-            // Ended connections are taken off the set as they end, not at the end of all.
-            Some(_) = connections.join_next(), if !connections.is_empty() => continue,
-            accepted = accept(&tcp, &places) => accepted,
+    'serving: loop {
+        let mut accepting = pin!(accept(&tcp, &seats));
+        let (seat, stream, peer) = loop {
+            tokio::select! {
+                biased;
+                () = &mut shutdown => break 'serving,
+                // Ended connections are taken off the set as they end, not at the end of all.
+                Some(_) = connections.join_next(), if !connections.is_empty() => {}
+                accepted = &mut accepting => break accepted,
+            }
         };
         // Small answers must not wait for the acknowledgement of the one before.
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "TCP_NODELAY was refused");
         }
-        let (server, watcher) = (Arc::clone(&server), graceful.watcher());
-        let secured = tls.as_ref().map(|tls| (Arc::clone(tls), stopping.clone()));
+        let (server, stopping, tls) = (Arc::clone(&server), stopping.clone(), tls.clone());
         connections.spawn(async move {
-            match secured {
-                None => server.serve(stream, peer, watcher, None, None).await,
-                Some((tls, stopping)) => {
-                    // A handshake takes a client's time: it is this task's, never that of the one who accepts.
-                    if let Some(secured) = server.handshake(&tls, stream, peer, stopping).await {
-                        server.serve(secured.stream, peer, watcher, Some(secured.over), secured.client).await;
+            let over = seat.over();
+            let serving = async {
+                match tls {
+                    None => server.serve(stream, peer, stopping, (None, None), over).await,
+                    Some(tls) => {
+                        // A handshake takes a client's time: it is this task's, never that of the one who accepts.
+                        if let Some(secured) = server.handshake(&tls, stream, peer, stopping.clone()).await {
+                            let of_client = (Some(secured.over), secured.client);
+                            server.serve(secured.stream, peer, stopping, of_client, over).await;
+                        }
                     }
                 }
+            };
+            if over.is_none() {
+                serving.await;
+            } else if tokio::time::timeout(TELLING, serving).await.is_err() {
+                tracing::debug!(%peer, "a client did not wait to be told that there are too many");
             }
-            drop(place);
+            drop(seat);
         });
     }
     drop(tcp);
     stop.send_replace(true);
-    drain(graceful, connections, limits.drain).await
+    drain(connections, limits.drain).await
+}
+
+/// How many connections there may be.
+struct Seats {
+    places: Arc<Semaphore>,
+    turned_away: Arc<Semaphore>,
+    clients: Clients,
+}
+
+/// What a connection has as long as it lasts.
+enum Seat {
+    Served { _place: OwnedSemaphorePermit, _connected: Connected },
+    TurnedAway { _place: OwnedSemaphorePermit, over: Limit },
+}
+
+impl Seat {
+    /// What there is too much of.
+    fn over(&self) -> Option<Limit> {
+        match self {
+            Self::Served { .. } => None,
+            Self::TurnedAway { over, .. } => Some(*over),
+        }
+    }
+}
+
+impl Seats {
+    /// The seat of a connection that is there. Waits only if very many are being turned away already.
+    async fn of(&self, address: IpAddr) -> Seat {
+        let turned_away = async |over| match Arc::clone(&self.turned_away).acquire_owned().await {
+            Ok(place) => Seat::TurnedAway { _place: place, over },
+            // The semaphore is never closed.
+            Err(_) => std::future::pending().await,
+        };
+        let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
+            return turned_away(Limit::Connections).await;
+        };
+        match self.clients.enter(address) {
+            Some(connected) => Seat::Served { _place: place, _connected: connected },
+            None => {
+                drop(place);
+                turned_away(Limit::ClientConnections).await
+            }
+        }
+    }
 }
 
 /// What all connections share.
 struct Server {
-    http: auto::Builder<TokioExecutor>,
+    http: auto::Builder<Streams>,
     gateway: Gateway,
     limits: Limits,
 }
@@ -176,20 +246,22 @@ impl Server {
         }
     }
 
+    /// Serves a connection; one that is `over` a limit is answered that, once.
     async fn serve<S>(
         &self,
         stream: S,
         peer: SocketAddr,
-        watcher: Watcher,
-        tls: Option<OverTls>,
-        client: Option<ClientCertificate>,
+        mut stopping: watch::Receiver<bool>,
+        (tls, client): (Option<OverTls>, Option<ClientCertificate>),
+        over: Option<Limit>,
     ) where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let (gateway, abandoned) = (self.gateway.clone(), Abandoned::default());
-        let noticed = abandoned.clone();
+        let (gateway, about, told) = (self.gateway.clone(), About::default(), Arc::new(Notify::new()));
+        let (noticed, telling) = (about.clone(), Arc::clone(&told));
         let service = service_fn(move |request: http::Request<hyper::body::Incoming>| {
             let gateway = gateway.clone();
+            let running = noticed.begin();
             let mut request = request.map(|body| Noticed::new(body, noticed.clone()));
             if let Some(tls) = tls.clone() {
                 request.extensions_mut().insert(tls);
@@ -197,25 +269,53 @@ impl Server {
             if let Some(client) = client.clone() {
                 request.extensions_mut().insert(client);
             }
-            async move { Ok::<_, Infallible>(gateway.call(request, peer).await) }
+            if over.is_some() {
+                telling.notify_one();
+            }
+            async move {
+                let answer = match over {
+                    None => gateway.call(request, peer).await,
+                    Some(limit) => gateway.turn_away(limit, request, peer).await,
+                };
+                Ok::<_, Infallible>(answer.map(|body| Answer::new(body, running)))
+            }
         });
-        let stream = TokioIo::new(Timed::new(stream, self.limits.head, self.limits.silence, abandoned));
-        let connection = watcher.watch(self.http.serve_connection(stream, service).into_owned());
-        if let Err(error) = connection.await {
+        let stream = TokioIo::new(Timed::new(stream, self.limits.head, self.limits.silence, about.clone()));
+        let mut connection = pin!(self.http.serve_connection(stream, service).into_owned());
+        let mut looks = interval_at(Instant::now() + self.limits.head, self.limits.head);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let (mut ending, mut idle) = (false, false);
+        let ended = loop {
+            let stop = async { drop(stopping.wait_for(|stop| *stop).await) };
+            tokio::select! {
+                biased;
+                ended = connection.as_mut() => break ended,
+                () = stop, if !ending => {}
+                () = told.notified(), if !ending => {}
+                _ = looks.tick() => match (about.was_idle(), idle) {
+                    (false, _) => {
+                        idle = false;
+                        continue;
+                    }
+                    (true, false) => idle = true,
+                    // It was told to go, and is still there.
+                    (true, true) => break Ok(()),
+                },
+            }
+            ending = true;
+            connection.as_mut().graceful_shutdown();
+        };
+        if let Err(error) = ended {
             tracing::debug!(%peer, error = %error, "a connection ended with an error");
         }
     }
 }
 
-/// Waits for a place, then for a connection: clients beyond the limit wait in the system's queue.
-async fn accept(listener: &TcpListener, places: &Arc<Semaphore>) -> (OwnedSemaphorePermit, TcpStream, SocketAddr) {
+/// Waits for a connection.
+async fn accept(listener: &TcpListener, seats: &Seats) -> (Seat, TcpStream, SocketAddr) {
     loop {
-        let Ok(place) = Arc::clone(places).acquire_owned().await else {
-            // The semaphore is never closed.
-            return std::future::pending().await;
-        };
         match listener.accept().await {
-            Ok((stream, peer)) => return (place, stream, peer),
+            Ok((stream, peer)) => return (seats.of(peer.ip()).await, stream, peer),
             Err(error) => {
                 tracing::warn!(%error, "a connection could not be accepted");
                 tokio::time::sleep(EXHAUSTED).await;
@@ -224,11 +324,8 @@ async fn accept(listener: &TcpListener, places: &Arc<Semaphore>) -> (OwnedSemaph
     }
 }
 
-async fn drain(graceful: GracefulShutdown, mut connections: JoinSet<()>, patience: Duration) -> usize {
-    let finished = async {
-        graceful.shutdown().await;
-        while connections.join_next().await.is_some() {}
-    };
+async fn drain(mut connections: JoinSet<()>, patience: Duration) -> usize {
+    let finished = async { while connections.join_next().await.is_some() {} };
     if tokio::time::timeout(patience, finished).await.is_ok() {
         return 0;
     }

@@ -10,7 +10,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use http::StatusCode;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::StreamBody;
 use tokio::sync::Semaphore;
@@ -20,7 +19,7 @@ use super::body::{BodyFault, BodyWatch, BrokenBody, next_data};
 use crate::clock::random_bytes;
 
 /// Bytes of a body kept in memory.
-const IN_MEMORY: usize = 1 << 20;
+pub(super) const IN_MEMORY: usize = 1 << 20;
 
 /// Bytes read back from the file at once.
 const READ: usize = 256 << 10;
@@ -47,7 +46,7 @@ impl Spool {
         B: Body<Data = Bytes, Error = BrokenBody> + Unpin,
     {
         let place = Arc::clone(&self.places).try_acquire_owned();
-        let place = place.map_err(|_| Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "SlowDown"))?;
+        let place = place.map_err(|_| Refusal::slow_down(1))?;
         let mut gathered = BytesMut::new();
         let mut file = None;
         let mut len = 0_u64;

@@ -253,6 +253,7 @@ fn describe(response: &mut Response<Body>, failed: &Failed) {
     for (name, value) in &failed.refusal.details.0 {
         put(&format!("x-amz-error-detail-{name}"), value);
     }
+    failed.refusal.put_headers(headers);
     if let Some(range) = &failed.content_range {
         headers.insert(header::CONTENT_RANGE, range.clone());
     }

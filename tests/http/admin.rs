@@ -1,7 +1,11 @@
 //! How the requests that administer identities are told from S3's, verified, and refused. What they do the clients' tests say.
 
+use std::num::NonZeroU64;
+
 use http::{Method, Request};
 use http_body_util::Full;
+use ninefold::limits::allowance::Pace;
+use ninefold::limits::{Rate, Rules};
 
 use crate::forms::post;
 use crate::recording::{Answer, SECRET, Server};
@@ -108,6 +112,28 @@ async fn other_posts_to_the_root_are_s3_s() {
     let server = Server::start().await;
     let answer = server.send(post("/", "x")).await;
     assert!(!answer.body.contains("ErrorResponse"), "{}", answer.body);
+}
+
+#[tokio::test]
+async fn who_signs_too_much_is_told_to_slow_down_in_the_words_of_each() {
+    let rate = Rate { requests: NonZeroU64::new(1).map(Pace::even), ..Rate::default() };
+    let server = Server::with_rules(Rules { key: Some(rate), ..Rules::default() }).await;
+    let forger = Signer { secret: format!("{SECRET}x"), ..signer(&server, "sts") };
+    for _ in 0..3 {
+        assert_eq!(sts(&server, &forger, IDENTITY).await.code(), "SignatureDoesNotMatch");
+    }
+    assert_eq!(sts(&server, &signer(&server, "sts"), IDENTITY).await.status, 200);
+    let answer = sts(&server, &signer(&server, "sts"), IDENTITY).await;
+    assert_eq!((answer.status, answer.code(), answer.header("retry-after")), (503, "SlowDown", Some("1")));
+    let answer = minio(&server, Method::GET, "info").await;
+    assert_eq!((answer.status, answer.header("retry-after")), (503, Some("1")));
+    let error: serde_json::Value = serde_json::from_str(&answer.body).unwrap();
+    assert_eq!((&error["Code"], &error["Message"]), (&"SlowDown".into(), &"Please reduce your request rate.".into()));
+    let answer = json(&server, Method::GET, "users", None, "").await;
+    assert_eq!(answer.header("retry-after"), Some("1"));
+    assert_eq!(problem(&answer), (503, "SlowDown".into()));
+    server.time.advance(std::time::Duration::from_secs(1));
+    assert_eq!(minio(&server, Method::GET, "info").await.status, 200);
 }
 
 /// A request to the API in JSON.

@@ -10,10 +10,12 @@ mod cors;
 mod forms;
 mod guards;
 mod http2;
+mod limits;
 mod minio;
 mod recording;
 mod serving;
 #[path = "../support/signing.rs"]
 mod signing;
+mod slow;
 mod tls;
 mod websites;

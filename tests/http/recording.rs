@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use futures_util::StreamExt as _;
+use futures_util::{Stream, StreamExt as _};
 use http::{HeaderMap, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full};
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -16,6 +18,8 @@ use ninefold::access::{
     BucketRules, Directory, Identity, ObjectRules, PublicAccessBlock, Resources, RootCredentials, Secret, UploadRules,
 };
 use ninefold::audit::Audit;
+use ninefold::clock::Stopwatch;
+use ninefold::limits::{Limiter, Rules};
 use ninefold::metadata::{self, BucketUsage};
 use ninefold::objects::{self, CorsRules, Website};
 use ninefold::s3::guard::s3_error;
@@ -27,6 +31,7 @@ use ninefold::server::{
 };
 use s3s::dto::*;
 use s3s::service::S3ServiceBuilder;
+use s3s::stream::{ByteStream, RemainingLength};
 use s3s::{S3, S3Request, S3Response, S3Result, s3_error};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
@@ -156,6 +161,14 @@ impl S3 for Operations {
                 self.0.entered.notify_one();
                 self.0.released.notified().await;
             }
+            "large" => {
+                let (body, len) = (StreamingBlob::new(Mebibytes(64)), 64 << 20);
+                return Ok(S3Response::new(GetObjectOutput {
+                    body: Some(body),
+                    content_length: Some(len),
+                    ..Default::default()
+                }));
+            }
             "moved" => {
                 let website_redirect_location = Some("/elsewhere?a=b".to_owned());
                 return Ok(S3Response::new(GetObjectOutput { website_redirect_location, ..Default::default() }));
@@ -229,6 +242,25 @@ impl S3 for Operations {
 
 fn blob(text: impl Into<Bytes>) -> StreamingBlob {
     StreamingBlob::from(s3s::Body::from(text.into()))
+}
+
+/// A body of so many pieces of 1 MiB.
+struct Mebibytes(usize);
+
+impl Stream for Mebibytes {
+    type Item = Result<Bytes, s3s::StdError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let Some(left) = self.0.checked_sub(1) else { return Poll::Ready(None) };
+        self.0 = left;
+        Poll::Ready(Some(Ok(Bytes::from(vec![7; 1 << 20]))))
+    }
+}
+
+impl ByteStream for Mebibytes {
+    fn remaining_length(&self) -> RemainingLength {
+        RemainingLength::new_exact(self.0 << 20)
+    }
 }
 
 /// What readiness is to find.
@@ -359,9 +391,20 @@ pub struct Server {
     pub vitals: Arc<Vitals>,
     pub configured: Arc<Configured>,
     pub spool: tempfile::TempDir,
+    /// What the rates of requests go by.
+    pub time: Stopwatch,
     pub stop: Option<oneshot::Sender<()>>,
     pub running: tokio::task::JoinHandle<usize>,
     serving_websites: tokio::task::JoinHandle<usize>,
+}
+
+/// What not every server has.
+#[derive(Default)]
+struct Extra {
+    allow_sigv2: bool,
+    rules: Rules,
+    audit: Option<Audit>,
+    tls: Option<Arc<Tls>>,
 }
 
 /// An answer, read to its end.
@@ -410,24 +453,31 @@ impl Server {
     }
 
     pub async fn with(limits: Limits) -> Self {
-        Self::listening(limits, false, None, None).await
+        Self::listening(limits, Extra::default()).await
+    }
+
+    /// One that limits what requests may take. Its time stands still.
+    pub async fn with_rules(rules: Rules) -> Self {
+        Self::listening(Limits::default(), Extra { rules, ..Extra::default() }).await
     }
 
     /// One whose requests are written down.
     pub async fn audited(audit: Audit) -> Self {
-        Self::listening(Limits::default(), false, Some(audit), None).await
+        Self::listening(Limits::default(), Extra { audit: Some(audit), ..Extra::default() }).await
     }
 
     /// One that accepts signature version 2.
     pub async fn with_sigv2() -> Self {
-        Self::listening(Limits::default(), true, None, None).await
+        Self::listening(Limits::default(), Extra { allow_sigv2: true, ..Extra::default() }).await
     }
 
     pub async fn over_tls(limits: Limits, tls: Tls) -> Self {
-        Self::listening(limits, false, None, Some(Arc::new(tls))).await
+        Self::listening(limits, Extra { tls: Some(Arc::new(tls)), ..Extra::default() }).await
     }
 
-    async fn listening(limits: Limits, allow_sigv2: bool, audit: Option<Audit>, tls: Option<Arc<Tls>>) -> Self {
+    async fn listening(limits: Limits, extra: Extra) -> Self {
+        let Extra { allow_sigv2, rules, audit, tls } = extra;
+        let time = Stopwatch::fixed();
         let recording = Arc::new(Recording::default());
         let vitals = Arc::new(Vitals {
             database: true.into(),
@@ -445,6 +495,7 @@ impl Server {
             spool: spool.path().to_owned(),
             silence: limits.silence,
             allow_sigv2,
+            limiter: Limiter::new(&rules, time.clone()),
             audit,
         };
         let gateway = Gateway::new(
@@ -474,7 +525,7 @@ impl Server {
         let serving_websites = tokio::spawn(serving);
         let running = tokio::spawn(run(how(listener), gateway, shutdown, limits));
         let stop = Some(stop);
-        Self { address, websites, recording, vitals, configured, spool, stop, running, serving_websites }
+        Self { address, websites, recording, vitals, configured, spool, time, stop, running, serving_websites }
     }
 
     pub fn signer(&self) -> Signer {

@@ -105,19 +105,6 @@ async fn idle_connections_do_not_hold_up_the_end() {
 }
 
 #[tokio::test]
-async fn connections_beyond_the_limit_wait_for_a_place() {
-    let limits = Limits { connections: 1, head: Duration::from_millis(50), ..Limits::default() };
-    let server = Server::with(limits).await;
-    // Takes the one place and says nothing: it is given to the next when time is up.
-    let mut silent = TcpStream::connect(server.address).await.unwrap();
-    let live = plain(&server, Method::GET, "/health/live").await;
-    assert_eq!(live.status, 200);
-    let mut end = Vec::new();
-    silent.read_to_end(&mut end).await.unwrap();
-    assert!(end.is_empty());
-}
-
-#[tokio::test]
 async fn a_head_that_does_not_end_is_given_up() {
     let limits = Limits { head: Duration::from_millis(50), ..Limits::default() };
     let server = Server::with(limits).await;

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 use http::StatusCode;
 
 use super::api::{Api, NAMES};
+use crate::limits::Limiter;
 
 /// Upper ends, in seconds, of the spans that times to first byte are sorted into; those of MinIO.
 pub(super) const SPANS: [f64; 8] = [0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
@@ -15,6 +16,8 @@ pub(super) const SPANS: [f64; 8] = [0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
 /// Numbers since the process began to serve.
 #[derive(Debug)]
 pub(in crate::server) struct Counters {
+    /// Which knows how often it refused.
+    pub(super) limiter: Limiter,
     pub(super) began: SystemTime,
     pub(in crate::server) since: Instant,
     /// Requests under way.
@@ -50,9 +53,10 @@ fn add(number: &AtomicU64, by: u64) {
     number.fetch_add(by, Ordering::Relaxed);
 }
 
-impl Default for Counters {
-    fn default() -> Self {
+impl Counters {
+    pub(in crate::server) fn new(limiter: Limiter) -> Self {
         Self {
+            limiter,
             began: SystemTime::now(),
             since: Instant::now(),
             running: AtomicU64::default(),
@@ -64,9 +68,7 @@ impl Default for Counters {
             apis: std::array::from_fn(|_| OfApi::default()),
         }
     }
-}
 
-impl Counters {
     fn of(&self, api: Option<Api>) -> Option<&OfApi> {
         self.apis.get(api?.0)
     }

@@ -356,6 +356,13 @@ fn requests(page: &mut Page, counters: &Counters) {
     page.counter("minio_s3_requests_rejected_timestamp_total", help, read(&counters.rejected_time));
     let help = "Requests refused because of how they are made.";
     page.counter("minio_s3_requests_rejected_invalid_total", help, read(&counters.rejected_invalid));
+    let help = "Requests and connections answered 503 SlowDown, by what there was too much of.";
+    let mut family = page.family("ninefold_limited_total", Kind::Counter, help);
+    for (limit, number) in counters.limiter.refused() {
+        family.sample(&[("limit", limit)], number);
+    }
+    let help = "Memory that requests under way may take, by what is known of them.";
+    page.gauge("ninefold_request_memory_bytes", help, counters.limiter.memory());
     page.counter("minio_s3_traffic_received_bytes", "Bytes of requests' bodies.", read(&counters.received));
     page.counter("minio_s3_traffic_sent_bytes", "Bytes of answers' bodies.", read(&counters.sent));
 }

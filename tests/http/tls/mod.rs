@@ -316,6 +316,16 @@ async fn who_connects_and_says_nothing_is_cut_off_and_delays_nobody() {
 }
 
 #[tokio::test]
+async fn who_is_one_too_many_is_told_so_in_confidence() {
+    let certificate = Certificate::new();
+    let server = secured(Limits { connections: 1, ..Limits::default() }, &certificate).await;
+    let _first = connect(&server, &certificate.der(), &["http/1.1"]).await.unwrap();
+    let second = connect(&server, &certificate.der(), &["http/1.1"]).await.unwrap();
+    let answer = over_http1(&server, second, "/bkt/key").await;
+    assert_eq!((answer.status, answer.code(), answer.header("retry-after")), (503, "SlowDown", Some("1")));
+}
+
+#[tokio::test]
 async fn who_is_refused_while_sending_reads_why_afterwards() {
     let certificate = Certificate::new();
     let server = secured(Limits::default(), &certificate).await;
