@@ -206,7 +206,15 @@ class TestGroups:
         api("AttachGroupPolicy", group=name, policy="readonly")
         api("PutGroupPolicy", policy(S3_ONLY), group=name, policy="own")
         assert api("GetGroupPolicy", group=name, policy="own") == policy(S3_ONLY)
-        clients.service(server, "s3", keys).list_buckets()
+        s3 = clients.service(server, "s3", keys)
+        s3.list_buckets()
+        api("DisableGroup", group=name)
+        assert api("GetGroup", group=name)["enabled"] is False
+        with pytest.raises(ClientError):
+            s3.list_buckets()
+        api("EnableGroup", group=name)
+        s3.list_buckets()
+        api("DisableGroup", group=name)
         api("DeleteGroupPolicy", group=name, policy="own")
         api("DetachGroupPolicy", group=name, policy="readonly")
         assert api("UpdateGroup", {"description": "none"}, group=name)["description"] == "none"
@@ -389,6 +397,19 @@ class TestPermissions:
         statement = {"Effect": "Allow", "Action": "ninefold:AttachUserPolicy", "Resource": "*", "Condition": only}
         api("PutUserPolicy", policy(statement), user=who, policy="some")
         assert own.refused("AttachUserPolicy", user=who, policy="consoleAdmin") == (403, "AccessDenied")
+        own("AttachUserPolicy", user=who, policy="READONLY")
+
+    def test_conditions_know_a_policy_by_whatever_name_it_is_asked_for(self, server, api, user):
+        who, keys = user
+        own, account = api.as_user(keys), api("GetUser", user=who)["arn"].split(":")[4]
+        iam, aws = clients.service(server, "iam"), "arn:aws:iam::aws:policy/IAMFullAccess"
+        iam.attach_user_policy(UserName=who, PolicyArn=aws)
+        iam.detach_user_policy(UserName=who, PolicyArn=aws)
+        but = {"StringEquals": {"iam:PolicyARN": [aws, f"arn:aws:iam::{account}:policy/writeonly"]}}
+        every = {"Effect": "Allow", "Action": "ninefold:AttachUserPolicy", "Resource": "*"}
+        api("PutUserPolicy", policy(every, {**every, "Effect": "Deny", "Condition": but}), user=who, policy="some")
+        for name in ["IAMFullAccess", "iamfullaccess", aws, "writeonly", "WriteOnly"]:
+            assert own.refused("AttachUserPolicy", user=who, policy=name) == (403, "AccessDenied"), name
         own("AttachUserPolicy", user=who, policy="readonly")
 
     def test_sessions_of_oneself_administer_nothing(self, server, api):

@@ -152,8 +152,9 @@ fn escaped(text: &str) -> String {
 
 /// What the hash that is signed is of.
 fn canonical(parts: &Parts, query: &Query, claims: &Claims, payload: &str) -> String {
-    let decoded = percent_decode_str(parts.uri.path()).decode_utf8_lossy();
-    let mut path = utf8_percent_encode(&decoded, LITERAL_IN_PATHS).to_string();
+    // A slash within a segment is escaped, as the client has it.
+    let segments = parts.uri.path().split('/').map(|segment| escaped(&percent_decode_str(segment).decode_utf8_lossy()));
+    let mut path = segments.collect::<Vec<_>>().join("/");
     if claims.service != "s3" {
         // Every other service has paths escaped twice.
         path = utf8_percent_encode(&path, LITERAL_IN_PATHS).to_string();

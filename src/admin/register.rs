@@ -10,9 +10,6 @@ use crate::metadata::{
     PrincipalKind, PrincipalRow,
 };
 
-/// The path of policies that are AWS's own, which have no account in their names.
-pub(super) const OF_AWS: &str = "/aws-managed/";
-
 /// Everybody of an account.
 #[derive(Debug, Clone)]
 pub struct Register {
@@ -127,6 +124,11 @@ impl Register {
     pub fn groups(&self, user: &str) -> Vec<&PrincipalRow> {
         let of = |row: &&PrincipalRow| self.rows.memberships.iter().any(|(group, who)| *group == row.id && who == user);
         self.all(PrincipalKind::Group).into_iter().filter(of).collect()
+    }
+
+    /// Whether a group is on.
+    pub fn is_on(&self, group: &str) -> bool {
+        !self.rows.disabled.iter().any(|off| off == group)
     }
 
     /// The users in a group, by name.

@@ -191,8 +191,7 @@ impl Admin {
         }
         let mut policies = Vec::new();
         for arn in params.members("PolicyArns", ".arn") {
-            let found =
-                rows.policies.iter().find(|row| row.account == role.account && super::iam::policy_arn(row) == arn);
+            let found = rows.policies.iter().find(|row| row.account == role.account && row.arn() == arn);
             let found =
                 found.ok_or_else(|| Problem::bad("PackedPolicyTooLarge", format!("There is no policy {arn}")))?;
             policies.push(found.id.clone());

@@ -135,3 +135,15 @@ pub fn run() -> ExitCode {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::Arguments;
+
+    #[test]
+    fn every_command_can_be_read() {
+        Arguments::command().debug_assert();
+    }
+}

@@ -8,7 +8,7 @@ use super::{Answer, Error, Metadata, Result};
 use crate::clock::Millis;
 
 /// The newest version of the tables that this program knows; a dump of a newer one is refused.
-pub const SCHEMA: u32 = 13;
+pub const SCHEMA: u32 = 14;
 
 /// Rows in one page.
 const PAGE: i64 = 2000;
@@ -338,6 +338,7 @@ pub const TABLES: &[Table] = &[
         ],
     },
     Table { name: "memberships", key: 2, columns: &[("group_id", Text), ("user_id", Text)] },
+    Table { name: "disabled_groups", key: 1, columns: &[("group_id", Text)] },
     Table { name: "attachments", key: 2, columns: &[("principal_id", Text), ("policy_id", Text)] },
     Table { name: "inline_policies", key: 2, columns: &[("principal_id", Text), ("name", Text), ("document", Text)] },
     Table {

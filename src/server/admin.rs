@@ -38,6 +38,9 @@ const GLOBAL: &str = "us-east-1";
 /// Where MinIO's administrative API is, by its versions.
 const MINIO: [&str; 2] = ["/minio/admin/v3/", "/minio/admin/v4/"];
 
+/// Where our own is, by its versions: no bucket can be called so.
+const OURS: &str = "/_ninefold/";
+
 /// One of these requests.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Ask {
@@ -45,7 +48,7 @@ pub(super) enum Ask {
     Query,
     /// MinIO's: what is behind the version in the path.
     Minio(String),
-    /// Ours, in JSON: what is behind the prefix.
+    /// Ours, in JSON: what is behind the version in the path; empty if there is no such version.
     Json(String),
 }
 
@@ -65,8 +68,8 @@ impl Ask {
         if let Some(action) = MINIO.iter().find_map(|prefix| path.strip_prefix(prefix)) {
             return Some(Self::Minio(action.to_owned()));
         }
-        if let Some(path) = path.strip_prefix(json::PREFIX) {
-            return Some(Self::Json(path.to_owned()));
+        if path.starts_with(OURS) {
+            return Some(Self::Json(path.strip_prefix(json::PREFIX).unwrap_or_default().to_owned()));
         }
         let text = |name| parts.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
         let has_action =

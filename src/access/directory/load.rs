@@ -202,7 +202,9 @@ impl<'a> Owned<'a> {
             documents.entry(principal).or_default().extend(policies.get(policy.as_str()).cloned());
         }
         let mut groups: HashMap<&str, Vec<&str>> = HashMap::new();
-        for (group, user) in &rows.memberships {
+        // What a group says that is switched off counts for nothing, be it to deny.
+        let is_on = |group: &String| !rows.disabled.contains(group);
+        for (group, user) in rows.memberships.iter().filter(|(group, _)| is_on(group)) {
             groups.entry(user).or_default().push(group);
         }
         Self { documents, groups, policies }

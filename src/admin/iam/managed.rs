@@ -3,13 +3,12 @@
 //! AWS's own policies are there by the names that tools know; the ones here become rows of the account once they are attached.
 
 use super::principals::element;
-use super::{Desk, escaped, parameter, policy_arn};
+use super::{Desk, escaped, parameter};
 use crate::access::names;
 use crate::admin::documents::{POLICY, check_attached, check_policy};
-use crate::admin::register::OF_AWS;
 use crate::admin::xml::Xml;
 use crate::admin::{Problem, Result};
-use crate::metadata::{Error, PolicyRow, PolicyVersion, PrincipalKind};
+use crate::metadata::{Error, OF_AWS, PolicyRow, PolicyVersion, PrincipalKind};
 
 /// What AWS's own policies are called.
 const AWS_ARN: &str = "arn:aws:iam::aws:policy/";
@@ -53,7 +52,7 @@ fn write_version(xml: &mut Xml, version: &PolicyVersion, default: i64, whole: bo
 impl Desk<'_> {
     /// The policy of this name that there is as a row.
     fn policy_row(&self, arn: &str) -> Option<&PolicyRow> {
-        self.register.policies().into_iter().find(|row| policy_arn(row) == arn)
+        self.register.policies().into_iter().find(|row| row.arn() == arn)
     }
 
     /// The policy that the request names, if whoever asks may do this to it.
@@ -88,7 +87,7 @@ impl Desk<'_> {
             Err(Error::IdentityExists { .. }) => {
                 // Somebody else was faster, or the account has one of its own by this name.
                 let register = self.admin.register(&self.register.account).await?;
-                let found = register.policy(name).filter(|row| policy_arn(row) == arn).map(|row| row.id.clone());
+                let found = register.policy(name).filter(|row| row.arn() == arn).map(|row| row.id.clone());
                 found.ok_or_else(|| {
                     Problem::conflict("EntityAlreadyExists", format!("The account has a policy {name} of its own"))
                 })
@@ -106,7 +105,7 @@ impl Desk<'_> {
         let attached = self.register.rows().attachments.iter().filter(|(_, policy)| *policy == row.id).count();
         xml.text("PolicyName", &row.name);
         xml.text("PolicyId", &row.id);
-        xml.text("Arn", policy_arn(row));
+        xml.text("Arn", row.arn());
         xml.text("Path", if row.path == OF_AWS { "/" } else { &row.path });
         xml.text("DefaultVersionId", format!("v{}", row.default_version));
         xml.text("AttachmentCount", attached.to_string());
@@ -204,7 +203,7 @@ impl Desk<'_> {
         let number = number(id)?;
         let found = self.register.versions(&row).find(|version| version.version == number).cloned();
         let version = found.ok_or_else(|| {
-            Problem::missing("NoSuchEntity", format!("Policy {} version {id} does not exist", policy_arn(&row)))
+            Problem::missing("NoSuchEntity", format!("Policy {} version {id} does not exist", row.arn()))
         })?;
         self.xml.within("PolicyVersion", |xml| write_version(xml, &version, row.default_version, true));
         Ok(())
@@ -244,7 +243,7 @@ impl Desk<'_> {
             return self.changed().await;
         }
         let already = self.register.attached(&row.id);
-        if !already.iter().any(|policy| policy_arn(policy) == arn) {
+        if !already.iter().any(|policy| policy.arn() == arn) {
             check_attached(kind, already.len())?;
         }
         let policy = self.policy_id(arn).await?;
@@ -261,7 +260,7 @@ impl Desk<'_> {
             |row| row.name.clone(),
             |xml, row| {
                 xml.text("PolicyName", &row.name);
-                xml.text("PolicyArn", policy_arn(&row));
+                xml.text("PolicyArn", row.arn());
             },
         )
     }

@@ -15,13 +15,13 @@ use std::borrow::Cow;
 
 use http::StatusCode;
 
-use super::register::{OF_AWS, Register};
+use super::register::Register;
 use super::xml::{self, Xml};
 use super::{Admin, Call, Params, Problem, Result};
 use crate::access::policy::Context;
 use crate::access::{Kind, names};
 use crate::clock::Millis;
-use crate::metadata::{Error, IdentityKind, Metadata, PolicyRow, PrincipalKind, PrincipalRow};
+use crate::metadata::{Error, IdentityKind, Metadata, PrincipalKind, PrincipalRow};
 
 /// The version of the API.
 pub const VERSION: &str = "2010-05-08";
@@ -110,11 +110,6 @@ pub fn error(status: StatusCode, code: &str, message: &str, request_id: &str) ->
 pub fn unknown(action: &str, version: &str) -> Problem {
     let version = if version.is_empty() { "NO_VERSION_SPECIFIED" } else { version };
     Problem::bad("InvalidAction", format!("Could not find operation {action} for version {version}"))
-}
-
-/// The Amazon Resource Name of a policy.
-pub(super) fn policy_arn(row: &PolicyRow) -> String {
-    if row.path == OF_AWS { format!("arn:aws:iam::aws:policy/{}", row.name) } else { row.arn() }
 }
 
 /// What everything that is done here needs.
@@ -276,7 +271,7 @@ impl Desk<'_> {
                 let boundary = row.boundary.as_deref().and_then(|id| self.register.policy_by_id(id));
                 // What is to bound it counts, if that is what is asked for.
                 if let Some(policy) = boundary.filter(|_| context.get(BOUNDARY).is_none()) {
-                    context.add(BOUNDARY, policy_arn(policy));
+                    context.add(BOUNDARY, policy.arn());
                 }
                 for (key, value) in &row.tags {
                     context.add(&format!("aws:ResourceTag/{key}"), value);

@@ -1,11 +1,11 @@
 //! What users, groups and roles have in common.
 
-use super::{Desk, parameter, policy_arn};
+use super::{Desk, parameter};
 use crate::access::names;
 use crate::admin::documents::{check_description, check_tags};
 use crate::admin::xml::Xml;
 use crate::admin::{Problem, Result};
-use crate::metadata::{PrincipalChange, PrincipalKind, PrincipalRow, Tags, Trust};
+use crate::metadata::{PolicyRow, PrincipalChange, PrincipalKind, PrincipalRow, Tags, Trust};
 
 /// What AWS calls it in an answer.
 pub(super) fn element(kind: PrincipalKind) -> &'static str {
@@ -62,7 +62,7 @@ pub(super) fn write(xml: &mut Xml, row: &PrincipalRow, boundary: Option<&str>, w
 
 impl Desk<'_> {
     pub(super) fn show(&mut self, row: &PrincipalRow) {
-        let boundary = row.boundary.as_deref().and_then(|id| self.register.policy_by_id(id)).map(policy_arn);
+        let boundary = row.boundary.as_deref().and_then(|id| self.register.policy_by_id(id)).map(PolicyRow::arn);
         self.xml.within(element(row.kind), |xml| write(xml, row, boundary.as_deref(), true));
     }
 

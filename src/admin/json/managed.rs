@@ -7,10 +7,9 @@ use super::page::Page;
 use super::{Desk, Document, Done, Fresh, Made, Shown, exists, none};
 use crate::access::names;
 use crate::admin::documents::{POLICY, check_attached, check_description, check_policy};
-use crate::admin::register::OF_AWS;
 use crate::admin::view::{Policy, PolicyDetails, PolicyVersion};
 use crate::admin::{Problem, Result};
-use crate::metadata::{self, IdentityKind, PolicyRow, PrincipalKind};
+use crate::metadata::{self, IdentityKind, OF_AWS, PolicyRow, PrincipalKind};
 
 /// A policy that is to be made.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -136,12 +135,11 @@ impl Desk<'_> {
         context.add("iam:PolicyARN", self.policy_arn(name));
         let row = self.principal_called(kind, self.name(kind.name()), &context)?;
         let already = self.register.attached(&row.id);
-        let is_there = already.iter().any(|policy| policy.name.eq_ignore_ascii_case(name));
         let policy = match attached {
             true => self.policy_row(name).await?,
             false => self.register.policy(name).cloned().ok_or_else(|| none(IdentityKind::Policy, name))?,
         };
-        if attached && !is_there {
+        if attached && !already.iter().any(|other| other.id == policy.id) {
             check_attached(kind, already.len())?;
         }
         self.metadata()?.set_attachment(&row.id, &policy.id, attached).await?;

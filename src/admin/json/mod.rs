@@ -241,11 +241,11 @@ impl Admin {
         let (route, names) = match routes::find(request.method, request.path) {
             Found::Route(route, names) => (route, names),
             Found::Other(methods) => {
-                let message = format!("{} is for {}", request.path, methods.join(" and "));
+                let message = format!("it is asked for by {}", methods.join(", "));
                 return Err(Problem::new(StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed", message));
             }
             Found::Nothing => {
-                return Err(Problem::missing("NoSuchResource", format!("there is nothing at {}", request.path)));
+                return Err(Problem::missing("NoSuchResource", "there is nothing at this address"));
             }
         };
         if let Some(noted) = &call.noted {

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use super::page::Page;
 use super::{Desk, Document, Done, Made, Shown, exists};
 use crate::access::names;
-use crate::access::policy::Context;
+use crate::access::policy::{Context, builtin};
 use crate::admin::documents::{MAX_SESSION, SESSIONS, check_description, check_tag, check_tags, check_trust};
 use crate::admin::view::{Principal, PrincipalDetails};
 use crate::admin::{Problem, Register, Result};
@@ -267,10 +267,21 @@ impl Desk<'_> {
         Ok(Done)
     }
 
-    /// The name of a policy in conditions; that of one which is not there yet is the one that it would get.
+    pub(super) async fn switch_group(&self, enabled: bool) -> Result<Done> {
+        let group = self.principal(PrincipalKind::Group)?;
+        self.metadata()?.set_group_status(&group.id, enabled).await?;
+        self.changed().await?;
+        Ok(Done)
+    }
+
+    /// The name of a policy in conditions, however it was asked for; that of one which is not there yet is the one that it would get.
     pub(super) fn policy_arn(&self, name: &str) -> String {
-        let would = || if name.starts_with("arn:") { name.to_owned() } else { self.arn("policy", "/", name) };
-        self.register.policy(name).map_or_else(would, PolicyRow::arn)
+        match (self.register.policy(name), builtin(name)) {
+            (Some(row), _) => row.arn(),
+            (None, Some((name, _))) => self.arn("policy", "/", name),
+            (None, None) if name.starts_with("arn:") => name.to_owned(),
+            (None, None) => self.arn("policy", "/", name),
+        }
     }
 
     /// A policy; one that every deployment has becomes a row.

@@ -272,6 +272,11 @@ pub(super) static ROUTES: LazyLock<Vec<Route>> = LazyLock::new(|| {
             Account [OF_GROUP], [], Done, |desk| desk.set_member(true)),
         route!(DELETE "/groups/{group}/users/{user}", "RemoveUserFromGroup", "Takes a user out of a group",
             Account [OF_GROUP], [], Done, |desk| desk.set_member(false)),
+        route!(PUT "/groups/{group}/enabled", "EnableGroup", "Switches a group on",
+            Account [OF_GROUP], [], Done, |desk| desk.switch_group(true)),
+        route!(DELETE "/groups/{group}/enabled", "DisableGroup",
+            "Switches a group off: until it is on again its policies count for nothing",
+            Account [OF_GROUP], [], Done, |desk| desk.switch_group(false)),
     ]);
     routes.push(route!(PUT "/roles/{role}", "CreateRole", "Makes a role, which may do nothing yet",
         Account [OF_ROLE], [], Made<PrincipalDetails>, |desk, new: NewRole| desk.create_role(new)));

@@ -27,8 +27,9 @@ impl Desk<'_> {
         let Members { group: name, members, status, remove } = json_of(&self.request.body)?;
         let members = members.unwrap_or_default();
         self.may(if remove { "admin:RemoveUserFromGroup" } else { "admin:AddUserToGroup" })?;
-        if status == "disabled" {
-            return Err(Problem::not_built("Switching a group off"));
+        let to_be_off = status == "disabled" && !remove;
+        if to_be_off {
+            self.may("admin:DisableGroup")?;
         }
         let members: Vec<&PrincipalRow> = members.iter().map(|name| self.user(name)).collect::<Result<_>>()?;
         let (metadata, _) = self.admin.store()?;
@@ -57,6 +58,9 @@ impl Desk<'_> {
         for user in members.into_iter().filter(|user| remove == already.iter().any(|member| member.id == user.id)) {
             metadata.set_membership(&group, &user.id, !remove).await?;
         }
+        if to_be_off {
+            metadata.set_group_status(&group, false).await?;
+        }
         self.admin.changed().await?;
         done(StatusCode::OK)
     }
@@ -65,8 +69,9 @@ impl Desk<'_> {
         self.may("admin:GetGroup")?;
         let group = self.one_group(self.parameter("group")?)?;
         let members: Vec<&str> = self.register.members(&group.id).iter().map(|user| &*user.name).collect();
+        let status = if self.register.is_on(&group.id) { "enabled" } else { "disabled" };
         shown(&json!({
-            "name": group.name, "status": "enabled", "members": members, "policy": self.policy_names(&group.id),
+            "name": group.name, "status": status, "members": members, "policy": self.policy_names(&group.id),
             "updatedAt": changed(group.created),
         }))
     }
@@ -77,15 +82,17 @@ impl Desk<'_> {
         shown(&groups.iter().map(|group| &*group.name).collect::<Vec<_>>())
     }
 
-    pub(super) fn set_group_status(&self) -> Result<Answer> {
-        let status = self.parameter("status")?;
-        self.may(if status == "disabled" { "admin:DisableGroup" } else { "admin:EnableGroup" })?;
-        self.one_group(self.parameter("group")?)?;
-        match status {
-            // None is ever off.
-            "enabled" => done(StatusCode::OK),
-            "disabled" => Err(Problem::not_built("Switching a group off")),
-            _ => Err(Problem::bad("InvalidArgument", "a status is enabled or disabled")),
-        }
+    pub(super) async fn set_group_status(&self) -> Result<Answer> {
+        let (action, enabled) = match self.parameter("status")? {
+            "enabled" => ("admin:EnableGroup", true),
+            "disabled" => ("admin:DisableGroup", false),
+            _ => return Err(Problem::bad("InvalidArgument", "a status is enabled or disabled")),
+        };
+        self.may(action)?;
+        let group = self.one_group(self.parameter("group")?)?;
+        let (metadata, _) = self.admin.store()?;
+        metadata.set_group_status(&group.id, enabled).await?;
+        self.admin.changed().await?;
+        done(StatusCode::OK)
     }
 }

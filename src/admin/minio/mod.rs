@@ -8,7 +8,7 @@
 //! | MinIO | here |
 //! |---|---|
 //! | user | user with an access key of the same name, which is switched off and on |
-//! | group | group; there is no way to switch one off |
+//! | group | group |
 //! | canned policy | policy; those that MinIO brings along are there, and become rows once attached |
 //! | service account, access key | access key with a policy, description and end; its name is the first line of the description |
 
@@ -108,7 +108,7 @@ impl Admin {
             (&Method::PUT, "update-group-members") => desk.update_group_members().await,
             (&Method::GET, "group") => desk.group(),
             (&Method::GET, "groups") => desk.groups(),
-            (&Method::PUT, "set-group-status") => desk.set_group_status(),
+            (&Method::PUT, "set-group-status") => desk.set_group_status().await,
             (&Method::PUT, "add-canned-policy") => desk.add_policy().await,
             (&Method::GET, "list-canned-policies") => desk.list_policies(),
             (&Method::GET, "info-canned-policy") => desk.policy_info(),

@@ -149,6 +149,9 @@ pub struct PrincipalDetails {
     /// Of a group: its users.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub users: Option<Vec<String>>,
+    /// Of a group: whether it is on. While it is off its policies count for nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub enabled: Option<bool>,
     /// Of a role: who may take it, as a policy.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub trust: Option<Value>,
@@ -178,6 +181,7 @@ impl PrincipalDetails {
             groups: is_user.then(|| names(register.groups(&row.id))),
             keys: is_user.then(|| register.keys(Some(&row.id)).map(|key| key.access_key.clone()).collect()),
             users: is_group.then(|| names(register.members(&row.id))),
+            enabled: is_group.then(|| register.is_on(&row.id)),
             trust: row.trust.as_ref().map(|trust| document(&trust.document)),
             max_session: row.trust.as_ref().map(|trust| trust.max_session),
         }

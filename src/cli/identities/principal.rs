@@ -44,7 +44,7 @@ enum UserAction {
     /// Say what a user may do at most, whatever its policies allow
     Bound {
         #[command(flatten)]
-        bound: Bound,
+        limit: Limit,
     },
 }
 
@@ -64,6 +64,16 @@ enum GroupAction {
         /// Name of the user
         #[arg(value_name = "USER")]
         user: String,
+    },
+    /// Switch a group on
+    Enable {
+        #[command(flatten)]
+        one: One,
+    },
+    /// Switch a group off: until it is on again its policies count for nothing
+    Disable {
+        #[command(flatten)]
+        one: One,
     },
     /// Take a user out of a group
     Drop {
@@ -105,7 +115,7 @@ enum RoleAction {
     /// Say what a role may do at most, whatever its policies allow
     Bound {
         #[command(flatten)]
-        bound: Bound,
+        limit: Limit,
     },
 }
 
@@ -119,7 +129,7 @@ struct New {
 }
 
 #[derive(Debug, clap::Args)]
-struct Bound {
+struct Limit {
     #[command(flatten)]
     one: One,
     /// Name or ARN of a policy [default: no bound]
@@ -231,7 +241,7 @@ pub(in crate::cli) fn user(arguments: UserArguments) -> Result<(), OperateError>
     match arguments.action {
         UserAction::Create { new } => create(new, PrincipalKind::User, Ok),
         UserAction::Any(action) => run(action, PrincipalKind::User),
-        UserAction::Bound { bound } => bind(bound, PrincipalKind::User),
+        UserAction::Bound { limit } => bind(limit, PrincipalKind::User),
     }
 }
 
@@ -241,7 +251,18 @@ pub(in crate::cli) fn group(arguments: GroupArguments) -> Result<(), OperateErro
         GroupAction::Any(action) => run(action, PrincipalKind::Group),
         GroupAction::Add { one, user } => member(one, user, true),
         GroupAction::Drop { one, user } => member(one, user, false),
+        GroupAction::Enable { one } => switch(one, true),
+        GroupAction::Disable { one } => switch(one, false),
     }
+}
+
+fn switch(one: One, on: bool) -> Result<(), OperateError> {
+    one.with(PrincipalKind::Group, async move |desk, _, group| {
+        desk.metadata().set_group_status(&group.id, on).await?;
+        let state = if on { "on" } else { "off" };
+        let shown = json!({"group": group.name, "enabled": on});
+        desk.done(format_args!("group {} is {state}", group.name), &shown).await
+    })
 }
 
 pub(in crate::cli) fn role(arguments: RoleArguments) -> Result<(), OperateError> {
@@ -262,12 +283,12 @@ pub(in crate::cli) fn role(arguments: RoleArguments) -> Result<(), OperateError>
             let shown = Principal::from(&PrincipalRow { trust, ..row });
             desk.done(format_args!("role {} trusts whom the document says", shown.name), &shown).await
         }),
-        RoleAction::Bound { bound } => bind(bound, PrincipalKind::Role),
+        RoleAction::Bound { limit } => bind(limit, PrincipalKind::Role),
     }
 }
 
-fn bind(bound: Bound, kind: PrincipalKind) -> Result<(), OperateError> {
-    let Bound { one, policy } = bound;
+fn bind(limit: Limit, kind: PrincipalKind) -> Result<(), OperateError> {
+    let Limit { one, policy } = limit;
     one.with(kind, async move |desk, register, row| {
         let policy = match policy {
             Some(name) => Some(register.policy_or_builtin(desk.metadata(), &name, now()).await?),
@@ -365,6 +386,9 @@ fn show(desk: &Desk, register: &Register, row: &PrincipalRow) -> Result<(), Oper
         if let Some(names) = names {
             text += &format!("{what}: {}\n", names.join(", "));
         }
+    }
+    if shown.enabled == Some(false) {
+        text += "off: its policies count for nothing\n";
     }
     text += &format!(
         "attached policies: {}\nbound by: {}\npolicies of its own: {:#}",

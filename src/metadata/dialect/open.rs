@@ -31,6 +31,7 @@ const POSTGRES: &[(i64, &str, &str)] = &[
     (11, "identities", include_str!("../../../migrations/postgres/0011_identities.sql")),
     (12, "renames", include_str!("../../../migrations/postgres/0012_renames.sql")),
     (13, "quotas", include_str!("../../../migrations/postgres/0013_quotas.sql")),
+    (14, "group_status", include_str!("../../../migrations/postgres/0014_group_status.sql")),
 ];
 const SQLITE: &[(i64, &str, &str)] = &[
     (1, "initial", include_str!("../../../migrations/sqlite/0001_initial.sql")),
@@ -46,6 +47,7 @@ const SQLITE: &[(i64, &str, &str)] = &[
     (11, "identities", include_str!("../../../migrations/sqlite/0011_identities.sql")),
     (12, "renames", include_str!("../../../migrations/sqlite/0012_renames.sql")),
     (13, "quotas", include_str!("../../../migrations/sqlite/0013_quotas.sql")),
+    (14, "group_status", include_str!("../../../migrations/sqlite/0014_group_status.sql")),
 ];
 
 /// The oldest PostgreSQL that will do, as `server_version_num` has it.

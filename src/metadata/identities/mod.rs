@@ -248,12 +248,14 @@ async fn read(tx: &mut Tx) -> Result<Identities> {
     let memberships = tx.query("SELECT group_id, user_id FROM memberships ORDER BY group_id, user_id", &[]).await?;
     let attachments = "SELECT principal_id, policy_id FROM attachments ORDER BY principal_id, policy_id";
     let attachments = tx.query(attachments, &[]).await?;
+    let disabled = tx.query("SELECT group_id FROM disabled_groups ORDER BY group_id", &[]).await?;
     Ok(Identities {
         generation: state.int("generation")?,
         seal: seal(&state)?,
         accounts: all(tx, ACCOUNTS, "account_id", account).await?,
         principals: all(tx, PRINCIPALS, "principal_id", principal).await?,
         memberships: memberships.iter().map(|row| pair(row, "group_id", "user_id")).collect::<Result<_>>()?,
+        disabled: disabled.iter().map(|row| row.text("group_id")).collect::<Result<_>>()?,
         policies: all(tx, POLICIES, "policy_id", policy).await?,
         versions: all(
             tx,

@@ -71,7 +71,27 @@ impl Metadata {
                     return Err(in_use(IdentityKind::Principal(row.kind), row.name, why));
                 }
             }
+            tx.execute("DELETE FROM disabled_groups WHERE group_id = $1", values![id]).await?;
             tx.execute("DELETE FROM principals WHERE principal_id = $1", values![id]).await.map(|_| ())
+        })
+    }
+
+    /// Switches a group on or off, by its id: while it is off its policies count for nothing.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchIdentity`].
+    pub fn set_group_status<'a>(&'a self, group: &'a str, enabled: bool) -> Answer<'a, ()> {
+        change!(self, tx, {
+            let row = principal_by_id(tx, group).await?;
+            if row.kind != PrincipalKind::Group {
+                return Err(none(IdentityKind::Principal(PrincipalKind::Group), row.name));
+            }
+            let sql = if enabled {
+                "DELETE FROM disabled_groups WHERE group_id = $1"
+            } else {
+                "INSERT INTO disabled_groups (group_id) VALUES ($1) ON CONFLICT (group_id) DO NOTHING"
+            };
+            tx.execute(sql, values![group]).await.map(|_| ())
         })
     }
 

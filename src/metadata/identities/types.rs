@@ -149,9 +149,15 @@ pub struct PolicyRow {
     pub created: Millis,
 }
 
+/// The path of policies that are AWS's own, which have no account in their names.
+pub const OF_AWS: &str = "/aws-managed/";
+
 impl PolicyRow {
     /// Its Amazon Resource Name.
     pub fn arn(&self) -> String {
+        if self.path == OF_AWS {
+            return format!("arn:aws:iam::aws:policy/{}", self.name);
+        }
         format!("arn:aws:iam::{}:policy{}{}", self.account, self.path, self.name)
     }
 }
@@ -255,6 +261,8 @@ pub struct Identities {
     pub principals: Vec<PrincipalRow>,
     /// Groups with their users, by ids.
     pub memberships: Vec<(String, String)>,
+    /// Groups that are switched off, by id.
+    pub disabled: Vec<String>,
     /// Policies.
     pub policies: Vec<PolicyRow>,
     /// Their versions.
