@@ -279,8 +279,7 @@ impl Store {
         Ok(Stored { etag, checksum, size, version: None })
     }
 
-    /// The checksum of an object with a piece more: of all its bytes where that can be computed, or else of its parts' checksums, where these
-    /// are known.
+    /// The checksum of an object with a piece more: of all its bytes where that can be computed, or else of its parts' checksums.
     async fn appended_checksum(
         &self,
         object: &Object,
@@ -297,8 +296,6 @@ impl Store {
         let before: Vec<(u64, Option<String>)> = match (copy, object.parts, object.content) {
             (Some(copy), ..) => vec![(object.size, copy.checksum.clone())],
             (None, None, _) if object.size == 0 => Vec::new(),
-            // A copy, whose parts may have checksums by another algorithm than its own.
-            (None, Some(_), _) if *kind == ChecksumType::FullObject => return Ok(None),
             (None, Some(_), Content::Data(data)) => {
                 let all = self.metadata.object_parts(data, PartQuery { after: 0, limit: MAX_PARTS }).await?;
                 all.into_iter().map(|part| (part.size, part.checksum)).collect()

@@ -1,8 +1,8 @@
 //! Copying: CopyObject and UploadPartCopy.
 //!
 //! A copy takes a reference to the source's data and moves no byte. Bytes are read where S3 promises a digest that is not known
-//! yet (an MD5 of a range, another checksum, or one of the whole that had one of its parts'), and written again only for small ranges, which would otherwise keep whole
-//! chunks alive for little.
+//! yet (an MD5 of a range, another checksum, or one of the whole that had one of its parts'), and written again only for small ranges, which
+//! would otherwise keep whole chunks alive for little, and where parts have checksums by another algorithm than the copy is to have.
 
 use std::ops::Range;
 
@@ -186,18 +186,21 @@ impl Store {
                     .into(),
             ));
         }
-        let checksum = match request.checksum.or(source.checksum.as_ref().map(|has| has.algorithm)) {
-            None => None,
-            Some(wanted) => match self.checksum_of_whole(&source, wanted).await? {
+        let has = source.checksum.as_ref().map(|checksum| checksum.algorithm);
+        // What its parts have would be taken for checksums by the copy's algorithm: it gets bytes of its own, and has no parts.
+        let anew = request.checksum.filter(|wanted| source.parts.is_some() && has != Some(*wanted));
+        let checksum = match request.checksum.or(has) {
+            Some(wanted) if anew.is_none() => match self.checksum_of_whole(&source, wanted).await? {
                 Some(checksum) => Some(checksum),
                 None => {
                     let sums = self.sums(&source, range.clone(), extents.clone(), hold.clone(), Some(wanted)).await?;
                     sums.full_object(wanted)
                 }
             },
+            _ => None,
         };
         let modified = self.clock.now();
-        let object = NewObject {
+        let mut object = NewObject {
             key: request.key.clone(),
             etag: source.etag.clone(),
             modified,
@@ -209,15 +212,30 @@ impl Store {
             acl: request.acl.clone(),
             storage_class: request.storage_class.unwrap_or_default(),
         };
-        let (etag, checksum) = (object.etag.clone(), object.checksum.clone());
-        let version = match source.content {
+        let etag = object.etag.clone();
+        let received = match anew {
+            Some(algorithm) => {
+                let owner = Owner { bucket: request.bucket.clone(), key: request.key.clone(), part: 0 };
+                let body = Self::body_of(self.bytes(source.content, range.clone(), extents.clone(), hold.clone()));
+                let (received, hashes) = self.receive(owner, body, Some(source.size), Hashes::new([algorithm])).await?;
+                object.checksum = hashes.finish().full_object(algorithm);
+                Some(received)
+            }
+            None => None,
+        };
+        let checksum = object.checksum.clone();
+        let version = match (received, source.content) {
+            (Some(received), _) => {
+                let (bucket, condition) = (request.bucket.clone(), request.condition.clone());
+                self.commit_new(bucket, object, received, condition).await?.version
+            }
             // What lies in a packed chunk has one owner: a copy has bytes of its own.
-            Content::Empty | Content::Packed(_) => {
+            (None, Content::Empty | Content::Packed(_)) => {
                 let bytes = self.bytes(source.content, range, extents, hold).try_collect().await?;
                 let (bucket, condition) = (request.bucket.clone(), request.condition.clone());
                 self.commit_new(bucket, object, Received::Small(bytes), condition).await?.version
             }
-            Content::Data(data) => {
+            (None, Content::Data(data)) => {
                 let commit = CopyCommit {
                     batch: batch(),
                     bucket: request.bucket.clone(),

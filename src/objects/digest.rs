@@ -210,11 +210,6 @@ pub fn appended_etag(before: &str, part: &Sums, count: u32) -> String {
     format!("{}-{count}", hex::encode(md5.finalize()))
 }
 
-/// Whether a text can be such a checksum, in base64.
-pub fn is_checksum(algorithm: ChecksumAlgorithm, text: &str) -> bool {
-    BASE64_STANDARD.decode(text).is_ok_and(|bytes| bytes.len() == checksum_len(algorithm))
-}
-
 /// Whether checksums of parts can be made one of the whole: that of a CRC can.
 pub fn combines(algorithm: ChecksumAlgorithm) -> bool {
     crc(algorithm).is_some()

@@ -106,6 +106,12 @@ async fn complete(api: &Api, request: S3Request<Body>) -> S3Result<S3Response<Bo
         let (Some(etag), Some(number)) = (part.etag, part.number) else { return Err(malformed_xml()) };
         parts.push(CompletePart { number: part_number(number)?, etag, checksums: part.checksums });
     }
+    // Which of two counts would be anyone's guess.
+    for name in ["x-amz-checksum-type", "x-amz-mp-object-size", "if-match", "if-none-match"] {
+        if headers.get_all(name).iter().count() > 1 {
+            return Err(invalid_request(format!("There is more than one {name} header")));
+        }
+    }
     let text = |name: &str| headers.get(name).map(|value| value.to_str().unwrap_or_default());
     let size = text("x-amz-mp-object-size").map(|size| {
         size.parse()

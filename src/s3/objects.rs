@@ -18,7 +18,6 @@ use crate::events::EventName;
 use crate::metadata::{
     self, ChecksumType as Kind, DeleteKey, Deleted, PartQuery, ReadRange, VersionId, WriteCondition,
 };
-use crate::objects::digest::{combines, is_checksum};
 use crate::objects::{self, Attributes, DeleteRequest, GetRequest, Got, PutRequest, ReadConditions};
 use crate::server::{Descriptions, NotedDelete};
 
@@ -116,15 +115,13 @@ fn conditions(
     }
 }
 
-/// The checksum to show with what was read: the object's with all of it, the part's with a part of those that it is composed of, none with a range.
+/// The checksum to show with what was read: the object's with all of it, the part's with a part, none with a range.
 fn shown_checksum(got: &Got, mode: Option<&ChecksumMode>) -> Option<metadata::Checksum> {
     let checksum = got.object.checksum.clone().filter(|_| mode.is_some_and(|mode| mode.as_str() == "ENABLED"))?;
     match &got.part {
-        Some(part) if checksum.kind == Kind::Composite => {
+        Some(part) if got.object.parts.is_some() => {
             Some(metadata::Checksum { value: part.checksum.clone()?, ..checksum })
         }
-        // As at S3. A copy may have been given another algorithm than its parts.
-        Some(_) if got.object.parts.is_some_and(|count| count > 1) => None,
         None if got.partial => None,
         _ => Some(checksum),
     }
@@ -459,11 +456,11 @@ pub(super) async fn get_object_attributes(
         let mut shown =
             GetObjectAttributesParts { total_parts_count: Some(signed32(page.total)), ..Default::default() };
         // S3 lists the parts themselves only where each has a checksum of its own.
-        if object.checksum.as_ref().is_some_and(|c| {
-            let has =
-                |part: &metadata::ObjectPart| part.checksum.as_ref().is_some_and(|sum| is_checksum(c.algorithm, sum));
-            c.kind == Kind::Composite || (combines(c.algorithm) && page.parts.iter().all(has))
-        }) {
+        if object
+            .checksum
+            .as_ref()
+            .is_some_and(|c| c.kind == Kind::Composite || page.parts.iter().all(|p| p.checksum.is_some()))
+        {
             shown.is_truncated = Some(page.truncated);
             shown.max_parts = Some(signed32(limit));
             shown.part_number_marker = Some(signed32(after));

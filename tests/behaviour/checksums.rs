@@ -157,7 +157,17 @@ on_both! {
             f.s3.copy_object().bucket(BUCKET).key("copy").copy_source(format!("{BUCKET}/m")).send().await.unwrap();
             assert_eq!(f.kept("copy").await, (vec![(algorithm, whole)], Some(ChecksumType::FullObject)));
             let part = f.s3.head_object().bucket(BUCKET).key("copy").part_number(2).checksum_mode(ChecksumMode::Enabled);
-            assert_eq!(checksums!(part.send().await.unwrap()), []);
+            assert_eq!(checksums!(part.send().await.unwrap()), [(algorithm, checksum(algorithm, &contents[1]))]);
+            // By another algorithm than its parts: they are no more.
+            let other = Algorithm::Crc64Nvme;
+            let copy = f.s3.copy_object().bucket(BUCKET).key("copy").copy_source(format!("{BUCKET}/m"));
+            copy.checksum_algorithm(other.name().into()).send().await.unwrap();
+            let whole = [(other, checksum(other, &contents.concat()))];
+            assert_eq!(f.kept("copy").await.0, whole);
+            let part = f.s3.get_object().bucket(BUCKET).key("copy").part_number(1).checksum_mode(ChecksumMode::Enabled);
+            let part = part.send().await.unwrap();
+            assert_eq!((checksums!(part), part.parts_count()), (whole.to_vec(), None));
+            assert!(part.body.collect().await.unwrap().to_vec() == contents.concat());
         }
     }
 
