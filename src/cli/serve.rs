@@ -27,6 +27,7 @@ use crate::instance::{Instance, InstanceConfig, OpenError};
 use crate::layout::SHARDS;
 use crate::metadata;
 use crate::objects::{self, CreateBucket, PackConfig, Store};
+use crate::oidc::{Oidc, ProviderError};
 use crate::s3::Api;
 use crate::s3::guard::Guard;
 use crate::s3::host::Domains;
@@ -66,6 +67,9 @@ pub enum StartError {
     /// The master key cannot be used, or the identities not be read.
     #[error(transparent)]
     Identities(#[from] DirectoryError),
+    /// An identity provider cannot be one.
+    #[error("oidc: {0}")]
+    Oidc(#[from] ProviderError),
     /// The log filter cannot be read.
     #[error("log: {0}")]
     Log(Box<dyn std::error::Error + Send + Sync>),
@@ -105,6 +109,7 @@ struct Ground {
     source: RootSource,
     spool: PathBuf,
     tls: Option<Tls>,
+    oidc: Oidc,
 }
 
 pub(super) fn run(arguments: Arguments) -> Result<(), StartError> {
@@ -122,7 +127,8 @@ pub(super) fn run(arguments: Arguments) -> Result<(), StartError> {
     let data = DataDirectory::open(&config.data)?;
     let (root, source) = RootCredentials::load(config.root_user.clone(), config.root_password.clone(), data.path())?;
     let tls = config.tls.clone().map(Tls::load).transpose()?;
-    let ground = Ground { spool: data.spool()?, data, root, source, tls };
+    let oidc = Oidc::new(config.oidc.clone(), Clock::system())?;
+    let ground = Ground { spool: data.spool()?, data, root, source, tls, oidc };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .thread_name("ninefold")
@@ -166,8 +172,8 @@ async fn serve(config: &Config, ground: Ground) -> Result<(), StartError> {
     }
     let (end, ended) = watch::channel(false);
     let following = tokio::spawn({
-        let directory = directory.clone();
-        async move { directory.run(ended).await }
+        let (directory, oidc) = (directory.clone(), ground.oidc.clone());
+        async move { tokio::join!(directory.run(ended.clone()), oidc.run(ended)) }
     });
 
     let region = Region::from(&config.region).or_any(config.any_region);
@@ -178,6 +184,7 @@ async fn serve(config: &Config, ground: Ground) -> Result<(), StartError> {
         spool: ground.spool,
         silence: config.limits.silence,
         allow_sigv2: config.allow_sigv2,
+        oidc: ground.oidc,
     };
     let api = Api::new(instance.store().clone(), region.clone(), directory.clone());
     let api = api.with_bucket_defaults(config.bucket_defaults);

@@ -72,6 +72,7 @@ use crate::access::{Directory, Resources};
 use crate::admin::Admin;
 use crate::bucket_logs::BucketLogs;
 use crate::clock::{Clock, random_bytes};
+use crate::oidc::Oidc;
 use crate::s3::auth::Auth;
 use crate::s3::guard::Guard;
 use crate::s3::host::Domains;
@@ -165,6 +166,8 @@ pub struct GatewayConfig {
     pub silence: Duration,
     /// Whether signature version 2 counts.
     pub allow_sigv2: bool,
+    /// The identity providers.
+    pub oidc: Oidc,
 }
 
 /// All of S3 over HTTP, less the connections. Cheap to clone.
@@ -211,7 +214,7 @@ impl Gateway {
             health,
             buckets,
             directory: directory.clone(),
-            admin: Admin::new(directory.clone()),
+            admin: Admin::new(directory.clone(), config.oidc),
             counters: Arc::default(),
             forms: FormAccess { directory, region: config.region.clone(), version2: config.allow_sigv2 },
             region: config.region,

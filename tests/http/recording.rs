@@ -17,6 +17,7 @@ use ninefold::access::{
 };
 use ninefold::metadata::{self, BucketUsage};
 use ninefold::objects::{self, CorsRules, Website};
+use ninefold::oidc::Oidc;
 use ninefold::s3::guard::s3_error;
 use ninefold::s3::host::Domains;
 use ninefold::s3::post::VerifiedForm;
@@ -433,6 +434,7 @@ impl Server {
             spool: spool.path().to_owned(),
             silence: limits.silence,
             allow_sigv2,
+            oidc: Oidc::default(),
         };
         let gateway = Gateway::new(
             S3ServiceBuilder::new(Operations(Arc::clone(&recording))),

@@ -31,7 +31,7 @@ const NAMESPACE: &str = "https://iam.amazonaws.com/doc/2010-05-08/";
 const OF_AWS: &str = "/aws-managed/";
 
 /// Actions that IAM has and that are not built.
-const UNBUILT: [&str; 42] = [
+const UNBUILT: [&str; 41] = [
     "AddClientIDToOpenIDConnectProvider",
     "AddRoleToInstanceProfile",
     "ChangePassword",
@@ -60,7 +60,6 @@ const UNBUILT: [&str; 42] = [
     "GetCredentialReport",
     "GetInstanceProfile",
     "GetLoginProfile",
-    "GetOpenIDConnectProvider",
     "GetSAMLProvider",
     "ListAccountAliases",
     "ListInstanceProfiles",
@@ -234,6 +233,7 @@ impl Desk<'_> {
             "GetAccessKeyLastUsed" => self.key_last_used().await,
 
             "GetAccountSummary" => self.summary(),
+            "GetOpenIDConnectProvider" => self.provider(),
             "ListOpenIDConnectProviders" => self.providers(),
             action if UNBUILT.contains(&action) => Err(Problem::not_built(action)),
             action => Err(unknown(action, VERSION)),
