@@ -150,4 +150,4 @@ def test_what_is_not_built(server):
     sts = clients.service(server, "sts")
     assert error(sts.get_federation_token, Name="somebody") == (501, "NotImplemented")
     web = {"RoleArn": "arn:aws:iam::123456789012:role/x", "RoleSessionName": "session", "WebIdentityToken": "token"}
-    assert error(sts.assume_role_with_web_identity, **web) == (501, "NotImplemented")
+    assert error(sts.assume_role_with_web_identity, **web) == (400, "InvalidIdentityToken")

@@ -2,6 +2,7 @@
 
 mod environment;
 mod machine;
+pub mod oidc;
 pub mod rates;
 mod tls;
 pub mod values;
@@ -22,11 +23,13 @@ use crate::limits::Rules;
 use crate::maintenance::{MaintenanceConfig, MoverConfig, SweepConfig};
 use crate::metadata::{DatabaseConfig, VolumeSpec};
 use crate::objects::BucketDefaults;
+use crate::oidc::ProviderConfig;
 use crate::s3::host::{is_bucket_name, is_domain, is_reserved};
 use crate::server::{ClientCertificates, Limits, TlsConfig, TlsVersion};
 use crate::snapshots::{ChangeLogging, SnapshotConfig};
 use crate::telemetry::LogFormat;
 use environment::Variables;
+use oidc::OidcEntry;
 use rates::RateLimit;
 use values::{Size, Span};
 use volumes::VolumeEntry;
@@ -268,6 +271,25 @@ pub struct Settings {
     /// Days without a part after which a multipart upload is aborted [default: 7]
     #[arg(long, value_name = "DAYS")]
     pub upload_expiry_days: Option<u32>,
+    /// Where an OpenID Connect provider says how it is: https://ISSUER/.well-known/openid-configuration. Whom it knows gets sessions by
+    /// AssumeRoleWithWebIdentity. Several providers: [[oidc]] in the file, with config_url, client_id, claim_name, role_policy, ca
+    #[arg(long, value_name = "URL")]
+    pub oidc_config_url: Option<String>,
+    /// Client (audience) whose tokens are taken. Repeatable
+    #[arg(long, value_name = "ID")]
+    pub oidc_client_id: Vec<String>,
+    /// Claim that names the policies of whoever takes no role: a text or a list, with commas [default: policy]
+    #[arg(long, value_name = "NAME")]
+    pub oidc_claim_name: Option<String>,
+    /// Policy of everybody whom the provider knows and who takes no role, instead of what the claim says. Repeatable
+    #[arg(long, value_name = "POLICY")]
+    pub oidc_role_policy: Vec<String>,
+    /// Certificates to trust of the provider, PEM [default: those that the machine trusts]
+    #[arg(long, value_name = "FILE")]
+    pub oidc_ca: Option<PathBuf>,
+    /// More providers.
+    #[arg(skip)]
+    pub oidc: Vec<OidcEntry>,
     /// text or json [default: text on a terminal, json elsewhere]
     #[arg(long, value_name = "FORMAT")]
     pub log_format: Option<LogFormat>,
@@ -323,6 +345,8 @@ pub struct Config {
     pub access_log_interval: Duration,
     /// Where requests are written down.
     pub audit: AuditConfig,
+    /// The identity providers.
+    pub oidc: Vec<ProviderConfig>,
     /// How logs are written.
     pub log_format: LogFormat,
     /// What is logged.
@@ -444,6 +468,14 @@ impl Config {
                 change_log: settings.change_log.unwrap_or(usual.snapshots.change_log),
             },
         };
+        let of_flags = OidcEntry {
+            config_url: settings.oidc_config_url.unwrap_or_default(),
+            client_id: settings.oidc_client_id,
+            claim_name: settings.oidc_claim_name,
+            role_policy: settings.oidc_role_policy,
+            ca: settings.oidc_ca,
+        };
+        let oidc = oidc::resolve(of_flags, settings.oidc)?;
         if master_key.is_some() && settings.master_key_file.is_some() {
             return Err(wrong("NINEFOLD_MASTER_KEY", "master_key_file is set as well"));
         }
@@ -486,6 +518,7 @@ impl Config {
                 Duration::from_secs(300),
             )?,
             audit,
+            oidc,
             log_format: settings.log_format.unwrap_or_else(LogFormat::suited),
             log: settings.log,
             root_user,
@@ -587,6 +620,12 @@ impl Settings {
             audit_webhook_token_file: self.audit_webhook_token_file.or(others.audit_webhook_token_file),
             audit_webhook_plain_http: self.audit_webhook_plain_http.or(others.audit_webhook_plain_http),
             upload_expiry_days: self.upload_expiry_days.or(others.upload_expiry_days),
+            oidc_config_url: self.oidc_config_url.or(others.oidc_config_url),
+            oidc_client_id: list(self.oidc_client_id, others.oidc_client_id),
+            oidc_claim_name: self.oidc_claim_name.or(others.oidc_claim_name),
+            oidc_role_policy: list(self.oidc_role_policy, others.oidc_role_policy),
+            oidc_ca: self.oidc_ca.or(others.oidc_ca),
+            oidc: list(self.oidc, others.oidc),
             log_format: self.log_format.or(others.log_format),
             log: self.log.or(others.log),
         }

@@ -130,6 +130,8 @@ pub struct Known {
     principals: HashMap<Arc<str>, Identity>,
     /// Policies by their ids.
     policies: HashMap<Arc<str>, Arc<Policy>>,
+    /// The ids of policies, by [`policy_name`].
+    named: HashMap<String, Arc<str>>,
     rows: Arc<Identities>,
 }
 
@@ -148,6 +150,11 @@ impl Known {
     pub fn set_own(&mut self, account: Arc<Account>) {
         self.own = Some(account);
     }
+}
+
+/// A policy's name in all of the deployment: no other's of its account differs from it by case alone.
+fn policy_name(account: &str, name: &str) -> String {
+    format!("{account}/{}", name.to_ascii_lowercase())
 }
 
 /// All accounts and access keys of the deployment. Cheap to clone; clones share them.

@@ -1,5 +1,6 @@
 //! Who a request comes from.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
 
 use super::policy::Policy;
@@ -84,6 +85,31 @@ pub enum Kind {
         /// The name of the session.
         session: Arc<str>,
     },
+    /// As somebody whom an identity provider knows: who he is, his [`Federation`] says.
+    Federated {
+        /// Which of the provider's, with the provider's name before a slash; unique in the account.
+        name: Arc<str>,
+    },
+}
+
+/// What an identity provider says of somebody.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Federation {
+    /// The provider's Amazon Resource Name.
+    pub provider: String,
+    /// What condition keys begin with that have its claims, before the colon: `jwt`, `idp.example.com/realms/x`.
+    pub names: Vec<String>,
+    /// What it says, by names in lower case.
+    pub claims: BTreeMap<String, Vec<String>>,
+}
+
+impl Federation {
+    /// The values of a condition key, in lower case.
+    pub fn values(&self, key: &str) -> Option<&[String]> {
+        let (name, claim) = key.rsplit_once(':')?;
+        let is_own = self.names.iter().any(|own| own.eq_ignore_ascii_case(name));
+        self.claims.get(claim).filter(|values| is_own && !values.is_empty()).map(Vec::as_slice)
+    }
 }
 
 /// Who a request comes from. Cheap to clone.
@@ -101,6 +127,8 @@ pub struct Identity {
     pub boundary: Option<Arc<Policy>>,
     /// What its key may do at most: the policies of a session, or of the key itself.
     pub session: Option<Arc<[Arc<Policy>]>>,
+    /// Who it is to an identity provider, if that let it in.
+    pub federation: Option<Arc<Federation>>,
 }
 
 impl Identity {
@@ -113,6 +141,7 @@ impl Identity {
             policies: Arc::default(),
             boundary: None,
             session: None,
+            federation: None,
         }
     }
 
@@ -158,6 +187,7 @@ impl Identity {
             Kind::Root => format!("arn:aws:iam::{account}:root"),
             Kind::User { name, path, .. } => format!("arn:aws:iam::{account}:user{path}{name}"),
             Kind::Role { name, session, .. } => format!("arn:aws:sts::{account}:assumed-role/{name}/{session}"),
+            Kind::Federated { name } => format!("arn:aws:sts::{account}:federated-user/{name}"),
         }
     }
 
@@ -176,6 +206,7 @@ impl Identity {
             Kind::Root => self.account.id.to_string(),
             Kind::User { id, .. } => id.to_string(),
             Kind::Role { id, session, .. } => format!("{id}:{session}"),
+            Kind::Federated { name } => format!("{}:{name}", self.account.id),
         }
     }
 }

@@ -20,7 +20,7 @@ pub use directory::{
     Directory, DirectoryError, Holder, Key, KeyError, Known, LastUse, NewSession, SESSION_POLICIES, Session,
     SessionError,
 };
-pub use identity::{Account, Identity, Kind, PublicAccessBlock};
+pub use identity::{Account, Federation, Identity, Kind, PublicAccessBlock};
 pub use private_file::PrivateFileError;
 pub use resources::{BucketRules, ObjectRules, Resources, Seen, UploadRules};
 pub use root::{RootCredentials, RootError, RootSource};

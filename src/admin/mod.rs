@@ -30,6 +30,7 @@ use crate::access::seal::Keyring;
 use crate::access::{Directory, Identity, Key, Secret};
 use crate::audit::Decided;
 use crate::metadata::{AccessKeyRow, Metadata};
+use crate::oidc::Oidc;
 use crate::server::Noted;
 
 /// What it comes to.
@@ -39,12 +40,13 @@ pub type Result<T> = std::result::Result<T, Problem>;
 #[derive(Debug, Clone)]
 pub struct Admin {
     directory: Directory,
+    oidc: Oidc,
 }
 
-/// A request whose signature was verified.
+/// A request whose signature was verified, or that needs none.
 #[derive(Debug)]
 pub struct Call {
-    /// The key that signed.
+    /// The key that signed; nobody's if none did.
     pub key: Arc<Key>,
     /// What conditions are about.
     pub context: Context,
@@ -53,9 +55,9 @@ pub struct Call {
 }
 
 impl Admin {
-    /// Administers the identities that `directory` knows.
-    pub fn new(directory: Directory) -> Self {
-        Self { directory }
+    /// Administers the identities that `directory` knows, and lets in whoever the providers of `oidc` do.
+    pub fn new(directory: Directory, oidc: Oidc) -> Self {
+        Self { directory, oidc }
     }
 
     /// Where identities are kept.

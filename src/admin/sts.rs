@@ -1,7 +1,10 @@
 //! STS: access keys for a while. Source: the "AWS Security Token Service API Reference".
 //!
 //! Who takes a role is let in by the role's trust policy; a session of oneself (`GetSessionToken`) needs no permission. As MinIO has it,
-//! `AssumeRole` without a role is a session of whoever asks, within the session's policy.
+//! `AssumeRole` without a role is a session of whoever asks, within the session's policy. Who has no key here may ask with what an identity
+//! provider gave him (`web_identity`).
+
+mod web_identity;
 
 use http::StatusCode;
 
@@ -11,7 +14,7 @@ use super::{Admin, Call, Params, Problem, Result};
 use crate::access::policy::{AclGrant, Asked, Layers, Policy, PolicyKind};
 use crate::access::{Holder, Identity, Kind, NewSession, SESSION_POLICIES, Session};
 use crate::clock::Millis;
-use crate::metadata::{PrincipalKind, PrincipalRow};
+use crate::metadata::{Identities, PrincipalKind, PrincipalRow, Trust};
 
 /// The version of the API.
 pub const VERSION: &str = "2011-06-15";
@@ -30,12 +33,14 @@ const OF_ROLE: i64 = 3_600;
 /// Characters of a session's policy at most.
 const POLICY: usize = 2048;
 
+/// What nobody signs: it brings its own proof of who asks.
+const WITH_WEB_IDENTITY: &str = "AssumeRoleWithWebIdentity";
+
 /// Actions that are known and not built.
-const UNBUILT: [&str; 7] = [
+const UNBUILT: [&str; 6] = [
     "AssumeRoleWithCertificate",
     "AssumeRoleWithLDAPIdentity",
     "AssumeRoleWithSAML",
-    "AssumeRoleWithWebIdentity",
     "AssumeRoot",
     "DecodeAuthorizationMessage",
     "GetFederationToken",
@@ -47,15 +52,19 @@ pub fn error(status: StatusCode, code: &str, message: &str, request_id: &str) ->
     xml::error(NAMESPACE, at_fault, code, message, request_id)
 }
 
-/// What a request without a signature comes to.
-pub fn unsigned(params: &Params) -> Problem {
-    match params.get("Action") {
-        Some(action) if params.get("Version") == Some(VERSION) && UNBUILT.contains(&action) => {
-            Problem::not_built(action)
-        }
-        _ => {
-            Problem::new(StatusCode::FORBIDDEN, "MissingAuthenticationToken", "Request is missing Authentication Token")
-        }
+/// Whether a request without a signature may be one for [`Admin::sts`]; if not, what it comes to.
+///
+/// # Errors
+/// [`Problem`]
+pub fn unsigned(params: &Params) -> Result<()> {
+    match params.get("Action").filter(|_| params.get("Version") == Some(VERSION)) {
+        Some(WITH_WEB_IDENTITY) => Ok(()),
+        Some(action) if UNBUILT.contains(&action) => Err(Problem::not_built(action)),
+        _ => Err(Problem::new(
+            StatusCode::FORBIDDEN,
+            "MissingAuthenticationToken",
+            "Request is missing Authentication Token",
+        )),
     }
 }
 
@@ -85,6 +94,7 @@ impl Admin {
                 credentials(&mut xml, &session);
             }
             "AssumeRole" => self.assume_role(call, params, &mut xml).await?,
+            WITH_WEB_IDENTITY => self.assume_role_with_web_identity(call, params, &mut xml).await?,
             action if UNBUILT.contains(&action) => return Err(Problem::not_built(action)),
             action => return Err(super::iam::unknown(action, VERSION)),
         }
@@ -115,12 +125,15 @@ impl Admin {
         let holder = match &who.kind {
             Kind::Root => Holder::Account { id: who.account.id.to_string(), by },
             Kind::User { id, .. } => Holder::User { id: id.to_string(), by },
-            Kind::Role { .. } | Kind::Anonymous => return Err(Problem::denied("There is nobody to be")),
+            Kind::Role { .. } | Kind::Federated { .. } | Kind::Anonymous => {
+                return Err(Problem::denied("There is nobody to be"));
+            }
         };
         if policy.is_some() && who.session.is_some() {
             return Err(Problem::denied("An access key with a policy of its own has no sessions with other policies"));
         }
-        self.open(NewSession { holder, policy, policies: Vec::new(), expires: self.end(seconds) })
+        let (policies, federation, expires) = (Vec::new(), None, self.end(seconds));
+        self.open(NewSession { holder, policy, policies, federation, expires })
     }
 
     fn open(&self, new: NewSession) -> Result<Session> {
@@ -138,16 +151,7 @@ impl Admin {
             credentials(xml, &session);
             return Ok(());
         };
-        let name = params.need("RoleSessionName")?;
-        let legible = |b: u8| b.is_ascii_alphanumeric() || b"_+=,.@-".contains(&b);
-        if !(2..=64).contains(&name.len()) || !name.bytes().all(legible) {
-            return Err(Problem::bad(
-                "ValidationError",
-                format!(
-                    "Value '{name}' at 'roleSessionName' failed to satisfy constraint: 2 to 64 letters, digits and _+=,.@-"
-                ),
-            ));
-        }
+        let name = session_name(params)?;
         for unbuilt in
             ["SerialNumber", "TokenCode", "Tags.member.1.Key", "TransitiveTagKeys.member.1", "SourceIdentity"]
         {
@@ -167,16 +171,12 @@ impl Admin {
             ))
         };
         let rows = self.directory.rows().await?;
-        let is_it = |row: &&PrincipalRow| row.kind == PrincipalKind::Role && row.arn() == arn;
-        let role = rows.principals.iter().find(is_it).ok_or_else(refused)?;
-        let trust = role.trust.as_ref().ok_or_else(refused)?;
-        let seconds = params.number("DurationSeconds", LEAST, MOST)?.unwrap_or(OF_ROLE.min(trust.max_session));
-        if seconds > trust.max_session {
-            return Err(Problem::bad(
-                "ValidationError",
-                "The requested DurationSeconds exceeds the MaxSessionDuration set for this role.",
-            ));
+        // Who is known to a provider alone is asked for his token each time.
+        if matches!(call.who().kind, Kind::Federated { .. }) {
+            return Err(refused());
         }
+        let (role, trust) = role_called(&rows, arn).ok_or_else(refused)?;
+        let seconds = seconds_of(params, trust)?;
         if call.key.temporary && matches!(call.who().kind, Kind::Role { .. }) && seconds > OF_ROLE {
             return Err(Problem::bad(
                 "ValidationError",
@@ -189,42 +189,87 @@ impl Admin {
         if !call.decide(&asked, &layers) {
             return Err(refused());
         }
-        let mut policies = Vec::new();
-        for arn in params.members("PolicyArns", ".arn") {
-            let found = rows.policies.iter().find(|row| row.account == role.account && row.arn() == arn);
-            let found =
-                found.ok_or_else(|| Problem::bad("PackedPolicyTooLarge", format!("There is no policy {arn}")))?;
-            policies.push(found.id.clone());
-        }
-        if policies.len() > SESSION_POLICIES {
-            return Err(Problem::bad(
-                "PackedPolicyTooLarge",
-                format!("A session has {SESSION_POLICIES} policies at most"),
-            ));
-        }
+        let policies = session_policies(params, &rows, &role.account)?;
         let holder = Holder::Role { id: role.id.clone(), session: name.to_owned() };
-        let packed = policy.as_ref().map_or(0, |policy| policy.chars().count() * 100 / POLICY);
-        let session = self.open(NewSession { holder, policy, policies, expires: self.end(seconds) })?;
-        let of_role = Identity {
-            kind: Kind::Role {
-                id: role.id.as_str().into(),
-                name: role.name.as_str().into(),
-                path: role.path.as_str().into(),
-                session: name.into(),
-            },
-            account: self.directory.account_by_id(&role.account).ok_or_else(refused)?,
-            ..Identity::anonymous()
-        };
-        xml.within("AssumedRoleUser", |xml| {
-            xml.text("Arn", of_role.arn());
-            xml.text("AssumedRoleId", of_role.user_id());
-        });
+        let packed = packed(policy.as_deref());
+        let (federation, expires) = (None, self.end(seconds));
+        let session = self.open(NewSession { holder, policy, policies, federation, expires })?;
+        assumed(xml, &self.in_role(role, name).ok_or_else(refused)?);
         credentials(xml, &session);
-        if packed > 0 {
-            xml.text("PackedPolicySize", packed.to_string());
-        }
+        xml.some("PackedPolicySize", packed);
         Ok(())
     }
+
+    /// As whom a session of a role asks.
+    fn in_role(&self, role: &PrincipalRow, session: &str) -> Option<Identity> {
+        let (id, name, path) = (role.id.as_str().into(), role.name.as_str().into(), role.path.as_str().into());
+        let account = self.directory.account_by_id(&role.account)?;
+        let kind = Kind::Role { id, name, path, session: session.into() };
+        Some(Identity { kind, account, ..Identity::anonymous() })
+    }
+}
+
+/// What a session of a role is to be called.
+fn session_name(params: &Params) -> Result<&str> {
+    let name = params.need("RoleSessionName")?;
+    let legible = |b: u8| b.is_ascii_alphanumeric() || b"_+=,.@-".contains(&b);
+    if !(2..=64).contains(&name.len()) || !name.bytes().all(legible) {
+        return Err(Problem::bad(
+            "ValidationError",
+            format!(
+                "Value '{name}' at 'roleSessionName' failed to satisfy constraint: 2 to 64 letters, digits and _+=,.@-"
+            ),
+        ));
+    }
+    Ok(name)
+}
+
+/// A role, and who may take it.
+fn role_called<'a>(rows: &'a Identities, arn: &str) -> Option<(&'a PrincipalRow, &'a Trust)> {
+    let is_it = |row: &&PrincipalRow| row.kind == PrincipalKind::Role && row.arn() == arn;
+    let role = rows.principals.iter().find(is_it)?;
+    Some((role, role.trust.as_ref()?))
+}
+
+/// Seconds that a session of a role is to last.
+fn seconds_of(params: &Params, trust: &Trust) -> Result<i64> {
+    let seconds = params.number("DurationSeconds", LEAST, MOST)?.unwrap_or(OF_ROLE.min(trust.max_session));
+    if seconds > trust.max_session {
+        return Err(Problem::bad(
+            "ValidationError",
+            "The requested DurationSeconds exceeds the MaxSessionDuration set for this role.",
+        ));
+    }
+    Ok(seconds)
+}
+
+/// The policies of an account that a session is to be limited by, by their ids.
+fn session_policies(params: &Params, rows: &Identities, account: &str) -> Result<Vec<String>> {
+    let mut policies = Vec::new();
+    for arn in params.members("PolicyArns", ".arn") {
+        let found = rows.policies.iter().find(|row| row.account == account && row.arn() == arn);
+        let found = found.ok_or_else(|| Problem::bad("PackedPolicyTooLarge", format!("There is no policy {arn}")))?;
+        policies.push(found.id.clone());
+    }
+    if policies.len() > SESSION_POLICIES {
+        let message = format!("A session has {SESSION_POLICIES} policies at most");
+        return Err(Problem::bad("PackedPolicyTooLarge", message));
+    }
+    Ok(policies)
+}
+
+/// How much of what a session's policy may have it has, in percent.
+fn packed(policy: Option<&str>) -> Option<String> {
+    let percent = policy.map_or(0, |policy| policy.chars().count() * 100 / POLICY);
+    (percent > 0).then(|| percent.to_string())
+}
+
+/// Whose a session is.
+fn assumed(xml: &mut Xml, who: &Identity) {
+    xml.within("AssumedRoleUser", |xml| {
+        xml.text("Arn", who.arn());
+        xml.text("AssumedRoleId", who.user_id());
+    });
 }
 
 /// The policy that was sent for a session.

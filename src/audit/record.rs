@@ -123,6 +123,7 @@ impl From<&Identity> for Principal {
             Kind::Root => "Root",
             Kind::User { .. } => "User",
             Kind::Role { .. } => "AssumedRole",
+            Kind::Federated { .. } => "WebIdentityUser",
         };
         let (account, access_key) = (Arc::clone(&who.account.id), Arc::clone(&who.access_key));
         Self::Known { kind, account, arn: who.arn(), access_key }

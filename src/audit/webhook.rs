@@ -4,33 +4,25 @@
 //! a line alone, as MinIO sends by default. Whatever a server answers with 2xx it has taken.
 
 use std::fmt;
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderValue, Request, StatusCode, Uri, header};
-use http_body_util::{BodyExt as _, Full, Limited};
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
+use http_body_util::Full;
 use tokio::time::Instant;
-use tokio_rustls::rustls::crypto::ring;
-use tokio_rustls::rustls::{self, ClientConfig, RootCertStore};
 use url::Url;
 
 use super::PAUSE;
 use super::queue::{Next, Queue};
 use crate::access::Secret;
+use crate::http_client::{ClientError, ExchangeError, HttpClient};
 
-/// How long it may take to connect.
-const CONNECT: Duration = Duration::from_secs(5);
 /// How long one try may take, with connecting and the answer.
 const ANSWER: Duration = Duration::from_secs(10);
 /// How long a batch is tried again that is refused for what it is, before it is given up.
 const TRIED: Duration = Duration::from_secs(60);
-/// Bytes of an answer that are read, so that its connection can be used again.
-const ANSWERED: usize = 64 << 10;
+/// Bytes of an answer at most.
+const ANSWERED: usize = 1 << 20;
 
 /// Why a webhook cannot be called.
 #[derive(Debug, thiserror::Error)]
@@ -41,14 +33,9 @@ pub enum WebhookError {
     /// The token is none that a header can have.
     #[error("the token cannot be sent in a header")]
     Token,
-    /// There are no certificates to trust.
-    #[error(
-        "this machine trusts no certificates (ca-certificates is not installed, or SSL_CERT_FILE says another file): {0}"
-    )]
-    Untrusting(String),
-    /// The library refuses.
-    #[error("TLS: {0}")]
-    Tls(#[from] rustls::Error),
+    /// There are no certificates to trust, or none can be.
+    #[error(transparent)]
+    Client(#[from] ClientError),
 }
 
 /// Why a batch was not taken.
@@ -56,11 +43,8 @@ pub enum WebhookError {
 enum Refused {
     #[error("the address or the token cannot be sent: {0}")]
     Unsendable(#[from] http::Error),
-    /// With what is behind it, which the library's own text leaves out.
-    #[error("{0}{causes}", causes = causes(.0))]
-    Unreachable(#[from] hyper_util::client::legacy::Error),
-    #[error("there was no answer in time")]
-    Late,
+    #[error(transparent)]
+    Unanswered(#[from] ExchangeError),
     #[error("it answers {0}")]
     Status(StatusCode),
 }
@@ -79,14 +63,9 @@ impl Refused {
     }
 }
 
-fn causes(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(error.source(), |error| error.source());
-    causes.map(|cause| format!(": {cause}")).collect()
-}
-
 /// An address that records are posted to.
 pub(super) struct Webhook {
-    client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    client: HttpClient,
     uri: Uri,
     authorization: Option<HeaderValue>,
 }
@@ -94,27 +73,7 @@ pub(super) struct Webhook {
 impl Webhook {
     /// Reads the certificates that this machine trusts, so it blocks.
     pub(super) fn new(url: &Url, token: Option<&Secret>) -> Result<Self, WebhookError> {
-        let mut roots = RootCertStore::empty();
-        if url.scheme() == "https" {
-            let found = rustls_native_certs::load_native_certs();
-            roots.add_parsable_certificates(found.certs);
-            if roots.is_empty() {
-                let errors: Vec<String> = found.errors.iter().map(ToString::to_string).collect();
-                return Err(WebhookError::Untrusting(errors.join("; ")));
-            }
-        }
-        let tls = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-            .with_safe_default_protocol_versions()?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        let mut http = HttpConnector::new();
-        http.set_connect_timeout(Some(CONNECT));
-        http.enforce_http(false);
-        let connector = HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1();
-        let client = Client::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(Duration::from_secs(30))
-            .build(connector.wrap_connector(http));
+        let client = if url.scheme() == "https" { HttpClient::new(None)? } else { HttpClient::without_tls()? };
         let authorization = token.map(authorization).transpose()?;
         Ok(Self { client, uri: url.as_str().parse()?, authorization })
     }
@@ -164,21 +123,12 @@ impl Webhook {
     }
 
     async fn post(&self, body: Bytes) -> Result<(), Refused> {
-        let mut request = Request::post(self.uri.clone())
-            .header(header::CONTENT_TYPE, "application/x-ndjson")
-            .header(header::USER_AGENT, concat!("ninefold/", env!("CARGO_PKG_VERSION")));
+        let mut request = Request::post(self.uri.clone()).header(header::CONTENT_TYPE, "application/x-ndjson");
         if let Some(authorization) = &self.authorization {
             request = request.header(header::AUTHORIZATION, authorization.clone());
         }
-        let request = request.body(Full::new(body))?;
-        let exchange = async {
-            let response = self.client.request(request).await?;
-            let status = response.status();
-            // Whatever it says: its connection can be used again if it is short.
-            let _ = Limited::new(response.into_body(), ANSWERED).collect().await;
-            if status.is_success() { Ok(()) } else { Err(Refused::Status(status)) }
-        };
-        tokio::time::timeout(ANSWER, exchange).await.unwrap_or(Err(Refused::Late))
+        let status = self.client.send(request.body(Full::new(body))?, ANSWERED, ANSWER).await?.status();
+        if status.is_success() { Ok(()) } else { Err(Refused::Status(status)) }
     }
 }
 
@@ -218,7 +168,7 @@ mod tests {
             let refused = Refused::Status(StatusCode::from_u16(status).unwrap());
             assert_eq!(refused.is_of_batch(), is_of_batch, "{status}");
         }
-        assert!(!Refused::Late.is_of_batch());
+        assert!(!Refused::Unanswered(ExchangeError::Late).is_of_batch());
     }
 
     #[test]

@@ -30,6 +30,7 @@ use crate::layout::SHARDS;
 use crate::limits::Limiter;
 use crate::metadata;
 use crate::objects::{self, CreateBucket, PackConfig, Store};
+use crate::oidc::{Oidc, ProviderError};
 use crate::s3::Api;
 use crate::s3::guard::Guard;
 use crate::s3::host::Domains;
@@ -72,6 +73,9 @@ pub enum StartError {
     /// The audit log cannot be written.
     #[error("audit_log: {0}")]
     Audit(#[from] AuditError),
+    /// An identity provider cannot be one.
+    #[error("oidc: {0}")]
+    Oidc(#[from] ProviderError),
     /// The log filter cannot be read.
     #[error("log: {0}")]
     Log(Box<dyn std::error::Error + Send + Sync>),
@@ -112,6 +116,7 @@ struct Ground {
     spool: PathBuf,
     tls: Option<Tls>,
     audit: Option<Opened>,
+    oidc: Oidc,
 }
 
 pub(super) fn run(arguments: Arguments) -> Result<(), StartError> {
@@ -131,7 +136,8 @@ pub(super) fn run(arguments: Arguments) -> Result<(), StartError> {
     let (root, source) = RootCredentials::load(config.root_user.clone(), config.root_password.clone(), data.path())?;
     let tls = config.tls.clone().map(Tls::load).transpose()?;
     let audit = Opened::open(&config.audit)?;
-    let ground = Ground { spool: data.spool()?, data, root, source, tls, audit };
+    let oidc = Oidc::new(config.oidc.clone(), Clock::system())?;
+    let ground = Ground { spool: data.spool()?, data, root, source, tls, audit, oidc };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .thread_name("ninefold")
@@ -175,8 +181,8 @@ async fn serve(config: &Config, ground: Ground) -> Result<(), StartError> {
     }
     let (end, ended) = watch::channel(false);
     let following = tokio::spawn({
-        let directory = directory.clone();
-        async move { directory.run(ended).await }
+        let (directory, oidc) = (directory.clone(), ground.oidc.clone());
+        async move { tokio::join!(directory.run(ended.clone()), oidc.run(ended)) }
     });
 
     let audit = match ground.audit.map(|opened| start_audit(opened, &deployment)).transpose() {
@@ -196,6 +202,7 @@ async fn serve(config: &Config, ground: Ground) -> Result<(), StartError> {
         allow_sigv2: config.allow_sigv2,
         limiter: Limiter::new(&config.rules, Stopwatch::system()),
         audit: audit.clone(),
+        oidc: ground.oidc,
     };
     let api = Api::new(instance.store().clone(), region.clone(), directory.clone());
     let api = api.with_bucket_defaults(config.bucket_defaults);

@@ -72,6 +72,14 @@ impl Variables<'_> {
             audit_webhook_token_file: self.text("NINEFOLD_AUDIT_WEBHOOK_TOKEN_FILE")?.map(PathBuf::from),
             audit_webhook_plain_http: self.value("NINEFOLD_AUDIT_WEBHOOK_PLAIN_HTTP")?,
             upload_expiry_days: self.value("NINEFOLD_UPLOAD_EXPIRY_DAYS")?,
+            oidc_config_url: self.first(&["NINEFOLD_OIDC_CONFIG_URL", "MINIO_IDENTITY_OPENID_CONFIG_URL"])?,
+            oidc_client_id: self
+                .list(&["NINEFOLD_OIDC_CLIENT_IDS", "MINIO_IDENTITY_OPENID_CLIENT_ID"], |c| c == ',')?,
+            oidc_claim_name: self.first(&["NINEFOLD_OIDC_CLAIM_NAME", "MINIO_IDENTITY_OPENID_CLAIM_NAME"])?,
+            oidc_role_policy: self
+                .list(&["NINEFOLD_OIDC_ROLE_POLICIES", "MINIO_IDENTITY_OPENID_ROLE_POLICY"], |c| c == ',')?,
+            oidc_ca: self.text("NINEFOLD_OIDC_CA")?.map(PathBuf::from),
+            oidc: Vec::new(),
             log_format: self.value("NINEFOLD_LOG_FORMAT")?,
             log: match self.text("NINEFOLD_LOG")? {
                 Some(filter) => Some(filter),
@@ -86,6 +94,16 @@ impl Variables<'_> {
             Some(Err(_)) => Err(wrong(name, "it is not UTF-8")),
             None => Ok(None),
         }
+    }
+
+    /// The first of the variables that is set.
+    fn first(&self, names: &[&str]) -> Result<Option<String>, ConfigError> {
+        for name in names {
+            if let Some(text) = self.text(name)? {
+                return Ok(Some(text));
+            }
+        }
+        Ok(None)
     }
 
     pub(super) fn value<T>(&self, name: &str) -> Result<Option<T>, ConfigError>

@@ -1,6 +1,7 @@
 //! The requests that administer: how they are told from S3's, read, verified, and answered.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -21,6 +22,7 @@ use crate::access::claims::{ClaimError, Claims};
 use crate::access::policy::Context;
 use crate::access::query::Query;
 use crate::access::sigv4::{self, SignatureError};
+use crate::access::{Identity, Key, Secret};
 use crate::admin::view::{self, BucketUsage};
 use crate::admin::{Call, Params, Problem, iam, json, minio, sts};
 use crate::layout::{PARITY_SHARDS, SHARDS};
@@ -150,10 +152,18 @@ impl Inner {
             let claims = Claims::parse(&parts.headers, &query)?;
             let action = params.get("Action").unwrap_or_default();
             note(parts, |noted| noted.operation(action));
-            let Some(claims) = claims else { return Err(Refused::from(sts::unsigned(&params))) };
-            let call = self.call(parts, &query, &claims, body, if dialect == Dialect::Iam { "iam" } else { "sts" })?;
+            let service = if dialect == Dialect::Iam { "iam" } else { "sts" };
+            let call = match claims {
+                Some(claims) => self.call(parts, &query, &claims, body, service)?,
+                None => {
+                    sts::unsigned(&params)?;
+                    self.call_of(parts, Arc::new(Key::new(Identity::anonymous(), Secret::new(""))))
+                }
+            };
             match dialect {
-                _ if ![iam::VERSION, sts::VERSION].contains(&version) => Err(iam::unknown(action, version).into()),
+                _ if ![iam::VERSION, sts::VERSION].contains(&version) => {
+                    Err(Refused::from(iam::unknown(action, version)))
+                }
                 Dialect::Iam => Ok(self.admin.iam(&call, &params, asked.id.as_str()).await?),
                 _ => Ok(self.admin.sts(&call, &params, asked.id.as_str()).await?),
             }
@@ -223,12 +233,17 @@ impl Inner {
         if !key.temporary {
             self.directory.note_use(&claims.access_key);
         }
+        Ok(self.call_of(parts, key))
+    }
+
+    /// The same with the key known.
+    fn call_of(&self, parts: &Parts, key: Arc<Key>) -> Call {
         let mut context = Context::default();
         let (peer, tls) = (parts.extensions.get::<Peer>().copied(), parts.extensions.get::<OverTls>());
         add_general(&mut context, &parts.headers, peer, tls, self.directory.now());
         note(parts, |noted| noted.requester(&key.identity));
         let noted = parts.extensions.get::<Noted>().cloned();
-        Ok(Call { key, context, noted })
+        Call { key, context, noted }
     }
 
     /// `InfoMessage` of madmin-go's `info-commands.go`: what is known of it here.

@@ -78,6 +78,7 @@ use crate::audit::Audit;
 use crate::bucket_logs::BucketLogs;
 use crate::clock::{Clock, random_bytes};
 use crate::limits::{Limit, Limiter, Over, Passage};
+use crate::oidc::Oidc;
 use crate::s3::auth::Auth;
 use crate::s3::guard::Guard;
 use crate::s3::host::Domains;
@@ -185,6 +186,8 @@ pub struct GatewayConfig {
     pub limiter: Limiter,
     /// Where every request is written down, if it is.
     pub audit: Option<Audit>,
+    /// The identity providers.
+    pub oidc: Oidc,
 }
 
 /// All of S3 over HTTP, less the connections. Cheap to clone.
@@ -235,7 +238,7 @@ impl Gateway {
             health,
             buckets,
             directory: directory.clone(),
-            admin: Admin::new(directory.clone()),
+            admin: Admin::new(directory.clone(), config.oidc),
             counters: Arc::new(Counters::new(config.limiter.clone())),
             limiter: config.limiter,
             forms: FormAccess { directory, region: config.region.clone(), version2: config.allow_sigv2 },

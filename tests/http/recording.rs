@@ -22,6 +22,7 @@ use ninefold::clock::Stopwatch;
 use ninefold::limits::{Limiter, Rules};
 use ninefold::metadata::{self, BucketUsage};
 use ninefold::objects::{self, CorsRules, Website};
+use ninefold::oidc::Oidc;
 use ninefold::s3::guard::s3_error;
 use ninefold::s3::host::Domains;
 use ninefold::s3::post::VerifiedForm;
@@ -497,6 +498,7 @@ impl Server {
             allow_sigv2,
             limiter: Limiter::new(&rules, time.clone()),
             audit,
+            oidc: Oidc::default(),
         };
         let gateway = Gateway::new(
             S3ServiceBuilder::new(Operations(Arc::clone(&recording))),

@@ -2,7 +2,7 @@
 
 use ninefold::access::policy::{AclGrant, Asked, Context, Layers, decide};
 use ninefold::access::seal::{Keyring, Place, SealError};
-use ninefold::access::{Directory, Holder, KeyError, Kind, NewSession, RootCredentials, Secret};
+use ninefold::access::{Directory, Federation, Holder, KeyError, Kind, NewSession, RootCredentials, Secret};
 use ninefold::clock::Clock;
 use ninefold::metadata::*;
 use tempfile::TempDir;
@@ -19,6 +19,7 @@ on_both!(
     a_lost_master_key_takes_the_access_keys_with_it,
     what_was_known_stays_while_the_database_is_away,
     sessions_last_as_long_as_they_may,
+    whom_a_provider_knows_may_what_his_policies_say_now,
 );
 
 /// One process's view, with a data directory of its own.
@@ -330,6 +331,7 @@ async fn sessions_last_as_long_as_they_may(f: &Fixture) {
         holder: Holder::User { id: "AIDAONE".into(), by: "KEY-OF-ONE".into() },
         policy: None,
         policies: Vec::new(),
+        federation: None,
         expires,
     };
     let session = directory.open_session(new(NOW + 1000)).unwrap();
@@ -354,4 +356,61 @@ async fn sessions_last_as_long_as_they_may(f: &Fixture) {
     f.meta.remove_access_key("KEY-OF-ONE").await.unwrap();
     other.refresh().await.unwrap();
     assert_eq!(other.signer(access_key, token).unwrap_err(), KeyError::Token);
+}
+
+async fn whom_a_provider_knows_may_what_his_policies_say_now(f: &Fixture) {
+    let view = View::new(f).await;
+    let account = view.directory.root().account.id.to_string();
+    let allow = |action: &str| {
+        format!(r#"{{"Version":"2012-10-17","Statement":[{{"Effect":"Allow","Action":"{action}","Resource":"*"}}]}}"#)
+    };
+    let row = PolicyRow {
+        id: "ANPAONE".into(),
+        account: account.clone(),
+        name: "Own".into(),
+        path: "/".into(),
+        description: String::new(),
+        default_version: 1,
+        created: NOW,
+    };
+    f.meta.create_policy(&row, &allow("s3:GetObject")).await.unwrap();
+    view.directory.refresh().await.unwrap();
+    assert!(view.directory.policy_called(&account, "OWN").is_some());
+    assert!(view.directory.policy_called(&account, "readonly").is_some());
+    assert!(view.directory.policy_called(&account, "nothing").is_none());
+    assert!(view.directory.policy_called("111122223333", "own").is_none());
+
+    let federation = Federation {
+        provider: format!("arn:aws:iam::{account}:oidc-provider/idp.example.com"),
+        names: vec!["jwt".into()],
+        claims: [("sub".to_owned(), vec!["alice".to_owned()])].into(),
+    };
+    let holder = Holder::Federated {
+        account: account.clone(),
+        name: "idp.example.com/alice".into(),
+        policies: vec!["own".into(), "writeonly".into(), "nothing".into()],
+    };
+    let new = NewSession {
+        holder,
+        policy: None,
+        policies: Vec::new(),
+        federation: Some(federation.clone()),
+        expires: view.directory.now() + 600_000,
+    };
+    let session = view.directory.open_session(new).unwrap();
+    let may = |action: &str| {
+        let key = view.directory.signer(&session.access_key, Some(session.token.expose())).unwrap();
+        let who = &key.identity;
+        assert_eq!(who.arn(), format!("arn:aws:sts::{account}:federated-user/idp.example.com/alice"));
+        assert_eq!(who.federation.as_deref(), Some(&federation));
+        let asked = Asked { who, action, resource: "arn:aws:s3:::b/k", context: &Context::default() };
+        decide(&asked, &Layers { resource: None, acl: AclGrant::Nobody, owner: Some(&account) }).allowed
+    };
+    assert!(may("s3:GetObject") && may("s3:PutObject") && !may("s3:DeleteObject"));
+    f.meta.add_policy_version("ANPAONE", &allow("s3:DeleteObject"), true, false, NOW).await.unwrap();
+    view.directory.refresh().await.unwrap();
+    assert!(!may("s3:GetObject") && may("s3:DeleteObject"));
+    f.meta.remove_policy("ANPAONE", true).await.unwrap();
+    view.directory.refresh().await.unwrap();
+    assert!(may("s3:PutObject") && !may("s3:DeleteObject"));
 }

@@ -6,7 +6,7 @@ use std::sync::{Arc, LazyLock};
 use super::super::policy::{Policy, PolicyError, PolicyKind};
 use super::super::seal::{Keyring, SealError};
 use super::super::{Account, Identity, Kind, PublicAccessBlock, Secret};
-use super::{Key, Known, LastUse};
+use super::{Key, Known, LastUse, policy_name};
 use crate::clock::Millis;
 use crate::metadata::{AccessKeyRow, AccountRow, Identities, PrincipalKind, PrincipalRow, SealRow};
 
@@ -59,6 +59,9 @@ impl Loaded {
             if let Some(identity) = account.and_then(|account| principal(account, row, &of_principals, &mut reader)) {
                 known.principals.insert(row.id.as_str().into(), identity);
             }
+        }
+        for row in &rows.policies {
+            known.named.insert(policy_name(&row.account, &row.name), row.id.as_str().into());
         }
         for (id, (what, text)) in &of_principals.policies {
             if let Some(policy) = reader.read(text, what) {
@@ -237,6 +240,7 @@ fn principal(account: &Arc<Account>, row: &PrincipalRow, all: &Owned<'_>, reader
         policies: policies.into(),
         boundary,
         session: None,
+        federation: None,
     })
 }
 

@@ -3,17 +3,18 @@
 //! The access key is random, its secret is made of it and the master key, and the token is a [`Ticket`], sealed under the master key for
 //! that access key alone. So a session is known to every server at once, survives a restart, and costs the database nothing; it ends with
 //! its time, with whoever it is of (ids are never given again), and, if it is of a user or an account itself, with the access key that
-//! asked for it. What it may do is what whoever it is of may do at that time, within the session's own policies.
+//! asked for it. What it may do is what whoever it is of may do at that time, within the session's own policies. What an identity provider says
+//! of somebody is said once, and part of the ticket.
 
 use std::sync::{Arc, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Directory, Key, KeyError, Millis, Policy, Secret};
-use crate::access::policy::PolicyKind;
+use super::{Directory, Key, KeyError, Millis, Policy, Secret, policy_name};
+use crate::access::policy::{PolicyKind, builtin};
 use crate::access::root::random_text;
 use crate::access::seal::SealError;
-use crate::access::{Account, Identity, Kind};
+use crate::access::{Account, Federation, Identity, Kind};
 
 /// What the access keys of sessions begin with, as AWS's do.
 const PREFIX: &str = "ASIA";
@@ -51,6 +52,15 @@ pub enum Holder {
         /// What the session is called.
         session: String,
     },
+    /// Somebody whom an identity provider knows, with policies of an account.
+    Federated {
+        /// The account's id.
+        account: String,
+        /// [`Kind::Federated`]'s.
+        name: String,
+        /// The policies, by their names: what those say when something is asked. One that is no more says nothing.
+        policies: Vec<String>,
+    },
 }
 
 /// What a session is to be.
@@ -62,6 +72,8 @@ pub struct NewSession {
     pub policy: Option<String>,
     /// What it may do at most: policies, by their ids.
     pub policies: Vec<String>,
+    /// Who it is of to the identity provider that let him in, if one did.
+    pub federation: Option<Federation>,
     /// When it ends.
     pub expires: Millis,
 }
@@ -87,6 +99,8 @@ struct Ticket {
     policy: Option<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     policies: Vec<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    federation: Option<Federation>,
     expires: Millis,
 }
 
@@ -116,8 +130,8 @@ impl Directory {
     pub fn open_session(&self, new: NewSession) -> Result<Session, SessionError> {
         let (_, keyring) = self.store().ok_or(SessionError::NoKey)?;
         let access_key = PREFIX.to_owned() + &random_text::<RANDOM>(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567");
-        let NewSession { holder, policy, policies, expires } = new;
-        let ticket = serde_json::to_string(&Ticket { of: holder, policy, policies, expires })?;
+        let NewSession { holder, policy, policies, federation, expires } = new;
+        let ticket = serde_json::to_string(&Ticket { of: holder, policy, policies, federation, expires })?;
         let token = keyring.seal(&Secret::new(ticket), &format!("{OF_TOKENS}{access_key}"))?.text;
         let secret = keyring.session_secret(&access_key)?;
         Ok(Session { access_key, secret, token: Secret::new(token), expires })
@@ -141,7 +155,8 @@ impl Directory {
         }
         let holder = self.holder(&ticket.of).ok_or(KeyError::Token)?;
         let limits = self.limits(&ticket, holder.session.as_deref()).ok_or(KeyError::Token)?;
-        let identity = Identity { access_key: access_key.into(), session: limits, ..holder };
+        let federation = ticket.federation.map(Arc::new);
+        let identity = Identity { access_key: access_key.into(), session: limits, federation, ..holder };
         let secret = self.session_secret(access_key)?;
         Ok(Key { temporary: true, expires: Some(ticket.expires), ..Key::new(identity, secret) })
     }
@@ -164,6 +179,12 @@ impl Directory {
                 *name = session.as_str().into();
                 Some(role)
             }
+            Holder::Federated { account, name, policies } => Some(Identity {
+                account: self.account_by_id(account)?,
+                kind: Kind::Federated { name: name.as_str().into() },
+                policies: policies.iter().filter_map(|policy| self.policy_called(account, policy)).collect(),
+                ..Identity::anonymous()
+            }),
         }
     }
 
@@ -195,6 +216,15 @@ impl Directory {
         }
         kept.insert(text.to_owned(), Arc::clone(&policy));
         Some(policy)
+    }
+
+    /// A policy of an account, or one that every deployment has, by its name in any case.
+    pub fn policy_called(&self, account: &str, name: &str) -> Option<Arc<Policy>> {
+        let (_, known) = self.known();
+        match known.named.get(&policy_name(account, name)) {
+            Some(id) => known.policies.get(id).cloned(),
+            None => builtin(name).and_then(|(_, text)| self.session_policy(text)),
+        }
     }
 
     /// An account by its id.

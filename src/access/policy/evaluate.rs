@@ -161,6 +161,7 @@ fn grants<'a>(
 ) -> Vec<Grant<'a>> {
     let who = asked.who;
     let (is_root, is_role) = (who.is_root(), matches!(who.kind, Kind::Role { .. }));
+    let is_federated = matches!(who.kind, Kind::Federated { .. });
     // Of its own account, or of nobody's.
     let root = is_root && own && !trust;
     let mut grants = Vec::new();
@@ -183,6 +184,10 @@ fn grants<'a>(
             if reach == Reach::Whole && !trust {
                 grants.push(Grant { by, boundary: false, session: false });
             }
+            continue;
+        }
+        // Everybody who signed is not everybody whom some provider knows: a role says which.
+        if is_federated && trust && reach != Reach::Named {
             continue;
         }
         let let_in_by_account = is_root || identity.allowed.is_some();

@@ -48,7 +48,8 @@ pub struct Policy {
 }
 
 /// The condition keys of a request, in lower case, with their values. Those that say who asks (`aws:PrincipalArn`,
-/// `aws:PrincipalAccount`, `aws:PrincipalType`, `aws:PrincipalIsAWSService`, `aws:ViaAWSService`, `aws:userid`, `aws:username`) are found out from the [`Identity`], whatever is here.
+/// `aws:PrincipalAccount`, `aws:PrincipalType`, `aws:PrincipalIsAWSService`, `aws:ViaAWSService`, `aws:userid`, `aws:username`,
+/// `aws:FederatedProvider` and the claims of its [`Federation`](crate::access::Federation)) are found out from the [`Identity`], whatever is here.
 ///
 /// The name of a tag is part of its key and therefore in any case, too, as AWS has it: an object with the tags `Team` and `team` has
 /// two values of `s3:ExistingObjectTag/team`: a statement that allows applies if both are as it says, one that denies if either is.

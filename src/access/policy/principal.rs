@@ -17,7 +17,9 @@ pub(super) enum Principal {
     Role { account: Box<str>, path: Box<str> },
     /// One session of a role.
     Session { account: Box<str>, role: Box<str>, session: Box<str> },
-    /// A service of AWS, or somebody that another provider knows: nobody who asks here is one.
+    /// Whoever an identity provider knows, by the provider's ARN.
+    Federated(Box<str>),
+    /// A service of AWS, or one of its federated users: nobody who asks here is one.
     Elsewhere(Box<str>),
 }
 
@@ -48,7 +50,7 @@ impl Principal {
                 let service = named(text) && text.ends_with(".amazonaws.com");
                 service.then(|| Self::Elsewhere(text.into()))
             }
-            "Federated" => named(text).then(|| Self::Elsewhere(text.into())),
+            "Federated" => named(text).then(|| Self::Federated(text.into())),
             _ => None,
         }
     }
@@ -105,6 +107,10 @@ impl Principal {
                 let is = **account == *who.account.id && **role == **name && **own == **session;
                 is.then_some(Reach::Whole)
             }
+            (Self::Federated(provider), Kind::Federated { .. }) => {
+                let is = who.federation.as_ref().is_some_and(|own| *own.provider == **provider);
+                is.then_some(Reach::Named)
+            }
             _ => None,
         }
     }
@@ -155,5 +161,6 @@ fn is_exempt(named: &[Principal], who: &Identity) -> bool {
         Kind::Root => account,
         Kind::User { .. } => account && user_or_role() && who.boundary.is_none(),
         Kind::Role { .. } => account && user_or_role() && session() && who.boundary.is_none(),
+        Kind::Federated { .. } => account && user_or_role(),
     }
 }

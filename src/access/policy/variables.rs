@@ -41,6 +41,7 @@ impl<'a> Facts<'a> {
                 Kind::Root => "Account",
                 Kind::User { .. } => "User",
                 Kind::Role { .. } => "AssumedRole",
+                Kind::Federated { .. } => "FederatedUser",
             })),
             // No service of AWS asks here, for itself or for anybody: AWS says so of every request that is signed, or of every one.
             "aws:principalisawsservice" if who.is_anonymous() => None,
@@ -50,10 +51,12 @@ impl<'a> Facts<'a> {
                 Kind::User { name, .. } => one(Cow::Borrowed(&**name)),
                 _ => None,
             },
-            _ => match self.context.0.get(key) {
-                Some(values) if !values.is_empty() => Some(Values::Given(values)),
-                _ => None,
-            },
+            "aws:federatedprovider" => one(Cow::Borrowed(&who.federation.as_deref()?.provider)),
+            _ => {
+                let claims = who.federation.as_deref().and_then(|federation| federation.values(key));
+                let values = claims.or_else(|| self.context.0.get(key).map(Vec::as_slice));
+                values.filter(|values| !values.is_empty()).map(Values::Given)
+            }
         }
     }
 

@@ -28,7 +28,7 @@ pub const VERSION: &str = "2010-05-08";
 const NAMESPACE: &str = "https://iam.amazonaws.com/doc/2010-05-08/";
 
 /// Actions that IAM has and that are not built.
-const UNBUILT: [&str; 42] = [
+const UNBUILT: [&str; 41] = [
     "AddClientIDToOpenIDConnectProvider",
     "AddRoleToInstanceProfile",
     "ChangePassword",
@@ -57,7 +57,6 @@ const UNBUILT: [&str; 42] = [
     "GetCredentialReport",
     "GetInstanceProfile",
     "GetLoginProfile",
-    "GetOpenIDConnectProvider",
     "GetSAMLProvider",
     "ListAccountAliases",
     "ListInstanceProfiles",
@@ -226,6 +225,7 @@ impl Desk<'_> {
             "GetAccessKeyLastUsed" => self.key_last_used().await,
 
             "GetAccountSummary" => self.summary(),
+            "GetOpenIDConnectProvider" => self.provider(),
             "ListOpenIDConnectProviders" => self.providers(),
             action if UNBUILT.contains(&action) => Err(Problem::not_built(action)),
             action => Err(unknown(action, VERSION)),

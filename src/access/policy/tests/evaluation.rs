@@ -245,6 +245,85 @@ fn nobody_takes_a_role_that_does_not_trust_them() {
     assert!(!take(&user(OTHER, "u", &[]), &other) && !take(&Identity::anonymous(), &other));
 }
 
+/// Whom a provider knows, to the account [`OWNER`].
+fn federated(provider: &str, claims: &[(&str, &str)]) -> Identity {
+    let claims = claims.iter().map(|(name, value)| ((*name).to_owned(), vec![(*value).to_owned()]));
+    let federation = Federation {
+        provider: format!("arn:aws:iam::{OWNER}:oidc-provider/{provider}"),
+        names: vec![provider.to_owned(), "jwt".to_owned()],
+        claims: claims.collect(),
+    };
+    let kind = Kind::Federated { name: format!("{provider}/alice").into() };
+    Identity { kind, federation: Some(Arc::new(federation)), ..root(OWNER) }
+}
+
+#[test]
+fn a_role_trusts_a_provider_under_conditions() {
+    let trust = |principal: &str, conditions: &str| {
+        let text = format!(
+            r#"{{"Version":"2012-10-17","Statement":[{{"Effect":"Allow","Principal":{principal},
+            "Action":"sts:AssumeRoleWithWebIdentity","Condition":{conditions}}}]}}"#
+        );
+        Policy::parse(&text, PolicyKind::Trust).unwrap()
+    };
+    let context = Context::default();
+    let takes = |who: &Identity, policy: &Policy, action| {
+        let resource = "arn:aws:iam::111122223333:role/r";
+        let layers = Layers { resource: Some(policy), acl: AclGrant::Nobody, owner: Some(OWNER) };
+        decide(&Asked { who, action, resource, context: &context }, &layers).allowed
+    };
+    let take = |who: &Identity, policy: &Policy| takes(who, policy, "sts:AssumeRoleWithWebIdentity");
+    let named = r#"{"Federated":"arn:aws:iam::111122223333:oidc-provider/idp.example.com/x"}"#;
+    let alice = federated("idp.example.com/x", &[("sub", "alice"), ("aud", "client")]);
+    let any = trust(named, "{}");
+    assert!(take(&alice, &any) && !takes(&alice, &any, "sts:AssumeRole"));
+    assert!(!take(&federated("idp.example.com", &[("sub", "alice")]), &any));
+    assert!(!take(&root(OWNER), &any) && !take(&user(OWNER, "u", &[ALLOW_ALL]), &any));
+    let other = r#"{"Federated":"arn:aws:iam::444455556666:oidc-provider/idp.example.com/x"}"#;
+    assert!(!take(&alice, &trust(other, "{}")));
+    // Everybody, or everybody of the account, is nobody whom a provider knows.
+    for principal in [r#""*""#, r#"{"AWS":"*"}"#, r#"{"AWS":"111122223333"}"#] {
+        assert!(!take(&alice, &trust(principal, "{}")), "{principal}");
+    }
+    for (conditions, expected) in [
+        (r#"{"StringEquals":{"idp.example.com/x:sub":"alice","idp.example.com/x:aud":"client"}}"#, true),
+        (r#"{"StringLike":{"idp.example.com/X:SUB":"al*"}}"#, true),
+        (
+            r#"{"StringEquals":{"aws:FederatedProvider":"arn:aws:iam::111122223333:oidc-provider/idp.example.com/x"}}"#,
+            true,
+        ),
+        (r#"{"StringEquals":{"idp.example.com/x:sub":"bob"}}"#, false),
+        (r#"{"StringEquals":{"idp.example.com:sub":"alice"}}"#, false),
+        (r#"{"StringEquals":{"idp.example.com/x:email":"alice"}}"#, false),
+    ] {
+        assert_eq!(take(&alice, &trust(named, conditions)), expected, "{conditions}");
+    }
+}
+
+#[test]
+fn claims_are_variables_and_nobody_else_can_say_them() {
+    let home = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"s3:*","Resource":"arn:aws:s3:::bucket/${jwt:sub}"}]}"#;
+    let alice = with_policies(federated("idp.example.com", &[("sub", "key")]), &[home]);
+    assert!(get(&alice, None));
+    assert!(!get(&with_policies(federated("idp.example.com", &[("sub", "*")]), &[home]), None));
+    assert!(!get(&with_policies(federated("idp.example.com", &[]), &[home]), None));
+    let own = context(&[("jwt:sub", "key"), ("aws:FederatedProvider", "x")]);
+    let bob = with_policies(federated("idp.example.com", &[("sub", "bob")]), &[home]);
+    assert!(!ask(&bob, None, "s3:GetObject", "arn:aws:s3:::bucket/key", &own).allowed);
+    // A bucket's policy may name whoever a provider knows, but not to somebody who took a role.
+    let policy = bucket_policy(
+        r#"[{"Effect":"Allow","Principal":{"Federated":"arn:aws:iam::111122223333:oidc-provider/idp.example.com"},
+        "Action":"s3:GetObject","Resource":"arn:aws:s3:::bucket/*"}]"#,
+    );
+    let nobody = federated("idp.example.com", &[]);
+    assert!(get(&nobody, Some(&policy)) && !get(&federated("elsewhere", &[]), Some(&policy)));
+    assert!(!get(&with_session(nobody.clone(), ALLOW_PUT), Some(&policy)));
+    let in_role = Identity { federation: nobody.federation, ..role(OWNER, "r", &[]) };
+    assert!(!get(&in_role, Some(&policy)));
+    let facts = Facts { who: &alice, context: &Context::default() };
+    assert!(matches!(facts.values("aws:principaltype"), Some(Values::One(value)) if value == "FederatedUser"));
+}
+
 #[test]
 fn a_decision_names_what_decided() {
     let because = |who: &Identity, policy: Option<&Policy>| {

@@ -11,8 +11,9 @@ mod public;
 
 use std::sync::Arc;
 
+use super::variables::{Facts, Values};
 use super::*;
-use crate::access::{Account, Kind, PublicAccessBlock};
+use crate::access::{Account, Federation, Kind, PublicAccessBlock};
 
 const OWNER: &str = "111122223333";
 const OTHER: &str = "444455556666";

@@ -202,6 +202,7 @@ fn is_exempt(principal: &Value, who: &Identity) -> bool {
         Kind::Root => {}
         Kind::User { .. } => all.push(who.arn()),
         Kind::Role { .. } => all.extend([who.arn(), who.role_arn().unwrap()]),
+        Kind::Federated { .. } => all.push(who.federation.as_ref().unwrap().provider.clone()),
     }
     let is_named = |own: &String| names.iter().any(|name| name == own || format!("arn:aws:iam::{name}:root") == *own);
     names.iter().any(|name| name == "*") || (all.iter().all(is_named) && who.boundary.is_none())
