@@ -6,6 +6,7 @@ import io
 import pytest
 from botocore.exceptions import ClientError
 
+from support import raw
 from support.clients import boto, session
 from support.data import KIB, MIB, etag, noise
 
@@ -200,6 +201,27 @@ class TestConditionalReads:
         headers = error.value.response["ResponseMetadata"]["HTTPHeaders"]
         assert headers["etag"] == self.tag
         assert "last-modified" in headers
+
+
+def test_what_cannot_be_read_of_a_condition_or_a_range_is_ignored(server, s3, bucket):
+    s3.put_object(Bucket=bucket, Key="k", Body=b"content")
+    target, old = f"/{bucket}/k", "Sunday, 06-Nov-94 08:49:37 GMT"
+    for headers in [{"Range": "bytes=5-2"}, {"Range": "bytes=0-1,3-4"}, {"If-Modified-Since": "yesterday"}, {"If-Modified-Since": old}]:
+        for answer in [
+            raw.signed(server, "GET", target, headers=headers),
+            raw.signed(server, "GET", target, unsigned=headers),
+            raw.send(server, "GET", raw.presign(server, "GET", target), headers),
+        ]:
+            assert (answer.status, answer.body) == (200, b"content"), headers
+    assert raw.signed(server, "GET", target, headers={"If-Unmodified-Since": old}).status == 412, "it is a date"
+    never = {"x-amz-copy-source": target, "x-amz-copy-source-if-unmodified-since": "Invalid Date"}
+    assert raw.signed(server, "PUT", f"/{bucket}/copy", headers=never).status == 200
+    # What is not signed counts for nothing, and a wrong signature stays wrong.
+    forged = raw.sign(server, "GET", target, {"Range": "bytes=5-2"}, b"")
+    forged["Authorization"] = forged["Authorization"][:-4] + "0000"
+    assert raw.send(server, "GET", target, forged).status in (400, 403)
+    assert raw.signed(server, "PUT", f"/{bucket}/c", headers={"x-amz-copy-source": target}, unsigned={
+        "x-amz-copy-source-if-unmodified-since": "Invalid Date"}).status in (200, 403)
 
 
 class TestConditionalWrites:

@@ -92,16 +92,9 @@ pub fn verify(
     let hash = payload(parts, body)?;
     let secret = directory.secret(&claims.access_key).map_err(SignatureError::Key)?;
 
-    let scope = [day, &claims.region, &claims.service];
-    let canonical = canonical(parts, query, claims, &hash);
-    let to_sign = format!(
-        "{ALGORITHM}\n{date}\n{}/aws4_request\n{}",
-        scope.join("/"),
-        hex::encode(Sha256::digest(canonical.as_bytes()))
-    );
     let sent = hex::decode(field("Signature", "X-Amz-Signature").unwrap_or_default()).unwrap_or_default();
     // `verify_slice` takes as long whatever the bytes are.
-    let mac = signing_key(&secret, scope).and_then(|key| hmac_sha256(&key, &to_sign));
+    let mac = signature(parts, query, claims, &hash, (date, day), &secret);
     if mac.is_none_or(|mac| mac.verify_slice(&sent).is_err()) {
         return Err(SignatureError::Mismatch);
     }
@@ -115,6 +108,52 @@ pub fn verify(
         return Err(SignatureError::Skewed);
     }
     directory.signer(&claims.access_key, claims::token(&parts.headers, query)).map_err(SignatureError::Key)
+}
+
+/// Signs a request again whose signature in the header [`verify`] has found good and whose signed headers were changed since, because `s3s`
+/// verifies what it sees. `claims` names the headers that are signed now. It must have no body.
+///
+/// # Errors
+/// [`SignatureError`]
+pub fn sign_again(
+    parts: &mut Parts,
+    query: &Query,
+    claims: &Claims,
+    directory: &Directory,
+) -> Result<(), SignatureError> {
+    let date = text(parts.headers.get("x-amz-date")).to_owned();
+    let day = date.get(..8).ok_or(SignatureError::Date)?;
+    let secret = directory.secret(&claims.access_key).map_err(SignatureError::Key)?;
+    let hash = payload(parts, b"")?;
+    let mac = signature(parts, query, claims, &hash, (&date, day), &secret).ok_or(SignatureError::Mismatch)?;
+    let Claims { access_key, region, service, signed_headers, .. } = claims;
+    let value = format!(
+        "{ALGORITHM} Credential={access_key}/{day}/{region}/{service}/aws4_request, SignedHeaders={}, Signature={}",
+        signed_headers.join(";"),
+        hex::encode(mac.finalize().into_bytes())
+    );
+    let value = HeaderValue::try_from(value).map_err(|_| SignatureError::Mismatch)?;
+    parts.headers.insert(header::AUTHORIZATION, value);
+    Ok(())
+}
+
+/// The signature that a request must have; `None` only if a key could not be one, and any can.
+fn signature(
+    parts: &Parts,
+    query: &Query,
+    claims: &Claims,
+    hash: &str,
+    (date, day): (&str, &str),
+    secret: &Secret,
+) -> Option<Hmac<Sha256>> {
+    let scope = [day, &claims.region, &claims.service];
+    let canonical = canonical(parts, query, claims, hash);
+    let to_sign = format!(
+        "{ALGORITHM}\n{date}\n{}/aws4_request\n{}",
+        scope.join("/"),
+        hex::encode(Sha256::digest(canonical.as_bytes()))
+    );
+    signing_key(secret, scope).and_then(|key| hmac_sha256(&key, &to_sign))
 }
 
 /// A header as text; what is none is empty, which nothing is signed with.

@@ -14,6 +14,7 @@
 //!           ├ website   under hosts of websites: pages for anybody,
 //!           │           which it reads from s3s                      website
 //!           └ screen   method, host, path, query, scope               screen, access::claims
+//!              ├ mend      headers that cannot be read are ignored    mend, access::sigv4
 //!              ├ form      an upload by form becomes a PutObject    post, form, access::form, s3::post
 //!              └ lengths   how the body is framed; too large          lengths
 //!                 └ body   silence, digests, chunks, spool            body, document, aws_chunked, spool
@@ -37,6 +38,7 @@ mod document;
 mod form;
 mod health;
 mod lengths;
+mod mend;
 mod minio;
 mod noted;
 mod post;
@@ -484,6 +486,7 @@ impl Inner {
             screen::set_path(&mut parts, &path)?;
             parts.extensions.insert(Version2Verified);
         }
+        mend::mend(&mut parts, &query, claims.as_ref(), &self.forms.directory);
         if let Some(bucket) = Self::form_target(&parts, target, &query, claims.as_ref())? {
             return self.post((bucket, target.by_host), parts, body, asked, watch).await;
         }
