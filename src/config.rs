@@ -1,5 +1,6 @@
 //! Configuration: a file, under the environment, under the command line's flags.
 
+mod audit;
 mod environment;
 mod machine;
 pub mod oidc;
@@ -18,7 +19,7 @@ use crate::access::acl::Ownership;
 use crate::access::claims::is_region;
 use crate::access::seal::Place;
 use crate::access::{PublicAccessBlock, Secret};
-use crate::audit::{AuditConfig, Bounds, Target};
+use crate::audit::{AuditConfig, Target};
 use crate::limits::Rules;
 use crate::maintenance::{MaintenanceConfig, MoverConfig, SweepConfig};
 use crate::metadata::{DatabaseConfig, VolumeSpec};
@@ -36,9 +37,6 @@ use volumes::VolumeEntry;
 
 /// Heartbeats in the time after which an instance without one is taken for dead.
 const HEARTBEATS: u32 = 12;
-
-/// The least that `max_request_memory` can be: more than any one request takes.
-const LEAST_MEMORY: u64 = 128 << 20;
 
 /// Why a configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -126,7 +124,7 @@ pub struct Settings {
     /// Directory of the ACME authority [default: Let's Encrypt's]
     #[arg(long, value_name = "URL")]
     pub acme_directory: Option<String>,
-    /// Authorities, PEM, that sign the certificate of the ACME directory's own server [default: those that browsers trust]
+    /// Authorities, PEM, that sign the certificate of the ACME directory's own server [default: those that this machine trusts]
     #[arg(long, value_name = "FILE")]
     pub acme_directory_ca: Option<PathBuf>,
     /// Directory for what the ACME authority gives [default: acme, in the data directory]
@@ -399,7 +397,7 @@ impl Config {
         settings: Settings,
         Secrets { root_user, root_password, master_key, audit_token }: Secrets,
     ) -> Result<Self, ConfigError> {
-        let audit = audit(&settings, audit_token)?;
+        let audit = audit::resolve(&settings, audit_token)?;
         let data = settings.data.clone().unwrap_or_else(|| PathBuf::from("data"));
         let data = std::path::absolute(&data).map_err(|error| wrong("data", error))?;
         let tls = tls::resolve(&settings, &data)?;
@@ -435,7 +433,7 @@ impl Config {
             drain: settings.drain_timeout.map_or(usual.drain, |span| span.0),
             ..usual
         };
-        let rules = rules(settings.max_requests, settings.max_request_memory, &settings.rate_limit)?;
+        let rules = rates::resolve(settings.max_requests, settings.max_request_memory, &settings.rate_limit)?;
         let days = positive("upload_expiry_days", settings.upload_expiry_days.map(|days| days as usize), 7)?;
         let connections =
             positive("database_connections", settings.database_connections.map(|number| number as usize), 16)?;
@@ -658,51 +656,6 @@ fn website_domains(websites: &[String], domains: &[String]) -> Result<(), Config
         }
     }
     Ok(())
-}
-
-fn rules(requests: Option<usize>, memory: Option<Size>, rates: &[RateLimit]) -> Result<Rules, ConfigError> {
-    let usual = Rules::default();
-    let memory = match memory {
-        Some(Size(memory)) if memory < LEAST_MEMORY => {
-            return Err(wrong("max_request_memory", format!("it must be {} at least", Size(LEAST_MEMORY))));
-        }
-        Some(Size(memory)) => memory,
-        None => machine::memory().map_or(usual.memory, |all| (all / 2).max(LEAST_MEMORY)),
-    };
-    let requests = positive("max_requests", requests, usize::try_from(usual.requests).unwrap_or(usize::MAX))? as u64;
-    let mut rules = Rules { requests, memory, ..usual };
-    rates::resolve(rates, &mut rules)?;
-    Ok(rules)
-}
-
-/// The audit log. Reads the token's file, so it blocks.
-fn audit(settings: &Settings, token: Option<Secret>) -> Result<AuditConfig, ConfigError> {
-    let token = match (token, &settings.audit_webhook_token_file) {
-        (Some(_), Some(_)) => {
-            return Err(wrong("NINEFOLD_AUDIT_WEBHOOK_TOKEN", "audit_webhook_token_file is set as well"));
-        }
-        (token, None) => token,
-        (None, Some(file)) => Some(Secret::new(read_text(file)?)),
-    };
-    let plain_http = settings.audit_webhook_plain_http.unwrap_or(false);
-    let targets = settings.audit_log.clone();
-    for (number, target) in targets.iter().enumerate() {
-        if target.is_exposed() && !plain_http {
-            let reason =
-                format!("{target} would be sent without TLS; use https, or allow it by audit_webhook_plain_http");
-            return Err(wrong("audit_log", reason));
-        }
-        if targets.iter().take(number).any(|other| other == target) {
-            return Err(wrong("audit_log", format!("{target} is there twice")));
-        }
-    }
-    let bytes = settings.audit_queue_bytes.map_or(16 << 20, |size| size.0);
-    let bounds = Bounds {
-        records: positive("audit_queue", settings.audit_queue, 10_000)?,
-        bytes: positive("audit_queue_bytes", usize::try_from(bytes).ok(), usize::MAX)?,
-    };
-    let rotate = settings.audit_file_size.map_or(0, |size| size.0);
-    Ok(AuditConfig { targets, bounds, rotate, token })
 }
 
 fn positive(setting: &str, given: Option<usize>, usual: usize) -> Result<usize, ConfigError> {

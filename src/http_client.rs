@@ -1,4 +1,4 @@
-//! Requests that the server itself makes over HTTP: to identity providers, and to webhooks of the audit log.
+//! Requests that the server itself makes over HTTP: to identity providers, to authorities that give certificates, and to webhooks of the audit log.
 //!
 //! HTTP/1.1, by hyper; TLS by rustls, as the listener's. Nothing is followed that an answer points at: whom the server talks to is its
 //! operator's to say.

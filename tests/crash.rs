@@ -206,6 +206,12 @@ async fn run(database: Option<postgres::Database>, points: &[&'static str], kill
     run.server.start();
     load::prepare(&Client::new(run.server.address())).await;
     run.load(Duration::from_secs(1)).await;
+    // Counted, so that what is counted must be right after every death, too.
+    for of in [["--bucket", "demo"], ["--account", "root"]] {
+        let set = [&["quota", "set", "--bytes", "1TiB", "--objects", "1000000000"][..], &of].concat();
+        let set = run.server.command(&set).output().unwrap();
+        assert!(set.status.success(), "quota set: {}", String::from_utf8_lossy(&set.stderr));
+    }
     run.server.kill();
     let mut unreached = Vec::new();
     let mut points = points.iter();

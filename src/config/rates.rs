@@ -1,4 +1,4 @@
-//! Rates as people write them: `key:requests=500,burst=1000,out=50MiB`.
+//! Settings of what requests may take. Rates as people write them: `key:requests=500,burst=1000,out=50MiB`.
 
 use std::num::NonZeroU64;
 use std::str::FromStr;
@@ -6,9 +6,12 @@ use std::str::FromStr;
 use serde::Deserialize;
 
 use super::values::Size;
-use super::{ConfigError, wrong};
+use super::{ConfigError, machine, positive, wrong};
 use crate::limits::allowance::Pace;
 use crate::limits::{Rate, Rules};
+
+/// The least that `max_request_memory` can be: more than any one request takes.
+pub(super) const LEAST_MEMORY: u64 = 128 << 20;
 
 /// The rate that each of a kind may go at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -91,9 +94,23 @@ impl TryFrom<String> for RateLimit {
     }
 }
 
-/// Puts rates into `rules`; at most one of a kind.
-pub(super) fn resolve(limits: &[RateLimit], rules: &mut Rules) -> Result<(), ConfigError> {
-    for limit in limits {
+/// What all requests may take together, and each key, bucket and address; there is one rate at most of a kind.
+pub(super) fn resolve(
+    requests: Option<usize>,
+    memory: Option<Size>,
+    rates: &[RateLimit],
+) -> Result<Rules, ConfigError> {
+    let usual = Rules::default();
+    let memory = match memory {
+        Some(Size(memory)) if memory < LEAST_MEMORY => {
+            return Err(wrong("max_request_memory", format!("it must be {} at least", Size(LEAST_MEMORY))));
+        }
+        Some(Size(memory)) => memory,
+        None => machine::memory().map_or(usual.memory, |all| (all / 2).max(LEAST_MEMORY)),
+    };
+    let requests = positive("max_requests", requests, usize::try_from(usual.requests).unwrap_or(usize::MAX))? as u64;
+    let mut rules = Rules { requests, memory, ..usual };
+    for limit in rates {
         let place = match limit.of {
             Of::Key => &mut rules.key,
             Of::Bucket => &mut rules.bucket,
@@ -103,7 +120,7 @@ pub(super) fn resolve(limits: &[RateLimit], rules: &mut Rules) -> Result<(), Con
             return Err(wrong("rate_limit", "there is more than one of a kind"));
         }
     }
-    Ok(())
+    Ok(rules)
 }
 
 #[cfg(test)]
@@ -146,10 +163,10 @@ mod tests {
     #[test]
     fn there_is_one_of_a_kind() {
         let limits = ["key:requests=5", "bucket:out=1MiB"].map(|text| text.parse().unwrap());
-        let mut rules = Rules::default();
-        resolve(&limits, &mut rules).unwrap();
+        let rules = resolve(None, None, &limits).unwrap();
         assert_eq!((rules.key.unwrap().requests, rules.bucket.unwrap().sent), (pace(5, 5), pace(1 << 20, 1 << 20)));
         assert_eq!(rules.address, None);
-        assert!(resolve(&limits, &mut rules).unwrap_err().to_string().contains("rate_limit"));
+        let twice = [limits[0], limits[1], limits[0]];
+        assert!(resolve(None, None, &twice).unwrap_err().to_string().contains("rate_limit"));
     }
 }

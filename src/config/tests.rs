@@ -54,7 +54,7 @@ fn flags_count_more_than_the_environment_and_that_more_than_the_file() {
 fn limits_come_from_everywhere() {
     let usual = load("", &[], Settings::default()).unwrap();
     assert_eq!((usual.rules.requests, usual.rules.key, usual.limits.connections_per_client), (10_000, None, 0));
-    assert!(usual.rules.memory >= LEAST_MEMORY);
+    assert!(usual.rules.memory >= rates::LEAST_MEMORY);
     let file = "rate_limit = [\"key:requests=5\"]\nmax_requests = 7\nmax_connections_per_client = 8\n";
     let config = load(file, &[("NINEFOLD_MAX_REQUEST_MEMORY", "1GiB")], Settings::default()).unwrap();
     assert_eq!((config.rules.requests, config.rules.memory, config.limits.connections_per_client), (7, 1 << 30, 8));

@@ -25,6 +25,7 @@ mod multipart;
 mod notification;
 mod objects;
 mod ownership;
+mod parameters;
 mod payment;
 mod policy;
 pub mod post;
@@ -139,9 +140,9 @@ fn noted<T>(request: &S3Request<T>) -> Option<Noted> {
 }
 
 /// Who may not list a bucket does not learn that something is not in it, or was deleted (which is a method that is not allowed).
-fn conceal(concealed: bool, error: S3Error) -> S3Error {
+fn conceal(unseen: Option<&authorize::Unseen>, error: S3Error) -> S3Error {
     let missing = ["NoSuchKey", "NoSuchVersion", "MethodNotAllowed"].contains(&error.code().as_str());
-    if concealed && missing { authorize::denied() } else { error }
+    if missing && unseen.is_some_and(authorize::Unseen::is_concealed) { authorize::denied() } else { error }
 }
 
 /// Methods that check what is not built, then delegate to their module.
@@ -152,12 +153,12 @@ macro_rules! operations {
             $(
                 async fn $method(&self, request: S3Request<$input>) -> S3Result<S3Response<$output>> {
                     values::refuse_unbuilt_headers(&request.headers, stringify!($method))?;
-                    let concealed = request.extensions.get::<authorize::Concealed>().is_some();
+                    let unseen = request.extensions.get::<authorize::Unseen>().cloned();
                     let done = match self.of(&request) {
                         Some(api) => $module::$method(&api, request).await,
                         None => $module::$method(self, request).await,
                     };
-                    done.map_err(|error| conceal(concealed, error))
+                    done.map_err(|error| conceal(unseen.as_ref(), error))
                 }
             )*
         }

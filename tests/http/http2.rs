@@ -4,26 +4,11 @@ use ninefold::server::Limits;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
+use crate::frames::{CONTINUATION, END_HEADERS, END_STREAM, GOAWAY, HEADERS, RST_STREAM, SETTINGS, frame, opening};
 use crate::recording::Server;
 
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-const HEADERS: u8 = 1;
-const RST_STREAM: u8 = 3;
-const SETTINGS: u8 = 4;
-const GOAWAY: u8 = 7;
-const CONTINUATION: u8 = 9;
-const END_STREAM: u8 = 1;
-const END_HEADERS: u8 = 4;
 /// `ENHANCE_YOUR_CALM`
 const CALM: u32 = 11;
-
-fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
-    let mut frame = (payload.len() as u32).to_be_bytes()[1..].to_vec();
-    frame.extend([kind, flags]);
-    frame.extend(stream.to_be_bytes());
-    frame.extend(payload);
-    frame
-}
 
 /// `GET / HTTP/2`, from HPACK's static table, and a host.
 fn head(host: &str) -> Vec<u8> {
@@ -34,10 +19,9 @@ fn head(host: &str) -> Vec<u8> {
 async fn said(server: &Server, frames: Vec<u8>, until: u8) -> Vec<(u8, Vec<u8>)> {
     let (mut reader, mut writer) = TcpStream::connect(server.address).await.unwrap().into_split();
     let sending = tokio::spawn(async move {
-        let opening = [PREFACE, &frame(SETTINGS, 0, 0, &[])].concat();
         // The server may have left before all is sent.
         let _ = async {
-            writer.write_all(&opening).await?;
+            writer.write_all(&opening()).await?;
             writer.write_all(&frames).await
         }
         .await;

@@ -8,6 +8,7 @@ mod bodies;
 mod command;
 mod cors;
 mod forms;
+mod frames;
 mod guards;
 mod http2;
 mod limits;

@@ -12,38 +12,20 @@ use ninefold::server::Limits;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream};
 
+use crate::frames::{
+    CONTINUATION, END_HEADERS, END_STREAM, GOAWAY, HEADERS, PING, PREFACE, RST_STREAM, SETTINGS, frame, opening,
+};
 use crate::recording::Server;
 use crate::signing::Call;
 
 const SHORT: Duration = Duration::from_millis(50);
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-
-// Types of frames (RFC 9113, section 6).
-const HEADERS: u8 = 1;
-const RST_STREAM: u8 = 3;
-const SETTINGS: u8 = 4;
-const PING: u8 = 6;
-const GOAWAY: u8 = 7;
-const CONTINUATION: u8 = 9;
-/// Of HEADERS: the request has no body; its headers are complete.
-const END_STREAM: u8 = 1;
-const END_HEADERS: u8 = 4;
 
 /// `GET / http` of the static table (RFC 7541), and an authority.
 const REQUEST: &[u8] = b"\x82\x84\x86\x41\x01x";
 
-fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
-    let mut frame = (payload.len() as u32).to_be_bytes()[1..].to_vec();
-    frame.extend([kind, flags]);
-    frame.extend(stream.to_be_bytes());
-    frame.extend(payload);
-    frame
-}
-
 async fn http2(server: &Server) -> TcpStream {
     let mut stream = TcpStream::connect(server.address).await.unwrap();
-    stream.write_all(PREFACE).await.unwrap();
-    stream.write_all(&frame(SETTINGS, 0, 0, b"")).await.unwrap();
+    stream.write_all(&opening()).await.unwrap();
     stream
 }
 
@@ -64,8 +46,7 @@ async fn http2_with_little_room(server: &Server) -> TcpStream {
     socket.set_recv_buffer_size(4096).unwrap();
     socket.set_send_buffer_size(4096).unwrap();
     let mut stream = socket.connect(server.address).await.unwrap();
-    stream.write_all(PREFACE).await.unwrap();
-    stream.write_all(&frame(SETTINGS, 0, 0, b"")).await.unwrap();
+    stream.write_all(&opening()).await.unwrap();
     stream
 }
 

@@ -101,9 +101,17 @@ struct Judged {
     outcome: S3Result<()>,
 }
 
-/// In the extensions of a request for an object by somebody who may not list the bucket: that there is none must not be told.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Concealed;
+/// In the extensions of a request for objects that somebody asks for who does not own their buckets plainly: whether he may be told that there
+/// is none. Most find theirs, and it is never asked.
+#[derive(Debug, Clone)]
+pub(super) struct Unseen(Arc<[(Authority, String)]>);
+
+impl Unseen {
+    /// Whether it must not be told.
+    pub(super) fn is_concealed(&self) -> bool {
+        self.0.iter().any(|(authority, key)| !authority.may_list(key))
+    }
+}
 
 /// In the extensions of a request that was let in because of objects' own rules: those objects.
 #[derive(Debug, Clone)]
@@ -150,7 +158,7 @@ fn arn(resource: &str) -> String {
 pub(super) struct Allowed {
     pub(super) authority: Authority,
     pub(super) pending: Option<Pending>,
-    pub(super) concealed: Option<Concealed>,
+    pub(super) unseen: Option<Unseen>,
     pub(super) considered: Option<Considered>,
 }
 
@@ -231,10 +239,10 @@ impl Authorizer {
             now: lines.now,
             noted: lines.noted.cloned(),
         };
-        let (mut concealed, mut seen) = (false, Vec::new());
+        let (mut unseen, mut seen) = (Vec::new(), Vec::new());
         if let (About::Object, Some(place), Some(key)) = (about, &authority.place, key) {
             let object = self.object(place, key, version, who).await?;
-            concealed = authority.must_not_learn(key, object.as_ref());
+            unseen.extend(authority.unseen(key, object.as_ref()));
             let object = seeing(&mut seen, place, (key, version), object);
             demands.iter_mut().for_each(|demand| demand.object.clone_from(&object));
         }
@@ -246,7 +254,7 @@ impl Authorizer {
             }
         }
         if let Some(source) = source {
-            let (of_source, conceals) = self.copied(lines, source, &authority, &mut seen).await?;
+            let (of_source, unseen_source) = self.copied(lines, source, &authority, &mut seen).await?;
             // What is renamed is gone from where it was.
             let gone = of_source.read.first().filter(|_| renames);
             let gone = gone.map(|source| Demand::new("s3:DeleteObject", source.place.clone(), source.resource.clone()));
@@ -256,7 +264,7 @@ impl Authorizer {
                 of_writer: true,
                 ..demand("s3:PutObjectTagging")
             }));
-            concealed |= conceals;
+            unseen.extend(unseen_source);
         }
         let with_body = WITH_BODY.contains(&lines.operation);
         if !with_body || !authority.waits() {
@@ -265,7 +273,8 @@ impl Authorizer {
         let object = key.filter(|_| about == About::Object).map(|key| (key.to_owned(), version.map(str::to_owned)));
         let pending = with_body.then_some(Pending { demands, object });
         let considered = (!seen.is_empty()).then(|| Considered(seen.into()));
-        Ok(Allowed { authority, pending, concealed: concealed.then_some(Concealed), considered })
+        let unseen = (!unseen.is_empty()).then(|| Unseen(unseen.into()));
+        Ok(Allowed { authority, pending, unseen, considered })
     }
 
     async fn place(&self, bucket: &str) -> S3Result<Arc<Place>> {
@@ -323,15 +332,15 @@ impl Authorizer {
         source: &http::HeaderValue,
         authority: &Authority,
         seen: &mut Vec<Seen>,
-    ) -> S3Result<(OfSource, bool)> {
+    ) -> S3Result<(OfSource, Option<(Authority, String)>)> {
         // What cannot be read the operation refuses with a reason of its own.
         let parsed = source.to_str().ok().and_then(|source| CopySource::parse(source).ok());
         let Some(CopySource::Bucket { bucket, key, version_id }) = parsed else {
-            return Ok((OfSource::default(), false));
+            return Ok((OfSource::default(), None));
         };
         let elsewhere = authority.place.as_ref().is_some_and(|place| *place.name != *bucket);
         if lines.operation == "RenameObject" && elsewhere {
-            return Ok((OfSource::default(), false));
+            return Ok((OfSource::default(), None));
         }
         let place = self.place(&bucket).await?;
         let expected = check_expected_owner(lines.headers, "x-amz-source-expected-bucket-owner", Some(&place));
@@ -347,7 +356,7 @@ impl Authorizer {
             self.object(&place, &key, version, &authority.who).await?
         };
         let at_source = Authority { place: Some(Arc::clone(&place)), ..authority.clone() };
-        let concealed = at_source.must_not_learn(&key, object.as_ref());
+        let unseen = at_source.unseen(&key, object.as_ref());
         let object = seeing(seen, &place, (&key, version), object);
         let context = version.map(|version| authority.with(|context| context.add("s3:VersionId", version)));
         let demand = |action| Demand {
@@ -361,7 +370,7 @@ impl Authorizer {
         };
         let tags = object.as_ref().map(|object| &object.tags).filter(|tags| with_tags && !tags.is_empty());
         let read = [Some(read), tags.map(|_| read_tags)].into_iter().flatten().map(demand).collect();
-        Ok((OfSource { read, tags: tags.cloned() }, concealed))
+        Ok((OfSource { read, tags: tags.cloned() }, unseen))
     }
 
     /// Decides what waited for a body, which adds to what conditions are about, and of the object that is there now.
@@ -457,9 +466,11 @@ impl Authority {
         self.would(&Demand { object: Some(Arc::new(rules)), ..demand })
     }
 
-    /// Whether it must not be told that there is no such object.
-    fn must_not_learn(&self, key: &str, object: Option<&Option<ObjectRules>>) -> bool {
-        !matches!(object, Some(Some(_))) && !self.may_list(key)
+    /// What is asked if there turns out to be no object of this key: nothing if one was found.
+    fn unseen(&self, key: &str, object: Option<&Option<ObjectRules>>) -> Option<(Self, String)> {
+        let is_plain = self.place.as_ref().is_some_and(|place| place.is_plainly_of(&self.who));
+        let is_found = matches!(object, Some(Some(_)));
+        (!is_plain && !is_found).then(|| (self.clone(), key.to_owned()))
     }
 
     /// Whether everything in the bucket is the requester's without a question: he is the root of the account that owns it, and it has no
@@ -492,7 +503,7 @@ impl Authority {
         let Some(place) = &self.place else { return false };
         let context = Some(self.with(|context| context.add("s3:prefix", key)));
         let demand = Demand { context, ..Demand::new("s3:ListBucket", Some(Arc::clone(place)), place.name.clone()) };
-        place.is_plainly_of(&self.who) || self.would(&demand)
+        self.would(&demand)
     }
 
     fn all(&self, demands: &[Demand]) -> S3Result<()> {

@@ -7,20 +7,17 @@ use std::collections::HashMap;
 use std::fs::DirBuilder;
 use std::future::Future;
 use std::os::unix::fs::DirBuilderExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::{BodyExt as _, Limited};
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::TokioExecutor;
+use http::uri::Scheme;
+use http_body_util::{BodyExt as _, Full};
 use instant_acme::{
-    Account, AccountCredentials, AuthorizationStatus, BodyWrapper, BytesResponse, ChallengeType, HttpClient,
-    Identifier, NewAccount, NewOrder, OrderStatus, RetryPolicy,
+    Account, AccountCredentials, AuthorizationStatus, BodyWrapper, BytesResponse, ChallengeType, Identifier,
+    NewAccount, NewOrder, OrderStatus, RetryPolicy,
 };
 use rcgen::{CertificateParams, CustomExtension, DistinguishedName, KeyPair};
 use tokio::sync::Notify;
@@ -28,12 +25,13 @@ use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use tokio_rustls::rustls::server::ClientHello;
 use tokio_rustls::rustls::sign::{CertifiedKey, SingleCertAndKey};
-use tokio_rustls::rustls::{self, ClientConfig, RootCertStore, ServerConfig};
+use tokio_rustls::rustls::{self, ServerConfig};
 
 use super::files::{self, Served, TlsError, TlsFiles};
 use crate::access::PrivateFileError;
 use crate::access::private_file;
 use crate::clock::{Clock, Millis};
+use crate::http_client::HttpClient;
 
 /// Let's Encrypt's directory.
 pub const LETS_ENCRYPT: &str = "https://acme-v02.api.letsencrypt.org/directory";
@@ -64,7 +62,7 @@ pub struct AcmeConfig {
     pub email: Option<String>,
     /// The authority's directory.
     pub directory: String,
-    /// PEM: who signed the certificate of the directory's own server, where it is none of those that browsers trust.
+    /// PEM: who signed the certificate of the directory's own server, where it is none of those that this machine trusts.
     pub directory_authorities: Option<PathBuf>,
     /// Where account and certificate are kept.
     pub cache: PathBuf,
@@ -125,7 +123,7 @@ impl Acme {
         DirBuilder::new().recursive(true).mode(0o700).create(&place).map_err(refused)?;
         let certificate = place.join("certificate.pem");
         Ok(Self {
-            https: Https::trusting(config.directory_authorities.as_deref())?,
+            https: Https(HttpClient::new(config.directory_authorities.as_deref())?),
             account: place.join("account.json"),
             // One file, so that there is no instant at which key and certificate are not each other's.
             files: TlsFiles::new(certificate.clone(), certificate),
@@ -273,64 +271,38 @@ fn prove(domain: &str, digest: &[u8]) -> Result<ServerConfig, AcmeError> {
     Ok(config)
 }
 
-/// HTTPS to the authority, within bounds of time and memory.
+/// How the library asks the authority: over HTTPS, within bounds of time and memory.
 #[derive(Clone)]
-struct Https(Client<HttpsConnector<HttpConnector>, BodyWrapper<Bytes>>);
+struct Https(HttpClient);
 
-impl Https {
-    /// Trusts these authorities, or else those that browsers trust. Blocking.
-    fn trusting(authorities: Option<&Path>) -> Result<Self, TlsError> {
-        let mut roots = RootCertStore::empty();
-        match authorities {
-            None => roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned()),
-            Some(path) => {
-                for authority in files::chain(path, &files::read(path)?)? {
-                    let unusable = |source| TlsError::Unusable { certificate: path.to_owned(), source };
-                    roots.add(authority).map_err(unusable)?;
-                }
-            }
-        }
-        let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-            .with_safe_default_protocol_versions()?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        let connector = HttpsConnectorBuilder::new().with_tls_config(config).https_only().enable_http1().build();
-        Ok(Self(Client::builder(TokioExecutor::new()).build(connector)))
-    }
-}
-
-impl HttpClient for Https {
+impl instant_acme::HttpClient for Https {
     fn request(
         &self,
         request: http::Request<BodyWrapper<Bytes>>,
     ) -> Pin<Box<dyn Future<Output = Result<BytesResponse, instant_acme::Error>> + Send>> {
-        let answer = self.0.request(request);
+        let client = self.0.clone();
         Box::pin(async move {
-            let exchange = async {
-                let (parts, body) = answer.await.map_err(|error| other(Box::new(error)))?.into_parts();
-                let body = Limited::new(body, MAX_ANSWER).collect().await.map_err(other)?;
-                Ok(BytesResponse { parts, body: Box::new(body.to_bytes()) })
-            };
-            let late = |_| instant_acme::Error::Other("the authority does not answer in time".into());
-            tokio::time::timeout(EXCHANGE, exchange).await.map_err(late)?
+            let (parts, body) = request.into_parts();
+            // Its directory says where everything else is.
+            if parts.uri.scheme() != Some(&Scheme::HTTPS) {
+                return Err(instant_acme::Error::Other("the authority names an address without TLS".into()));
+            }
+            let Ok(body) = body.collect().await;
+            let body = Full::new(body.to_bytes());
+            let other = |error| instant_acme::Error::Other(Box::new(error));
+            let answer =
+                client.send(http::Request::from_parts(parts, body), MAX_ANSWER, EXCHANGE).await.map_err(other)?;
+            let (parts, body) = answer.into_parts();
+            Ok(BytesResponse { parts, body: Box::new(body) })
         })
     }
-}
-
-fn other(error: Box<dyn std::error::Error + Send + Sync>) -> instant_acme::Error {
-    // The client's own text is "client error (Connect)"; why is in what it was caused by.
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(because) = cause {
-        text = format!("{text}: {because}");
-        cause = because.source();
-    }
-    instant_acme::Error::Other(text.into())
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+
+    use std::path::Path;
 
     use super::*;
 

@@ -17,6 +17,7 @@ use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use crate::clock::Millis;
+use crate::http_client::ClientError;
 
 /// A chain of certificates has a few KiB; a file longer than this is something else. Lists of revoked certificates can be long.
 const MAX_FILE: u64 = 8 << 20;
@@ -120,6 +121,9 @@ pub enum TlsError {
     /// The library refuses to be set up.
     #[error("{0}")]
     Library(#[from] rustls::Error),
+    /// An authority cannot be asked.
+    #[error("ACME: {0}")]
+    Client(#[from] ClientError),
     /// What is needed for certificates by ACME cannot be had.
     #[error("ACME: cannot use {}: {source}", path.display())]
     Acme {
